@@ -1,0 +1,38 @@
+# The operator: the controller, ansible-core, ansible-runner and this collection.
+#
+# BASE_IMAGE is any image with Python 3.11 or newer and its venv module. Where build/wheelhouse holds the Python
+# packages (`make wheelhouse`), nothing is downloaded, and the same wheels give the same image.
+ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+COPY . /src
+WORKDIR /src
+RUN python3 -m venv /opt/taskflow \
+    && if [ -d build/wheelhouse ]; then \
+         /opt/taskflow/bin/pip install --no-cache-dir --no-index --find-links build/wheelhouse taskflow-controller; \
+       else \
+         /opt/taskflow/bin/pip install --no-cache-dir . ; \
+       fi
+RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
+    && mkdir -p "$collection/playbooks" \
+    && cp -r galaxy.yml meta plugins "$collection/" \
+    && cp playbooks/task.yml "$collection/playbooks/" \
+    && cp watches.yaml /opt/ansible/
+
+FROM ${BASE_IMAGE}
+COPY --from=build /opt/taskflow /opt/taskflow
+COPY --from=build /opt/ansible /opt/ansible
+# HOME is readable, not writable: what a run writes goes to /tmp.
+ENV HOME=/opt/ansible \
+    PATH=/opt/taskflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONUNBUFFERED=1 \
+    ANSIBLE_HOME=/tmp/ansible \
+    ANSIBLE_LOCAL_TEMP=/tmp/ansible/tmp \
+    ANSIBLE_REMOTE_TEMP=/tmp/ansible/tmp \
+    ANSIBLE_COLLECTIONS_PATH=/opt/ansible/collections \
+    ANSIBLE_PYTHON_INTERPRETER=/opt/taskflow/bin/python3
+WORKDIR /opt/ansible
+USER 65532:65532
+EXPOSE 6789
+ENTRYPOINT ["taskflow-controller"]
+CMD ["run"]

@@ -1,0 +1,72 @@
+# `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COLLECTION := build/collections/ansible_collections/taskflow/operator
+PLAYBOOK := $(BIN)/ansible-playbook
+PYTEST := $(BIN)/python -m pytest
+KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
+
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: up ## Bring everything up and show a Task run, step by step (15 minutes the first time, then seconds)
+	@scripts/demo.sh examples/task_example.yaml
+
+.PHONY: up
+up: prepare ## Bring up cluster, registry and operator, without the example (15 minutes the first time, then seconds)
+	@echo "==> Bringing up cluster, images and operator. The first time Kubernetes is built: about 10 minutes."
+	@$(PLAYBOOK) taskflow.operator.up
+
+.PHONY: down
+down: prepare ## Stop everything; only the cache stays (half a minute)
+	@echo "==> Stopping the cluster and the registry."
+	@$(PLAYBOOK) taskflow.operator.down
+
+.PHONY: status
+status: prepare ## Say which parts of the cluster run
+	@$(PLAYBOOK) taskflow.operator.status
+
+.PHONY: kubeconfig
+kubeconfig: ## Print the path of the cluster's kubeconfig
+	@scripts/kubeconfig.sh
+
+.PHONY: test
+test: test-unit up ## Run all tests; brings the cluster up if it is not (20 minutes the first time)
+	@echo "==> Running the tests that need programs, a cluster and the operator (about 8 minutes)."
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) tests/integration tests/e2e
+
+.PHONY: test-unit
+test-unit: prepare ## Run the tests that need no cluster (under a minute)
+	@echo "==> Running the unit tests (under a minute)."
+	@$(PYTEST) -q tests/unit
+
+.PHONY: lint
+lint: prepare ## Check style, types, YAML, playbooks and shell scripts (two minutes)
+	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint (two minutes)."
+	@scripts/lint.sh
+
+.PHONY: prepare
+prepare: $(VENV)/.done $(COLLECTION)
+
+$(VENV)/.done: requirements.txt requirements-dev.txt
+	@echo "==> Installing the Python packages into $(VENV) (two minutes)."
+	@scripts/venv.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+$(COLLECTION):
+	@mkdir -p $(@D)
+	@ln -sfn "$(CURDIR)" $@
+
+.PHONY: clean
+clean: ## Remove what the build made in this checkout (the cluster and the cache stay)
+	@rm -rf build $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible

@@ -1,0 +1,42 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation that the modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """How a module finds its Task and its cluster."""
+
+    DOCUMENTATION = r"""
+options:
+  name:
+    description: The Task's name.
+    type: str
+    required: true
+  namespace:
+    description: The Task's namespace.
+    type: str
+    default: default
+  kubeconfig:
+    description:
+      - Path of the kubeconfig that leads to the cluster.
+      - Without it, E(KUBECONFIG) or the default kubeconfig is used, and inside a Pod its ServiceAccount.
+      - Read from E(K8S_AUTH_KUBECONFIG) when it is not given.
+    type: path
+  context:
+    description:
+      - The kubeconfig's context to use, in place of its current one.
+      - Read from E(K8S_AUTH_CONTEXT) when it is not given.
+    type: str
+requirements:
+  - python >= 3.11
+  - kubernetes >= 31
+attributes:
+  check_mode:
+    description: Can run in check_mode and return what it would change, without changing it.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would in check_mode, when diff mode is on.
+    support: full
+"""

@@ -1,0 +1,30 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""What can go wrong with a Task, as a reason for machines and a message for people."""
+
+from __future__ import annotations
+
+
+class TaskError(Exception):
+    """A Task can't go on.
+
+    Args:
+        reason: one CamelCase word, fit for a condition.
+        message: what is wrong, where, and what to do.
+        permanent: True when only a changed spec can help; False when a later try may succeed.
+    """
+
+    def __init__(self, reason: str, message: str, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.permanent = permanent
+
+
+class InvalidSpec(TaskError):
+    """A field of the Task has a value that can't work. ``field`` is its path, such as spec.steps[0].image."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__("InvalidSpec", f"{field}: {problem}", permanent=True)
+        self.field = field

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Apply one Task, show its line of `kubectl get tasks` whenever it changes, then each step's log in order.
+# Usage: demo.sh FILE
+set -euo pipefail
+file=$1
+here=$(dirname "$0")
+KUBECONFIG=$("$here/kubeconfig.sh")
+export KUBECONFIG
+limit=120 # seconds for the Task to end
+
+run() {
+    echo "\$ $*"
+    "$@"
+}
+
+name=$(kubectl create --dry-run=client -o 'jsonpath={.metadata.name}' -f "$file")
+if kubectl get task "$name" >/dev/null 2>&1; then
+    run kubectl delete task "$name" # so that it runs again from the start
+fi
+run kubectl apply -f "$file"
+
+echo "\$ kubectl get tasks $name   # again and again, until it has ended"
+kubectl get crd tasks.api.practice.com >/dev/null
+header='' last='' state=''
+end=$((SECONDS + limit))
+while [ "$state" != Successful ] && [ "$state" != Failure ]; do
+    if [ $SECONDS -ge $end ]; then
+        echo "error: Task $name has not ended after $limit seconds:" >&2
+        kubectl describe task "$name" >&2
+        exit 1
+    fi
+    table=$(kubectl get tasks "$name")
+    [ -n "$header" ] || { header=$(head -n 1 <<<"$table") && echo "$header"; }
+    line=$(tail -n 1 <<<"$table")
+    if [ "${line% *}" != "${last% *}" ]; then
+        echo "$line"
+    fi
+    last=$line
+    state=$(kubectl get task "$name" -o 'jsonpath={.status.status}')
+    sleep 0.2
+done
+
+pod=$(kubectl get task "$name" -o 'jsonpath={.status.podName}')
+for step in $(kubectl get task "$name" -o 'jsonpath={.spec.steps[*].name}'); do
+    echo "\$ kubectl logs $pod -c $step"
+    kubectl logs "$pod" -c "$step" | awk 'NR <= 5 { print } { last = $0 } END { if (NR > 5) print "... " NR " lines, the last:", last }'
+done
+[ "$state" = Successful ]

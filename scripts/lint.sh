@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Every check of style and types. All are run, then the script fails if one did.
+set -uo pipefail
+failed=()
+
+check() {
+    local name=$1
+    shift
+    if ! "$@"; then
+        failed+=("$name")
+    fi
+}
+
+mapfile -t shell_scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+
+check ruff ruff check --quiet .
+check 'ruff format' ruff format --quiet --check .
+check 'mypy plugins' env MYPYPATH=build/collections mypy --no-error-summary \
+    -p ansible_collections.taskflow.operator.plugins.module_utils
+check 'mypy controller' mypy --no-error-summary -p taskflow_controller
+check 'mypy agent' env MYPYPATH=roles/taskflow_agent/files/agent mypy --no-error-summary -p taskflow_agent
+check yamllint yamllint --strict .
+check shellcheck shellcheck "${shell_scripts[@]}"
+check ansible-lint ansible-lint --offline --profile production --strict
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'lint failed: %s\n' "${failed[*]}" >&2
+    exit 1
+fi
+echo "lint passed"

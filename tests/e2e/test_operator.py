@@ -1,0 +1,168 @@
+"""The operator as it is installed, and its modules without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+from conftest import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task, shell, step_states
+
+OPERATOR = Cluster(OPERATOR_NAMESPACE)
+
+
+def playbook(name: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the collection."""
+    command = ["ansible-playbook", f"taskflow.operator.{name}", "-e", json.dumps(variables)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment, cwd=ROOT)
+
+
+def install_variables() -> dict[str, object]:
+    """Return the variables that give the operator as it is installed now."""
+    container = OPERATOR.get("deployment", "taskflow-operator")["spec"]["template"]["spec"]["containers"][0]
+    env = {e["name"]: e.get("value", "") for e in container["env"]}
+    mirrors = dict(entry.split("=", 1) for entry in env["TASKFLOW_REGISTRY_MIRRORS"].split(",") if entry)
+    return {
+        "taskflow_operator_image": container["image"],
+        "taskflow_operator_agent_image": env["TASKFLOW_AGENT_IMAGE"],
+        "taskflow_operator_registry_mirrors": mirrors,
+        "taskflow_operator_kubeconfig": os.environ["KUBECONFIG"],
+    }
+
+
+def wait_ready() -> None:
+    OPERATOR.run("rollout", "status", "deployment/taskflow-operator", "--timeout=180s")
+
+
+def test_the_operators_pod_is_restricted():
+    pod = OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")[0]
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    context = pod["spec"]["containers"][0]["securityContext"]
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    ids = OPERATOR.run("exec", pod["metadata"]["name"], "--", "id", "-u").stdout
+    assert ids.strip() == "65532"
+
+
+def test_the_operators_rights_are_the_least():
+    def may(verb: str, resource: str) -> bool:
+        user = f"system:serviceaccount:{OPERATOR_NAMESPACE}:taskflow-operator"
+        words = ["auth", "can-i", verb, resource, f"--as={user}", "--namespace=default"]
+        return OPERATOR.run(*words, check=False).stdout.strip() == "yes"
+
+    assert may("create", "pods") and may("update", "tasks.api.practice.com/status")
+    for verb, resource in [
+        ("get", "secrets"),
+        ("create", "pods/exec"),
+        ("create", "tasks.api.practice.com"),
+        ("delete", "tasks.api.practice.com"),
+        ("create", "deployments.apps"),
+        ("get", "nodes"),
+    ]:
+        assert not may(verb, resource), (verb, resource)
+
+
+def test_the_log_is_json_and_names_the_resource_and_the_reason(cluster):
+    cluster.apply(make_task("logged", shell("a", "true")))
+    cluster.finished("logged")
+    lines = [json.loads(x) for x in OPERATOR.run("logs", "deployment/taskflow-operator", "--tail=200").stdout.splitlines()]
+    mine = [x for x in lines if f"{cluster.namespace}/logged" in str(x.get("resource", ""))]
+    assert mine
+    assert any("why" in x or "reason" in x for x in mine)
+
+
+def test_installing_again_changes_nothing():
+    result = playbook("install", **install_variables())
+    assert result.returncode == 0, result.stdout
+    assert "changed=0" in result.stdout, result.stdout
+
+
+def test_removing_stops_where_tasks_would_be_lost(cluster):
+    cluster.apply(make_task("precious", shell("a", "true")))
+    result = playbook("uninstall", taskflow_operator_kubeconfig=os.environ["KUBECONFIG"])
+    assert result.returncode != 0
+    assert "taskflow_operator_delete_tasks=true" in result.stdout
+    assert cluster.finished("precious")
+
+
+@pytest.fixture
+def without_operator():
+    """The cluster while no operator runs."""
+    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=0")
+    OPERATOR.wait("the operator to stop", lambda: not OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator"))
+    yield
+    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=1")
+    wait_ready()
+
+
+def module(cluster: Cluster, name: str, task: str, *flags: str, **options: object) -> dict:
+    """Run one module of the collection by hand, as a plain play would, and return its result."""
+    variables = install_variables()
+    arguments = {"name": task, "namespace": cluster.namespace, **options}
+    if name == "task_pod":
+        arguments["agent_image"] = variables["taskflow_operator_agent_image"]
+        arguments["registry_mirrors"] = variables["taskflow_operator_registry_mirrors"]
+    command = ["ansible", "localhost", "-m", f"taskflow.operator.{name}", "-a", json.dumps(arguments), *flags]
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline",
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=ROOT)
+    assert "=> " in run.stdout, run.stdout + run.stderr
+    return json.loads(run.stdout.split("=> ", 1)[1])
+
+
+def test_the_modules_do_the_whole_work_without_the_operator(without_operator, cluster):
+    cluster.apply(make_task("by-hand", shell("a", "echo a"), shell("b", "exit 3")))
+    planned = module(cluster, "task_pod", "by-hand", "--check", "--diff")
+    assert (planned["changed"], planned["action"]) == (True, "created")
+    assert cluster.pods_of("by-hand") == []
+    made = module(cluster, "task_pod", "by-hand")
+    assert (made["changed"], made["action"]) == (True, "created")
+    again = module(cluster, "task_pod", "by-hand")
+    assert (again["changed"], again["action"]) == (False, "kept")
+
+    pod = made["pod"]["metadata"]["name"]
+    cluster.wait("the Pod to end", lambda: cluster.get("pod", pod)["status"]["phase"] == "Failed")
+    planned = module(cluster, "task_order", "by-hand", "--check", "--diff")
+    assert (planned["order"], planned["diff"]["before"]) == (-1, {"taskorder": "0"})
+    assert cluster.get("pod", pod)["metadata"]["annotations"]["taskorder"] == "0"
+    assert module(cluster, "task_order", "by-hand")["changed"] is True
+    assert module(cluster, "task_order", "by-hand")["changed"] is False
+    assert cluster.get("pod", pod)["metadata"]["annotations"]["taskorder"] == "-1"
+
+    assert module(cluster, "task_status", "by-hand", "--check")["status"]["status"] == "Failure"
+    assert "status" not in cluster.task("by-hand")
+    assert module(cluster, "task_status", "by-hand")["changed"] is True
+    assert module(cluster, "task_status", "by-hand")["changed"] is False
+    task = cluster.task("by-hand")
+    assert step_states(task) == ["Succeeded", "Failed"]
+    assert "exit code 3" in condition(task)["message"]
+    assert module(cluster, "task_pod", "by-hand")["action"] == "kept"
+    assert module(cluster, "task_pod", "no-such-task")["action"] == "absent"
+
+
+def test_removed_and_installed_anew():
+    variables = install_variables()
+    removed = playbook(
+        "uninstall", taskflow_operator_kubeconfig=os.environ["KUBECONFIG"], taskflow_operator_delete_tasks=True
+    )
+    try:
+        assert removed.returncode == 0, removed.stdout
+        for kind, name in [
+            ("namespace", OPERATOR_NAMESPACE),
+            ("clusterrole", "taskflow-operator"),
+            ("clusterrolebinding", "taskflow-operator"),
+            ("crd", "tasks.api.practice.com"),
+        ]:
+            assert OPERATOR.run("get", kind, name, check=False).returncode != 0, (kind, name)
+    finally:
+        installed = playbook("install", **variables)
+    assert installed.returncode == 0, installed.stdout
+    wait_ready()
