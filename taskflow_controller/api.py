@@ -1,0 +1,143 @@
+"""The API server: how to reach it, raw JSON requests, and where a kind's resources are."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import urllib3
+import yaml
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+
+from taskflow_controller.errors import ConfigError
+from taskflow_controller.kinds import GroupVersionKind
+
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 30.0
+NOT_FOUND = 404
+_MAX_CAUSE = 300
+
+
+class KindNotServedError(Exception):
+    """The API server does not serve this kind (now)."""
+
+    def __init__(self, gvk: GroupVersionKind) -> None:
+        super().__init__(f"the API server does not serve {gvk}; is its CustomResourceDefinition installed?")
+
+
+@dataclass(frozen=True)
+class ApiResource:
+    """Where the objects of a kind are."""
+
+    plural: str
+    namespaced: bool
+
+
+def connect(kubeconfig: str | None) -> client.ApiClient:
+    """Return a client for ``kubeconfig``, or for the Pod's ServiceAccount, or for the default kubeconfig.
+
+    It also becomes the client library's default, for its Watch and its LeaseLock make clients of their own.
+    Nothing is sent yet. Raises ConfigError.
+    """
+    configuration = client.Configuration()
+    try:
+        if kubeconfig:
+            config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        else:
+            _load_default(configuration)
+    except (config.ConfigException, OSError) as exc:
+        source = f"--kubeconfig {kubeconfig}" if kubeconfig else "no cluster to talk to"
+        raise ConfigError(f"{source}: {exc}") from exc
+    except (TypeError, ValueError, LookupError, AttributeError, yaml.YAMLError) as exc:
+        raise ConfigError(f"{kubeconfig or 'the default kubeconfig'}: is not a kubeconfig") from exc
+    # A dead peer is noticed within a minute, even on a watch that is silent for good reason.
+    configuration.socket_options = tcp_keepalive_socket_options(idle=20, interval=10, count=3)
+    configuration.retries = False  # each caller retries in its own way, and says so
+    client.Configuration.set_default(configuration)
+    return client.ApiClient(configuration)
+
+
+def _load_default(configuration: client.Configuration) -> None:
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        config.load_kube_config(client_configuration=configuration)
+
+
+class ApiServer:
+    """Raw requests, without models: JSON in dicts."""
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self.client = api_client
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the JSON at ``path``. Raises ApiException, or urllib3's HTTPError if there is no answer."""
+        response = self._request(path, query, READ_TIMEOUT)
+        return cast(dict[str, Any], json.loads(response.data))
+
+    def stream(self, path: str, query: Mapping[str, Any], read_timeout: float) -> urllib3.BaseHTTPResponse:
+        """Return the open response at ``path``; ``read_timeout`` is the longest silence in seconds."""
+        response = self._request(path, query, read_timeout, preload=False)
+        return cast(urllib3.BaseHTTPResponse, response.response)
+
+    def resource(self, gvk: GroupVersionKind) -> ApiResource:
+        """Look up where the objects of a kind are. Raises KindNotServedError, and what ``get`` raises."""
+        try:
+            found = self.get(group_path(gvk))
+        except ApiException as exc:
+            if exc.status == NOT_FOUND:
+                raise KindNotServedError(gvk) from exc
+            raise
+        for resource in found.get("resources") or []:
+            if resource["kind"] == gvk.kind and "/" not in resource["name"]:
+                return ApiResource(resource["name"], bool(resource["namespaced"]))
+        raise KindNotServedError(gvk)
+
+    def _request(self, path: str, query: Mapping[str, Any] | None, read_timeout: float, *, preload: bool = True) -> Any:
+        request = self.client.param_serialize(
+            method="GET",
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        response = self.client.call_api(*request, _request_timeout=(CONNECT_TIMEOUT, read_timeout))
+        ok = 200 <= response.status <= 299
+        if preload or not ok:
+            response.read()
+        if not ok:
+            raise ApiException(http_resp=response)
+        return response
+
+
+def group_path(gvk: GroupVersionKind) -> str:
+    """Return the path of an API group's version."""
+    return f"/apis/{gvk.group}/{gvk.version}" if gvk.group else f"/api/{gvk.version}"
+
+
+def list_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str | None) -> str:
+    """Return the path of a kind's objects, in one namespace or (None, or a cluster-scoped kind) in all."""
+    inside = f"/namespaces/{namespace}" if namespace and resource.namespaced else ""
+    return f"{group_path(gvk)}{inside}/{resource.plural}"
+
+
+def plain_cause(exc: BaseException) -> str:
+    """Return one line for people: the server's own message, or why it can't be reached."""
+    if isinstance(exc, ApiException):
+        return _api_cause(exc)[:_MAX_CAUSE]
+    root: BaseException = exc
+    while isinstance(root, urllib3.exceptions.HTTPError) and (root.__cause__ or root.__context__):
+        root = root.__cause__ or root.__context__ or root
+    if isinstance(root, OSError):
+        return (root.strerror or str(root) or type(root).__name__)[:_MAX_CAUSE]
+    return (str(root) or type(root).__name__)[:_MAX_CAUSE]
+
+
+def _api_cause(exc: ApiException) -> str:
+    try:
+        message = json.loads(exc.body or "")["message"]
+    except (ValueError, TypeError, KeyError):
+        message = exc.reason
+    return f"HTTP {exc.status}: {message}" if exc.status else str(message)

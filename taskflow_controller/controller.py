@@ -1,0 +1,205 @@
+"""Wires it up: informers -> predicates -> work queue -> workers, each with one resource at a time."""
+
+import functools
+import logging
+import random
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskflow_controller.api import ApiServer
+from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces
+from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
+from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
+from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.runner import RunResult
+from taskflow_controller.watches import DependentWatch, Watch
+from taskflow_controller.work_queue import WorkItem, WorkQueue
+
+logger = logging.getLogger(__name__)
+
+PERIOD_JITTER = 0.1  # the part of a period it may come early, so that not all resources are due at once
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``max_concurrent`` is for each watch that has no own, ``reconcile_period`` too (seconds, 0: none)."""
+
+    max_concurrent: int
+    reconcile_period: float
+
+    def for_watch(self, watch: Watch) -> int:
+        """Return how many resources of a watch may be worked on at once."""
+        return watch.max_concurrent or self.max_concurrent
+
+    def workers(self, watches: Sequence[Watch]) -> int:
+        """Return the cap over all watches: the flag's, or the highest a single watch is granted."""
+        return max(self.max_concurrent, *(self.for_watch(watch) for watch in watches))
+
+
+class Controller:
+    """Watches the resources and runs their playbooks.
+
+    ``start_informers`` and ``start_workers`` are apart, for a standby replica that watches but does not work.
+    """
+
+    def __init__(
+        self,
+        api: ApiServer,
+        watches: Sequence[Watch],
+        reconciler: Reconciler,
+        limits: Limits,
+        namespaces: tuple[str, ...] = (),
+    ) -> None:
+        self._reconciler, self._limits = reconciler, limits
+        self._watches = {watch.gvk: watch for watch in watches}
+        group_limits: Mapping[Hashable, int] = {watch.gvk: limits.for_watch(watch) for watch in watches}
+        self.queue: WorkQueue[ResourceKey] = WorkQueue(lambda key: key.gvk, group_limits)
+        self.informers: list[ResourceInformer] = []
+        self._stores: dict[GroupVersionKind, Store] = {}
+        for watch in watches:
+            self._watch_primary(api, watch, namespaces)
+            for dependent in watch.dependents:
+                self._watch_dependent(api, watch, dependent, namespaces)
+        self._workers = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(limits.workers(watches))
+        ]
+
+    def start_informers(self) -> None:
+        """Begin to watch; what happens is queued."""
+        for informer in self.informers:
+            informer.start()
+
+    def start_workers(self) -> None:
+        """Begin to work off the queue."""
+        for worker in self._workers:
+            worker.start()
+
+    def shut_down(self, timeout: float) -> bool:
+        """Take no more keys and wait ``timeout`` seconds for the running ones; return whether all ended."""
+        self.queue.shut_down()
+        return self.queue.drain(timeout)
+
+    def stop_informers(self) -> None:
+        """Stop watching; does not wait for requests that are under way."""
+        for informer in self.informers:
+            informer.stop()
+
+    def informer_problem(self) -> str | None:
+        """Return which informer has not its first list yet and why, None if all have."""
+        missing = [informer for informer in self.informers if not informer.synced]
+        causes = (f"{informer}: {informer.trouble or 'listing'}" for informer in missing)
+        return f"not synced: {'; '.join(causes)}" if missing else None
+
+    def thread_problem(self) -> str | None:
+        """Return which started threads have died, None if all are alive."""
+        dead = [str(informer) for informer in self.informers if not informer.alive]
+        started = (worker for worker in self._workers if worker.ident is not None)
+        dead += [worker.name for worker in started if not worker.is_alive()]
+        return f"not running: {', '.join(dead)}" if dead else None
+
+    def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> None:
+        on_change = functools.partial(self._primary_changed, watch)
+        store, informers = for_namespaces(api, watch.gvk, namespaces, on_change=on_change)
+        self._stores[watch.gvk] = store
+        self.informers += informers
+
+    def _watch_dependent(
+        self, api: ApiServer, watch: Watch, dependent: DependentWatch, namespaces: tuple[str, ...]
+    ) -> None:
+        _, informers = for_namespaces(
+            api,
+            dependent.gvk,
+            namespaces,
+            on_change=functools.partial(self._dependent_changed, watch, dependent),
+            label_selector=dependent.label_selector,
+            trim=functools.partial(keep_only, fields=dependent.fields),
+        )
+        self.informers += informers
+
+    def _primary_changed(self, watch: Watch, change: Change) -> None:
+        if change.new is None:
+            # Through the queue too, so that the directory is not removed under a running play.
+            key = ResourceKey(watch.gvk, *namespace_and_name(change.old or {}))
+            self.queue.add(key, f"{watch.gvk.kind} deleted")
+            return
+        key = ResourceKey(watch.gvk, *namespace_and_name(change.new))
+        predicate = functools.partial(primary_reason, watch_annotations=watch.watch_annotations_changes)
+        reason = _judge(predicate, change)
+        if reason:
+            self.queue.add(key, reason)
+
+    def _dependent_changed(self, watch: Watch, dependent: DependentWatch, change: Change) -> None:
+        reason = _judge(functools.partial(dependent_reason, fields=dependent.fields), change)
+        if reason is None:
+            return
+        key = owner_key(change.new or change.old or {}, watch.gvk, self._stores[watch.gvk])
+        if key:
+            self.queue.add(key, reason)
+
+    def _work(self) -> None:
+        while (item := self.queue.get()) is not None:
+            try:
+                self._process(item)
+            except OSError as exc:  # no space left, no right to write: nothing that a traceback would explain
+                logger.error("run broke off, will be retried: %s", exc, extra={"resource": str(item.key)})
+                self._retry(item.key, "an error of the system")
+            except Exception:  # a bug in handling one resource must not stop the others
+                logger.exception("bug: run broke off, will be retried", extra={"resource": str(item.key)})
+                self._retry(item.key, "an internal error")
+            finally:
+                self.queue.done(item.key)
+
+    def _process(self, item: WorkItem[ResourceKey]) -> None:
+        key = item.key
+        self.queue.cancel_delayed(key)
+        obj = self._stores[key.gvk].get(key.namespace, key.name)
+        if obj is None:
+            self.queue.forget(key)
+            self._reconciler.clean_up(key)
+            return
+        watch = self._watches[key.gvk]
+        result = self._reconciler.reconcile(watch, key, obj, item.reasons)
+        if not result.successful:
+            self._retry(key, "failure")
+            return
+        self.queue.forget(key)
+        self._requeue(watch, key, result)
+
+    def _requeue(self, watch: Watch, key: ResourceKey, result: RunResult) -> None:
+        period = self._limits.reconcile_period if watch.reconcile_period is None else watch.reconcile_period
+        if result.requeue_after is not None:
+            self.queue.add_after(key, result.requeue_after, f"requeue_after {result.requeue_after:g} s")
+        elif period > 0:
+            self.queue.add_after(key, period * random.uniform(1 - PERIOD_JITTER, 1), "period")
+
+    def _retry(self, key: ResourceKey, after: str) -> None:
+        self.queue.add_rate_limited(key, f"retry {self.queue.failures(key) + 1} after {after}")
+
+
+def _judge(predicate: Callable[[Any, Any], str | None], change: Change) -> str | None:
+    """Return the predicate's reason; if it fails, a reason too, for one run too many loses nothing."""
+    try:
+        return predicate(change.old, change.new)
+    except Exception:
+        logger.exception("bug: an event of %s was not understood", change.gvk)
+        return f"{change.gvk.kind} event that was not understood"
+
+
+def owner_key(dependent: Object, gvk: GroupVersionKind, owners: Store) -> ResourceKey | None:
+    """Return the key of a dependent's controlling owner, if it is of the kind ``gvk`` and known.
+
+    One that is not known needs no run: it is gone, or its own first sight will start one.
+    """
+    metadata = dependent.get("metadata") or {}
+    for reference in metadata.get("ownerReferences") or []:
+        group = reference["apiVersion"].rpartition("/")[0]
+        if not reference.get("controller") or (group, reference["kind"]) != (gvk.group, gvk.kind):
+            continue
+        for namespace in (metadata.get("namespace") or "", ""):  # the owner may be cluster-scoped
+            owner = owners.get(namespace, reference["name"])
+            if owner is not None and owner["metadata"].get("uid") == reference.get("uid"):
+                return ResourceKey(gvk, namespace, reference["name"])
+    return None

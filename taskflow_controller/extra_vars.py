@@ -1,0 +1,94 @@
+"""The extra vars a run receives: the Operator SDK's contract, so that its playbooks run unchanged."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
+
+_LETTER_DIGITS_PAIR = re.compile(r"([a-zA-Z])(\d+)([a-zA-Z]\d+)")
+_ACRONYMS = ("HTTP", "URL", "IP")
+
+
+def extra_vars(
+    gvk: GroupVersionKind, obj: Object, *, snake_case_parameters: bool, watch_vars: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the extra vars for a run on ``obj``.
+
+    Later ones win: the keys of spec (in snake case if asked), ``ansible_operator_meta``,
+    ``_<group>_<kind>`` (the object), ``_<group>_<kind>_spec`` (its spec), the watch's ``vars``.
+    """
+    spec = obj.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    namespace, name = namespace_and_name(obj)
+    object_name = re.sub(r"[.-]", "_", f"_{gvk.group}_{gvk.kind.lower()}")
+    parameters = snake_case_keys(spec) if snake_case_parameters else dict(spec)
+    parameters["ansible_operator_meta"] = {"name": name, "namespace": namespace}
+    parameters[object_name] = obj
+    parameters[f"{object_name}_spec"] = spec
+    return {**parameters, **watch_vars}
+
+
+def snake_case_keys(value: Any) -> Any:
+    """Return ``value`` with every key of every mapping in it, at any depth, in snake case."""
+    if isinstance(value, Mapping):
+        return {snake_case(key): snake_case_keys(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [snake_case_keys(item) for item in value]
+    return value
+
+
+def snake_case(key: str) -> str:
+    """Convert a key as the Operator SDK does, its oddities included.
+
+    ``HTTP``, ``URL`` and ``IP`` (and their plurals) count as words; a key that begins with a capital gets a
+    leading underscore, unless one of those three comes first.
+    """
+    key = _LETTER_DIGITS_PAIR.sub(r"\1 \2 \3", key).strip(" ")
+    if not key:
+        return key
+    begins_with_capital = _is_upper(key[0])
+    if key.upper() != key:
+        for acronym in _ACRONYMS:
+            key = _set_apart(key, acronym)
+    words = _words(key)
+    prefix = "_" if begins_with_capital and words[0].upper() not in _ACRONYMS else ""
+    return prefix + "_".join(words).lower()
+
+
+def _set_apart(key: str, acronym: str) -> str:
+    """Put underscores around the first ``acronym`` in ``key``; a plural s becomes part of it."""
+    before, found, after = key.partition(acronym)
+    if not found:
+        return key
+    if after.startswith("s"):
+        found, after = found + "S", after[1:]
+    lead = "_" if before or not after else ""
+    trail = "_" if after else ""
+    return f"{before}{lead}{found}{trail}{after}"
+
+
+def _words(key: str) -> list[str]:
+    """Split at spaces, dashes, underscores and changes of case; a row of capitals is one word."""
+    words, word = [], ""
+    for char, following in zip(key, [*key[1:], ""], strict=True):
+        if char in " _-":
+            words.append(word)
+            word = ""
+        elif word and _is_upper(char) and _is_lower(following):
+            words.append(word)
+            word = char
+        elif word and _is_lower(char) and _is_upper(following):
+            words.append(word + char)
+            word = ""
+        else:
+            word += char
+    return [*words, word]
+
+
+def _is_upper(char: str) -> bool:
+    return "A" <= char <= "Z"
+
+
+def _is_lower(char: str) -> bool:
+    return "a" <= char <= "z"

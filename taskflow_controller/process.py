@@ -1,0 +1,157 @@
+"""The life of the controller's process: start, leadership, signals, a graceful end."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType
+
+from taskflow_controller.api import ApiServer, connect
+from taskflow_controller.controller import Controller, Limits
+from taskflow_controller.health import HealthServer
+from taskflow_controller.leader import LeaderElector, default_namespace
+from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.runner import ColdRunner
+from taskflow_controller.watches import load_watches
+from taskflow_controller.workspace import Workspaces
+
+logger = logging.getLogger(__name__)
+
+CANCEL_SECONDS = 3.0  # how long killed plays may take to be gone
+POLL_SECONDS = 0.1
+LOST_LEASE = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of ``run``; times are in seconds."""
+
+    watches_file: str
+    max_concurrent: int
+    reconcile_period: float
+    health_address: str
+    leader_elect: bool
+    leader_election_id: str
+    leader_election_namespace: str
+    graceful_shutdown_timeout: float
+    verbosity: int
+    runner_dir: str
+    kubeconfig: str
+
+
+def serve(options: Options, environ: Mapping[str, str]) -> int:
+    """Run until a signal or a lost lease ends it; return the exit code. Raises ConfigError at the start."""
+    return _Process(options, environ).run()
+
+
+class _Process:
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self._options = options
+        loaded = load_watches(options.watches_file, environ)
+        for warning in loaded.warnings:
+            logger.warning(warning)
+        # Plain values, no Events: a signal handler must not take a lock that the main thread may hold.
+        self._signals = 0
+        self._cancelling = False  # running plays are to be killed
+        api = ApiServer(connect(options.kubeconfig or None))
+        kubeconfig = os.path.abspath(options.kubeconfig) if options.kubeconfig else ""
+        reconciler = Reconciler(
+            ColdRunner(),
+            Workspaces(options.runner_dir),
+            verbosity=options.verbosity,
+            environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
+            cancelled=lambda: self._cancelling,
+        )
+        self._controller = Controller(
+            api,
+            loaded.watches,
+            reconciler,
+            Limits(options.max_concurrent, options.reconcile_period),
+            watched_namespaces(environ),
+        )
+        self._elector: LeaderElector | None = None
+        if options.leader_elect:
+            namespace = options.leader_election_namespace or default_namespace()
+            self._elector = LeaderElector(api.client, options.leader_election_id, namespace)
+        threads = {"threads": self._controller.thread_problem}
+        self._health = HealthServer(
+            options.health_address,
+            {"/healthz": threads, "/readyz": {"informers": self._controller.informer_problem}},
+        )
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        self._controller.start_informers()
+        self._health.start()
+        if self._elector:
+            self._elector.start()
+        if self._wait_for_leadership():
+            self._controller.start_workers()
+            logger.info("controller started")
+            self._wait_for_end()
+        return self._end()
+
+    def _wait_for_leadership(self) -> bool:
+        """Return true once this replica leads (or needs not to), false if it is to end before."""
+        while self._elector and not self._elector.leading.is_set():
+            if self._ending():
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
+
+    def _wait_for_end(self) -> None:
+        while not self._ending():
+            time.sleep(POLL_SECONDS)
+
+    def _ending(self) -> bool:
+        return self._signals > 0 or self._lost()
+
+    def _lost(self) -> bool:
+        return self._elector is not None and self._elector.lost.is_set()
+
+    def _finish_running(self, timeout: float) -> bool:
+        """Wait for the running plays; return whether they ended in time, and before the lease was lost."""
+        deadline = time.monotonic() + timeout
+        while not self._controller.shut_down(POLL_SECONDS):
+            if self._lost() or time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _end(self) -> int:
+        timeout = 0.0 if self._lost() else self._options.graceful_shutdown_timeout
+        if timeout:
+            running = self._controller.queue.working()
+            logger.info("stopping: waiting up to %g s for %d running", timeout, running)
+        if not self._finish_running(timeout):
+            logger.warning("cancelling %d running", self._controller.queue.working())
+            self._cancelling = True
+            self._controller.shut_down(CANCEL_SECONDS)
+        self._controller.stop_informers()
+        lost = self._lost()
+        if self._elector and not lost:
+            self._elector.release()
+        self._health.stop()
+        logger.info("stopped")
+        return LOST_LEASE if lost else 0
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        """First signal: a graceful end. Second: kill what runs, and exit at once."""
+        self._signals += 1
+        if self._signals > 1:
+            self._cancelling = True
+            # A thread, so that the plays (sessions of their own, deaf to our signals) get killed meanwhile.
+            threading.Thread(target=self._exit_at_once, args=(128 + number,), daemon=True).start()
+
+    def _exit_at_once(self, code: int) -> None:
+        self._controller.shut_down(timeout=1.0)
+        os._exit(code)
+
+
+def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the namespaces of ``WATCH_NAMESPACE``, a comma list; none for all."""
+    names = (name.strip() for name in environ.get("WATCH_NAMESPACE", "").split(","))
+    return tuple(dict.fromkeys(name for name in names if name))

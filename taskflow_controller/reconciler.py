@@ -1,0 +1,74 @@
+"""One run for one resource: prepare its directory and extra vars, run, log why and how it ended."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+
+from taskflow_controller.extra_vars import extra_vars
+from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.runner import Runner, RunRequest, RunResult
+from taskflow_controller.watches import Watch
+from taskflow_controller.workspace import Workspaces
+
+logger = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Runs a watch's playbook on an object. Called from several threads, for one key at a time."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        workspaces: Workspaces,
+        *,
+        verbosity: int,
+        environment: Mapping[str, str],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._runner, self._workspaces = runner, workspaces
+        self._verbosity, self._environment, self._cancelled = verbosity, environment, cancelled
+
+    def reconcile(self, watch: Watch, key: ResourceKey, obj: Object, reason: str) -> RunResult:
+        """Run the watch's playbook or role on ``obj`` and return how it ended."""
+        logger.info("run started", extra={"resource": str(key), "reason": reason})
+        result = self._runner.run(
+            RunRequest(
+                directory=self._workspaces.prepare(key),
+                extra_vars=extra_vars(
+                    watch.gvk, obj, snake_case_parameters=watch.snake_case_parameters, watch_vars=watch.vars
+                ),
+                playbook=watch.playbook,
+                role=watch.role,
+                verbosity=self._verbosity if watch.verbosity is None else watch.verbosity,
+                max_artifacts=watch.max_runner_artifacts,
+                environment=self._environment,
+                cancelled=self._cancelled,
+            )
+        )
+        _log_end(key, result)
+        return result
+
+    def clean_up(self, key: ResourceKey) -> None:
+        """Remove what is kept for a resource that is gone."""
+        self._workspaces.remove(key)
+        logger.info("resource is gone, its directory removed", extra={"resource": str(key)})
+
+
+def _log_end(key: ResourceKey, result: RunResult) -> None:
+    fields = {
+        "resource": str(key),
+        "rc": result.rc,
+        "status": result.status,
+        "duration": round(result.duration, 3),
+        "ok": result.counts.ok,
+        "changed": result.counts.changed,
+        "failed": result.counts.failed,
+    }
+    if result.successful:
+        logger.info("run succeeded", extra=fields)
+    elif result.cancelled:
+        logger.warning("run cancelled", extra=fields)
+    else:
+        failures = [dataclasses.asdict(failure) for failure in result.failures]
+        error = {"error": result.error} if result.error else {}
+        logger.error("run failed", extra={**fields, "failures": failures, **error})

@@ -1,0 +1,148 @@
+"""Makes a run's result out of ansible-runner's events: counts, failures, the text of a run that broke off."""
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskflow_controller.durations import parse_duration
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_KEPT_LINES = 60
+_MAX_MESSAGE = 2000
+_MAX_ITEMS = 3
+_REQUEUE_MODULES = ("operator_sdk.util.requeue_after", "requeue_after")
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """A task that failed (and was neither ignored nor rescued), on which host, and what it said."""
+
+    task: str
+    host: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """The recap's numbers, summed up over the hosts."""
+
+    ok: int = 0
+    changed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+class EventCollector:
+    """Takes a run's events as they come; not thread-safe, one per run."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, list[TaskFailure]] = defaultdict(list)
+        self._unreachable: dict[str, list[TaskFailure]] = defaultdict(list)
+        self._recap: dict[str, Any] | None = None
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._requeue_after: float | None = None
+
+    def handle(self, event: Mapping[str, Any]) -> bool:
+        """Take one event; true, for ansible-runner to keep its file."""
+        kind, data = event.get("event"), event.get("event_data") or {}
+        if kind == "runner_on_failed" and not data.get("ignore_errors"):
+            self._failed[data.get("host", "")].append(_failure(data))
+        elif kind == "runner_on_unreachable":
+            self._unreachable[data.get("host", "")].append(_failure(data))
+        elif kind == "runner_on_ok":
+            self._note_requeue(data)
+        elif kind == "playbook_on_stats":
+            self._recap = data
+        elif kind in ("verbose", "error", "warning") and event.get("stdout"):
+            self._lines.extend(_COLOUR.sub("", event["stdout"]).splitlines())
+        return True
+
+    @property
+    def counts(self) -> RunCounts:
+        """The recap's numbers; zeros if the run never reached it."""
+        recap = self._recap or {}
+        return RunCounts(
+            ok=_total(recap, "ok"),
+            changed=_total(recap, "changed"),
+            failed=_total(recap, "failures") + _total(recap, "dark"),
+            skipped=_total(recap, "skipped"),
+        )
+
+    @property
+    def requeue_after(self) -> float | None:
+        """The shortest time, in seconds, that a module asked for the next run."""
+        return self._requeue_after
+
+    def failures(self) -> tuple[TaskFailure, ...]:
+        """Return the failures that counted.
+
+        A rescued failure's event is the same as any other; only the recap tells. It counts, per host, those
+        not rescued, and they come after the rescued ones: a host whose failure is not rescued does no more,
+        save its ``always`` sections.
+        """
+        failed = self._counted(self._failed, "failures")
+        return (*failed, *self._counted(self._unreachable, "dark"))
+
+    def error_text(self) -> str:
+        """Return what was printed last by a run that never reached its recap, "" for one that did."""
+        if self._recap is not None:
+            return ""
+        lines = [line.rstrip() for line in self._lines if line.strip()]
+        first = next((index for index, line in enumerate(lines) if "ERROR" in line or "Traceback" in line), 0)
+        return "\n".join(lines[first:])[:_MAX_MESSAGE]
+
+    def _counted(self, seen: Mapping[str, list[TaskFailure]], column: str) -> Iterator[TaskFailure]:
+        for host, failures in seen.items():
+            if self._recap is None:
+                yield from failures
+            elif count := (self._recap.get(column) or {}).get(host, 0):
+                yield from failures[-count:]
+
+    def _note_requeue(self, data: Mapping[str, Any]) -> None:
+        result = data.get("res") or {}
+        wanted = result.get("requeue_after")
+        if wanted is None and data.get("task_action") in _REQUEUE_MODULES:
+            wanted = result.get("period")
+        seconds = _seconds(wanted)
+        if seconds is not None and (self._requeue_after is None or seconds < self._requeue_after):
+            self._requeue_after = seconds
+
+
+def _failure(data: Mapping[str, Any]) -> TaskFailure:
+    return TaskFailure(
+        task=str(data.get("task") or ""),
+        host=str(data.get("host") or ""),
+        message=_message(data.get("res") or {}).strip()[:_MAX_MESSAGE],
+    )
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    """Return what a failed task says: of a loop its failed items, of a hidden one only that it is hidden."""
+    if result.get("censored"):
+        return str(result["censored"])
+    items = [item for item in result.get("results") or [] if isinstance(item, Mapping)]
+    failed = [item for item in items if item.get("failed") or item.get("censored")]
+    if failed:
+        return "; ".join(_message(item) for item in failed[:_MAX_ITEMS])
+    for key in ("msg", "module_stderr", "stderr", "module_stdout", "stdout"):
+        if result.get(key):
+            return str(result[key])
+    return "no message"
+
+
+def _seconds(wanted: Any) -> float | None:
+    """Return a module's number of seconds, or Go duration string, as seconds; None if it is neither."""
+    if isinstance(wanted, bool) or wanted is None:
+        return None
+    if isinstance(wanted, int | float):
+        return float(wanted) if wanted >= 0 else None
+    try:
+        return parse_duration(str(wanted))
+    except ValueError:
+        return None
+
+
+def _total(recap: Mapping[str, Any], column: str) -> int:
+    return sum((recap.get(column) or {}).values())

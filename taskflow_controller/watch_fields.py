@@ -1,0 +1,114 @@
+"""Reads single fields of a watches file's entry; every error names file, line, entry and field."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from taskflow_controller.durations import parse_duration
+from taskflow_controller.errors import ConfigError
+from taskflow_controller.located_yaml import LocatedDict
+from taskflow_controller.selectors import selector_string
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A mapping of the watches file, and how to name it in an error."""
+
+    path: str
+    name: str
+    content: LocatedDict
+
+    def named(self, name: str) -> "Entry":
+        """Return the same entry with ``name`` added to its name."""
+        return replace(self, name=f"{self.name}, {name}")
+
+    def error(self, field: str, problem: str) -> ConfigError:
+        """Return an error that names where ``field`` stands."""
+        return ConfigError(f"{self.path}:{self.content.line_of(field)}: {self.name}: {field}: {problem}")
+
+    def unknown(self, known: set[str]) -> list[str]:
+        """Return a warning for each key that is not ``known``."""
+        return [
+            f"{self.path}:{self.content.line_of(key)}: {self.name}: {key}: unknown field, ignored"
+            for key in self.content
+            if key not in known
+        ]
+
+    def string(self, field: str) -> str:
+        """Return a string, "" if it is not given."""
+        return str(self._value(field, str, "", "a string"))
+
+    def boolean(self, field: str, default: bool) -> bool:
+        """Return true or false."""
+        return bool(self._value(field, bool, default, "true or false"))
+
+    def integer(self, field: str, default: int) -> int:
+        """Return a whole number that is not negative."""
+        value = self._value(field, int, default, "a whole number")
+        if isinstance(value, bool) or value < 0:
+            raise self.error(field, f"must be a whole number, 0 or more, not {value!r}")
+        return int(value)
+
+    def mapping(self, field: str) -> dict[str, Any]:
+        """Return a mapping, empty if it is not given."""
+        value: dict[str, Any] = self._value(field, dict, {}, "a mapping")
+        return value
+
+    def list(self, field: str) -> list[Any]:
+        """Return a list, empty if it is not given."""
+        value: list[Any] = self._value(field, list, [], "a list")
+        return value
+
+    def duration(self, field: str) -> float | None:
+        """Return the seconds of a Go duration string, None if it is not given."""
+        text = self._value(field, str, "", "a duration such as 10h, in quotes if it is a number")
+        if not text:
+            return None
+        try:
+            return parse_duration(text)
+        except ValueError as exc:
+            raise self.error(field, str(exc)) from exc
+
+    def selector(self, field: str) -> str:
+        """Return a LabelSelector in the API's query form, "" if it is not given."""
+        try:
+            return selector_string(self.mapping(field))
+        except ValueError as exc:
+            raise self.error(field, str(exc)) from exc
+
+    def _value(self, field: str, wanted: type, default: Any, description: str) -> Any:
+        value = self.content.get(field)
+        if value is None:
+            return default
+        if not isinstance(value, wanted):
+            raise self.error(field, f"must be {description}, not {value!r}")
+        return value
+
+
+def refuse_unsupported(entry: Entry) -> None:
+    """Raise ConfigError if the entry needs something of the Operator SDK's that is not built yet."""
+    if entry.boolean("manageStatus", True):
+        raise entry.error(
+            "manageStatus",
+            "must be false (it is true by default): in this version the playbook writes the status",
+        )
+    for field in ("watchClusterScopedResources", "markUnsafe"):
+        if entry.boolean(field, False):
+            raise entry.error(field, "is not supported by this version; leave it out or set it to false")
+    for field in ("blacklist", "selector", "finalizer"):
+        if entry.content.get(field):
+            raise entry.error(field, "is not supported by this version; leave it out")
+    _refuse_dynamic_watches(entry)
+
+
+def _refuse_dynamic_watches(entry: Entry) -> None:
+    listed = bool(entry.list("watchDependents"))
+    if not entry.boolean("watchDependentResources", not listed):
+        return
+    if listed:
+        problem = "true is not supported by this version, and watchDependents stands for it; leave it out"
+    else:
+        problem = (
+            "must be false (it is true by default): this version does not find out which kinds a playbook"
+            " creates; list them in watchDependents, or set it to false"
+        )
+    raise entry.error("watchDependentResources", problem)

@@ -1,0 +1,189 @@
+"""Loads and checks the watches file (the Operator SDK's watches.yaml, and our ``watchDependents``).
+
+A field the Operator SDK honours and this version does not is refused, never ignored; a field that nobody
+knows is a warning. See also ``watch_fields`` for the single fields.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taskflow_controller.errors import ConfigError
+from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located, plain
+from taskflow_controller.playbooks import NotFoundError, find_playbook, find_role
+from taskflow_controller.watch_fields import Entry, refuse_unsupported
+
+_VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([*#$@!?0-9-])|([A-Za-z_][A-Za-z0-9_]*))")
+DEFAULT_MAX_RUNNER_ARTIFACTS = 20
+MAX_VERBOSITY = 7
+
+_SUPPORTED = {
+    "group", "version", "kind", "playbook", "role", "vars", "maxRunnerArtifacts", "reconcilePeriod",
+    "manageStatus", "watchDependentResources", "snakeCaseParameters", "watchAnnotationsChanges",
+    "watchDependents", "watchClusterScopedResources", "markUnsafe", "blacklist", "selector", "finalizer",
+}  # fmt: skip
+_DEPENDENT_FIELDS = {"group", "version", "kind", "labelSelector", "fields"}
+
+
+@dataclass(frozen=True)
+class DependentWatch:
+    """A kind whose objects concern their controlling owner.
+
+    ``label_selector`` is in the API's query form, "" for all. ``fields`` are dotted paths: an update counts
+    if one of them changed; None: if anything but the status changed.
+    """
+
+    gvk: GroupVersionKind
+    label_selector: str
+    fields: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One entry of the watches file.
+
+    ``playbook`` (absolute path or collection name) or ``role`` (the same) is set, not both.
+    ``reconcile_period`` is in seconds. None in it, in ``max_concurrent`` or ``verbosity``: the flag's value.
+    """
+
+    gvk: GroupVersionKind
+    playbook: str | None
+    role: str | None
+    vars: Mapping[str, Any]
+    reconcile_period: float | None
+    max_runner_artifacts: int
+    snake_case_parameters: bool
+    watch_annotations_changes: bool
+    dependents: tuple[DependentWatch, ...]
+    max_concurrent: int | None
+    verbosity: int | None
+
+
+@dataclass(frozen=True)
+class WatchesFile:
+    """The watches, and what in the file was odd enough to warn about."""
+
+    watches: tuple[Watch, ...]
+    warnings: tuple[str, ...]
+
+
+def load_watches(path: str | os.PathLike[str], environ: Mapping[str, str]) -> WatchesFile:
+    """Read the watches file; raise ConfigError naming file, line and field if it can't be used."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"watches file {path}: can't be read: {reason}") from exc
+    try:
+        document = load_located(expand_environment(text, environ))
+    except LocatedYamlError as exc:
+        raise ConfigError(f"{path}:{exc.line}: {exc}") from exc
+    if not isinstance(document, list) or not document:
+        raise ConfigError(f"{path}: must be a list of watches, with one at least")
+    warnings: list[str] = []
+    watches: dict[GroupVersionKind, Watch] = {}
+    for number, item in enumerate(document, start=1):
+        if not isinstance(item, LocatedDict):
+            raise ConfigError(f"{path}: entry {number} must be a mapping, not {item!r}")
+        entry = Entry(str(path), f"entry {number}", item)
+        watch = _watch(entry, environ, warnings)
+        if watch.gvk in watches:
+            raise entry.error("kind", f"{watch.gvk} is watched by an earlier entry already")
+        watches[watch.gvk] = watch
+    return WatchesFile(tuple(watches.values()), tuple(warnings))
+
+
+def expand_environment(text: str, environ: Mapping[str, str]) -> str:
+    """Expand ``$X`` and ``${X}``; one that is not set becomes, or stays, a literal ``${X}``."""
+
+    def value(match: re.Match[str]) -> str:
+        name = next(group for group in match.groups() if group is not None)
+        return environ.get(name, f"${{{name}}}")
+
+    return _VARIABLE.sub(value, text)
+
+
+def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Watch:
+    gvk = _gvk(entry)
+    entry = entry.named(str(gvk))
+    warnings.extend(entry.unknown(_SUPPORTED))
+    refuse_unsupported(entry)
+    playbook, role = _command(entry, environ)
+    artifacts = entry.integer("maxRunnerArtifacts", 0)
+    return Watch(
+        gvk=gvk,
+        playbook=playbook,
+        role=role,
+        vars=plain(entry.mapping("vars")),
+        reconcile_period=entry.duration("reconcilePeriod"),
+        max_runner_artifacts=artifacts or DEFAULT_MAX_RUNNER_ARTIFACTS,
+        snake_case_parameters=entry.boolean("snakeCaseParameters", True),
+        watch_annotations_changes=entry.boolean("watchAnnotationsChanges", False),
+        dependents=_dependents(entry, warnings),
+        max_concurrent=_override(environ, "MAX_CONCURRENT_RECONCILES", gvk, 1, None),
+        verbosity=_override(environ, "ANSIBLE_VERBOSITY", gvk, 0, MAX_VERBOSITY),
+    )
+
+
+def _gvk(entry: Entry) -> GroupVersionKind:
+    group, version, kind = entry.string("group"), entry.string("version"), entry.string("kind")
+    for field, value in (("version", version), ("kind", kind)):
+        if not value:
+            raise entry.error(field, "is required")
+    if not group and "/" in version:
+        raise entry.error("version", f"must be a version alone, without its group, not {version!r}")
+    return GroupVersionKind(group, version, kind)
+
+
+def _command(entry: Entry, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return (playbook, role), of which one is set; the playbook wins."""
+    playbook, role = entry.string("playbook"), entry.string("role")
+    field = "playbook" if playbook else "role"
+    try:
+        if playbook:
+            return find_playbook(playbook, environ), None
+        if role:
+            return None, find_role(role, environ)
+    except NotFoundError as exc:
+        raise entry.error(field, str(exc)) from exc
+    raise entry.error("playbook", "is required (or a role)")
+
+
+def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]:
+    dependents = []
+    for number, item in enumerate(entry.list("watchDependents"), start=1):
+        if not isinstance(item, LocatedDict):
+            raise entry.error("watchDependents", f"item {number} must be a mapping, not {item!r}")
+        dependent = Entry(entry.path, f"{entry.name}: watchDependents item {number}", item)
+        warnings.extend(dependent.unknown(_DEPENDENT_FIELDS))
+        fields = dependent.list("fields")
+        for field in fields:
+            if not isinstance(field, str) or not all(field.split(".")):
+                raise dependent.error("fields", f"must be dotted paths such as status.phase, not {field!r}")
+        dependents.append(
+            DependentWatch(
+                gvk=_gvk(dependent),
+                label_selector=dependent.selector("labelSelector"),
+                fields=tuple(fields) if fields else None,
+            )
+        )
+    return tuple(dependents)
+
+
+def _override(
+    environ: Mapping[str, str], prefix: str, gvk: GroupVersionKind, least: int, most: int | None
+) -> int | None:
+    """Return the value of ``<prefix>_<KIND>_<GROUP>``, None if it is not set; raise ConfigError naming it."""
+    variable = f"{prefix}_{gvk.kind}_{gvk.group}".upper().replace(".", "_")
+    text = environ.get(variable)
+    if text is None:
+        return None
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if value < least or (most is not None and value > most):
+        bounds = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ConfigError(f"environment variable {variable}: must be a whole number, {bounds}, not {text!r}")
+    return value

@@ -1,0 +1,193 @@
+"""A work queue with the semantics of client-go's: each key is worked on by one worker at a time.
+
+- A key that waits already is not added twice; its reasons are joined.
+- A key added while it is worked on waits until that work is done, and then is handed out once more.
+- Failures are retried after an exponential back-off, per key.
+- Each group of keys has a limit of its own; the number of workers is the limit over all.
+"""
+
+import heapq
+import itertools
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+BASE_DELAY = 0.005
+MAX_DELAY = 1000.0
+MAX_REASONS = 5
+_MAX_EXPONENT = 30  # 0.005 s * 2^30 is far over MAX_DELAY; it only keeps the power small
+
+
+@dataclass
+class Reasons:
+    """Why a key is in the queue: the first few different reasons, and how many more there were."""
+
+    first: list[str] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, reason: str) -> None:
+        """Add one more reason; one that is there already is dropped."""
+        if reason in self.first:
+            return
+        if len(self.first) < MAX_REASONS:
+            self.first.append(reason)
+        else:
+            self.more += 1
+
+    def __str__(self) -> str:
+        return "; ".join(self.first) + (f"; and {self.more} more" if self.more else "")
+
+
+@dataclass(frozen=True)
+class WorkItem(Generic[K]):
+    """A key handed out to a worker, and why."""
+
+    key: K
+    reasons: str
+
+
+class WorkQueue(Generic[K]):
+    """Thread-safe. Times are in seconds.
+
+    ``group_of`` tells the group of a key, ``limits`` how many keys of a group may be worked on at once
+    (no limit for a group that isn't there).
+    """
+
+    def __init__(
+        self,
+        group_of: Callable[[K], Hashable] = lambda key: None,
+        limits: Mapping[Hashable, int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._group_of = group_of
+        self._limits = dict(limits or {})
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[K, Reasons] = OrderedDict()
+        self._again: dict[K, Reasons] = {}  # added while being worked on
+        self._working: dict[K, Hashable] = {}
+        self._delayed: dict[K, tuple[float, int, str]] = {}
+        self._due: list[tuple[float, int, K]] = []  # a heap; an entry counts if it is still in _delayed
+        self._sequence = itertools.count()
+        self._failures: dict[K, int] = {}
+        self._shut_down = False
+
+    def add(self, key: K, reason: str) -> None:
+        """Let a worker have ``key`` as soon as one is free. Does nothing after shut_down."""
+        with self._changed:
+            if not self._shut_down:
+                self._add(key, reason)
+                self._changed.notify_all()
+
+    def add_after(self, key: K, delay: float, reason: str) -> None:
+        """Add ``key`` in ``delay`` seconds; of several such waits for a key the earliest counts."""
+        if delay <= 0:
+            self.add(key, reason)
+            return
+        with self._changed:
+            due = self._clock() + delay
+            known = self._delayed.get(key)
+            if self._shut_down or (known is not None and known[0] <= due):
+                return
+            number = next(self._sequence)
+            self._delayed[key] = (due, number, reason)
+            heapq.heappush(self._due, (due, number, key))
+            self._changed.notify_all()
+
+    def add_rate_limited(self, key: K, reason: str) -> float:
+        """Add ``key`` after a delay that doubles with each call since ``forget``; return the delay."""
+        with self._changed:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+        delay = min(BASE_DELAY * 2.0 ** min(failures, _MAX_EXPONENT), MAX_DELAY)
+        self.add_after(key, delay, reason)
+        return delay
+
+    def failures(self, key: K) -> int:
+        """Return how often ``add_rate_limited`` was called for ``key`` since ``forget``."""
+        with self._changed:
+            return self._failures.get(key, 0)
+
+    def forget(self, key: K) -> None:
+        """Let the next back-off of ``key`` begin anew."""
+        with self._changed:
+            self._failures.pop(key, None)
+
+    def cancel_delayed(self, key: K) -> None:
+        """Drop what ``add_after`` has scheduled for ``key``: the run that starts now decides anew."""
+        with self._changed:
+            self._delayed.pop(key, None)
+
+    def get(self) -> WorkItem[K] | None:
+        """Wait for a key and take it; None once the queue is shut down. Call ``done`` when finished."""
+        with self._changed:
+            while not self._shut_down:
+                self._promote_due()
+                key = self._next_allowed()
+                if key is not None:
+                    reasons = self._waiting.pop(key)
+                    self._working[key] = self._group_of(key)
+                    return WorkItem(key, str(reasons))
+                self._changed.wait(self._until_due())
+            return None
+
+    def done(self, key: K) -> None:
+        """Say that the work on ``key`` has ended; if it was added meanwhile, it waits again."""
+        with self._changed:
+            self._working.pop(key, None)
+            reasons = self._again.pop(key, None)
+            if reasons is not None and not self._shut_down:
+                self._waiting[key] = reasons
+            self._changed.notify_all()
+
+    def shut_down(self) -> None:
+        """Hand out nothing more and take nothing more."""
+        with self._changed:
+            self._shut_down = True
+            self._changed.notify_all()
+
+    def drain(self, timeout: float) -> bool:
+        """After shut_down: wait until all work has ended, or ``timeout`` seconds; return whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._working, timeout)
+
+    def __len__(self) -> int:
+        """How many keys wait for a worker now."""
+        with self._changed:
+            return len(self._waiting)
+
+    def working(self) -> int:
+        """How many keys are being worked on now."""
+        with self._changed:
+            return len(self._working)
+
+    def _add(self, key: K, reason: str) -> None:
+        place: dict[K, Reasons] = self._again if key in self._working else self._waiting
+        place.setdefault(key, Reasons()).add(reason)
+
+    def _promote_due(self) -> None:
+        now = self._clock()
+        while self._due and self._due[0][0] <= now:
+            _, number, key = heapq.heappop(self._due)
+            delayed = self._delayed.get(key)
+            if delayed is not None and delayed[1] == number:
+                del self._delayed[key]
+                self._add(key, delayed[2])
+
+    def _until_due(self) -> float | None:
+        return max(self._due[0][0] - self._clock(), 0.0) if self._due else None
+
+    def _next_allowed(self) -> K | None:
+        """Return the key that has waited longest and whose group has room."""
+        busy: dict[Hashable, int] = {}
+        for group in self._working.values():
+            busy[group] = busy.get(group, 0) + 1
+        full = {group for group, limit in self._limits.items() if busy.get(group, 0) >= limit}
+        if not full:
+            return next(iter(self._waiting), None)
+        return next((key for key in self._waiting if self._group_of(key) not in full), None)

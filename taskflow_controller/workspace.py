@@ -1,0 +1,64 @@
+"""The directory of each resource's runs, as ansible-runner wants it.
+
+``<base>/<group>/<version>/<Kind>/<namespace>/<name>/`` with ``env/``, ``project/``, ``inventory/hosts`` and
+``artifacts/<ident>``. An empty group or namespace is the folder ``_``: no Kubernetes name has an underscore.
+"""
+
+import contextlib
+import itertools
+import os
+import shlex
+import shutil
+import stat
+import sys
+import threading
+from pathlib import Path
+
+from taskflow_controller.errors import ConfigError
+from taskflow_controller.kinds import ResourceKey
+
+_EMPTY = "_"
+
+
+class Workspaces:
+    """All runner directories, under one base directory that is this user's alone."""
+
+    def __init__(self, base: str | os.PathLike[str]) -> None:
+        """Make the base directory. Raises ConfigError if it can't be made, or others can write to it."""
+        self._base = Path(base).absolute()
+        self._lock = threading.Lock()  # one resource's removal takes away folders that another's are made in
+        try:
+            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self._base.stat()
+        except OSError as exc:
+            raise ConfigError(f"--runner-dir {base}: {exc.strerror}") from exc
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigError(f"--runner-dir {base}: must be this user's, and writable by nobody else")
+
+    def path(self, key: ResourceKey) -> Path:
+        """Return where the runs of a resource are. Raises ValueError for a name that is not a plain one."""
+        gvk = key.gvk
+        parts = (gvk.group or _EMPTY, gvk.version, gvk.kind, key.namespace or _EMPTY, key.name)
+        for part in parts:
+            if part in ("", ".", "..") or "/" in part or "\0" in part:
+                raise ValueError(f"{part!r} can't be part of a path ({key})")
+        return self._base.joinpath(*parts)
+
+    def prepare(self, key: ResourceKey) -> Path:
+        """Make and return a resource's directory, with an inventory of this host and interpreter."""
+        path = self.path(key)
+        with self._lock:
+            for folder in ("env", "project", "inventory", "artifacts"):
+                (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        interpreter = shlex.quote(sys.executable)
+        hosts = f"localhost ansible_connection=local ansible_python_interpreter={interpreter}\n"
+        (path / "inventory" / "hosts").write_text(hosts, encoding="utf-8")
+        return path
+
+    def remove(self, key: ResourceKey) -> None:
+        """Remove the directory of a resource, and the folders above it that are empty then."""
+        path = self.path(key)
+        shutil.rmtree(path, ignore_errors=True)
+        with self._lock, contextlib.suppress(OSError):  # not empty: another resource is in it
+            for parent in itertools.takewhile(lambda folder: folder != self._base, path.parents):
+                parent.rmdir()

@@ -1,0 +1,233 @@
+"""The watches file: what is taken, what is refused, and what the message says."""
+
+from pathlib import Path
+
+import pytest
+
+from taskflow_controller.errors import ConfigError
+from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.watches import WatchesFile, expand_environment, load_watches
+
+MINIMUM = {
+    "group": "example.com",
+    "version": "v1",
+    "kind": "Widget",
+    "playbook": "play.yml",
+    "manageStatus": "false",
+    "watchDependentResources": "false",
+}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a playbook, a role and a collection."""
+    for file in ("play.yml", "col/ansible_collections/ns/tools/playbooks/widget.yml"):
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("[]\n")
+    for folder in ("roles/local", "elsewhere/far", "elsewhere/roles/farther"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "col/ansible_collections/ns/tools/roles/tool").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(text: str, **environ: str) -> WatchesFile:
+    Path("watches.yaml").write_text(text)
+    search = {"ANSIBLE_COLLECTIONS_PATH": "col", "ANSIBLE_ROLES_PATH": "elsewhere"}
+    return load_watches("watches.yaml", {**search, **environ})
+
+
+def entry(**changes: str | None) -> str:
+    """A watches file of one entry: the minimum, with fields changed, added or (None) left out."""
+    fields = {**MINIMUM, **changes}
+    lines = [f"{key}: {value}" for key, value in fields.items() if value is not None]
+    return "- " + "\n  ".join(lines) + "\n"
+
+
+def test_defaults() -> None:
+    (watch,) = load(entry()).watches
+    assert watch.gvk == GroupVersionKind("example.com", "v1", "Widget")
+    assert watch.playbook == str(Path("play.yml").absolute())
+    assert watch.role is None
+    assert (watch.max_runner_artifacts, watch.snake_case_parameters) == (20, True)
+    assert (watch.reconcile_period, watch.max_concurrent, watch.verbosity) == (None, None, None)
+    assert not watch.watch_annotations_changes and not watch.dependents and not watch.vars
+
+
+def test_every_field() -> None:
+    text = entry(
+        vars="{a: {b: [1]}}",
+        maxRunnerArtifacts="3",
+        reconcilePeriod="1m30s",
+        snakeCaseParameters="false",
+        watchAnnotationsChanges="true",
+    )
+    environ = {
+        "MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM": "7",
+        "ANSIBLE_VERBOSITY_WIDGET_EXAMPLE_COM": "0",
+    }
+    (watch,) = load(text, **environ).watches
+    assert watch.vars == {"a": {"b": [1]}} and type(watch.vars["a"]) is dict
+    assert (watch.max_runner_artifacts, watch.reconcile_period) == (3, 90.0)
+    assert not watch.snake_case_parameters and watch.watch_annotations_changes
+    assert (watch.max_concurrent, watch.verbosity) == (7, 0)
+
+
+def test_core_group_and_zero_artifacts() -> None:
+    (watch,) = load(entry(group=None, kind="Secret", maxRunnerArtifacts="0")).watches
+    assert watch.gvk.group == "" and watch.gvk.api_version == "v1"
+    assert watch.max_runner_artifacts == 20
+
+
+def test_watch_dependents() -> None:
+    text = """
+- {group: example.com, version: v1, kind: Widget, playbook: play.yml, manageStatus: false, watchDependents: [
+    {version: v1, kind: Pod, fields: [status.phase], labelSelector: {matchLabels: {a: b}, matchExpressions: [
+      {key: c, operator: In, values: [d, e]}, {key: f, operator: Exists}, {key: g, operator: DoesNotExist}]}},
+    {group: apps, version: v1, kind: Deployment}]}
+"""
+    pod, deployment = load(text).watches[0].dependents
+    assert pod.gvk == GroupVersionKind("", "v1", "Pod")
+    assert pod.label_selector == "a=b,c in (d,e),f,!g"
+    assert pod.fields == ("status.phase",)
+    assert deployment.fields is None and deployment.label_selector == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ({"playbook": "ns.tools.widget"}, ("ns.tools.widget", None)),
+        ({"playbook": "play.yml", "role": "nothing"}, ("{here}/play.yml", None)),
+        ({"playbook": None, "role": "ns.tools.tool"}, (None, "ns.tools.tool")),
+        ({"playbook": None, "role": "local"}, (None, "{here}/roles/local")),
+        ({"playbook": None, "role": "far"}, (None, "{here}/elsewhere/far")),
+        ({"playbook": None, "role": "farther"}, (None, "{here}/elsewhere/roles/farther")),
+        ({"playbook": None, "role": "elsewhere/far"}, (None, "{here}/elsewhere/far")),
+    ],
+)
+def test_command_lookup(command: dict[str, str | None], expected: tuple[str | None, str | None], project: Path) -> None:
+    (watch,) = load(entry(**command)).watches
+    assert (watch.playbook, watch.role) == tuple(path and path.format(here=project) for path in expected)
+
+
+def test_collection_from_ansible_cfg(project: Path) -> None:
+    (project / "ansible.cfg").write_text("[defaults]\ncollections_path = col\n")
+    Path("watches.yaml").write_text(entry(playbook="ns.tools.widget"))
+    assert load_watches("watches.yaml", {}).watches[0].playbook == "ns.tools.widget"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "message"),
+    [
+        ({"kind": None}, 1, "entry 1: kind: is required"),
+        ({"version": "''"}, 2, "version: is required"),
+        ({"group": None, "version": "example.com/v1"}, 1, "version: must be a version alone"),
+        ({"playbook": None}, 1, "playbook: is required (or a role)"),
+        ({"playbook": "no.yml"}, 4, "playbook: there is no playbook /"),
+        (
+            {"playbook": "ns.tools.other"},
+            4,
+            "playbook: no collection has the playbook ns.tools.other; searched: /",
+        ),
+        ({"playbook": None, "role": "none"}, 6, "role: there is no role none; searched: /"),
+        ({"manageStatus": None}, 1, "manageStatus: must be false (it is true by default)"),
+        ({"manageStatus": "true"}, 5, "manageStatus: must be false"),
+        ({"manageStatus": "'no'"}, 5, "manageStatus: must be true or false, not 'no'"),
+        (
+            {"watchDependentResources": None},
+            1,
+            "watchDependentResources: must be false (it is true by default)",
+        ),
+        (
+            {"watchDependentResources": "true", "watchDependents": "[{version: v1, kind: Pod}]"},
+            6,
+            "watchDependentResources: true is not supported",
+        ),
+        ({"finalizer": "{name: a/b}"}, 7, "finalizer: is not supported by this version"),
+        ({"selector": "{matchLabels: {a: b}}"}, 7, "selector: is not supported by this version"),
+        ({"blacklist": "[{version: v1, kind: Pod}]"}, 7, "blacklist: is not supported by this version"),
+        ({"markUnsafe": "true"}, 7, "markUnsafe: is not supported by this version"),
+        ({"watchClusterScopedResources": "true"}, 7, "watchClusterScopedResources: is not supported"),
+        ({"reconcilePeriod": "soon"}, 7, "reconcilePeriod: 'soon' is not a duration such as 10h"),
+        ({"reconcilePeriod": "60"}, 7, "reconcilePeriod: must be a duration such as 10h"),
+        ({"maxRunnerArtifacts": "-1"}, 7, "maxRunnerArtifacts: must be a whole number"),
+        ({"maxRunnerArtifacts": "true"}, 7, "maxRunnerArtifacts: must be a whole number"),
+        ({"vars": "[a]"}, 7, "vars: must be a mapping, not ['a']"),
+        ({"watchDependents": "[1]"}, 7, "watchDependents: item 1 must be a mapping, not 1"),
+        ({"watchDependents": "[{kind: Pod}]"}, 7, "watchDependents item 1: version: is required"),
+        (
+            {"watchDependents": "[{version: v1, kind: Pod, fields: [a..b]}]"},
+            7,
+            "fields: must be dotted paths",
+        ),
+        (
+            {"watchDependents": "[{version: v1, kind: Pod, labelSelector: {a: b}}]"},
+            7,
+            "labelSelector: unknown key 'a'",
+        ),
+    ],
+)
+def test_refused_with_place_and_field(changes: dict[str, str | None], line: int, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(entry(**changes))
+    assert str(refusal.value).startswith(f"watches.yaml:{line}: entry 1")
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "watches.yaml: must be a list of watches"),
+        ("a: b", "watches.yaml: must be a list of watches"),
+        ("- a", "watches.yaml: entry 1 must be a mapping"),
+        ("- a: b\n  a: c", "watches.yaml:2: the key 'a' is there twice"),
+        ("- a: [", "watches.yaml:1: "),
+        ("- 1: b", "watches.yaml:1: the key 1 is not a string"),
+        (
+            entry() + entry(),
+            "watches.yaml:9: entry 2: kind: Widget (example.com/v1) is watched by an earlier",
+        ),
+    ],
+)
+def test_refused_file(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(text)
+    assert str(refusal.value).startswith(message)
+
+
+def test_missing_file() -> None:
+    with pytest.raises(ConfigError, match="watches file none: can't be read: No such file"):
+        load_watches("none", {})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", ""])
+def test_bad_override_names_the_variable(value: str) -> None:
+    with pytest.raises(ConfigError, match="MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM: must be a whole"):
+        load(entry(), MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM=value)
+
+
+def test_unknown_keys_are_warnings() -> None:
+    text = entry(colour="red", watchDependents="[{version: v1, kind: Pod, size: 1}]")
+    assert load(text).warnings == (
+        "watches.yaml:7: entry 1, Widget (example.com/v1): colour: unknown field, ignored",
+        "watches.yaml:8: entry 1, Widget (example.com/v1): watchDependents item 1: size: unknown field, ignored",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("$A-${A}", "1-1"),
+        ("${NONE} $NONE", "${NONE} ${NONE}"),
+        ("$AB $A.B", "${AB} 1.B"),
+        ("$(params.x) $", "$(params.x) $"),
+        ("a${A}b", "a1b"),
+    ],
+)
+def test_expand_environment(text: str, expanded: str) -> None:
+    assert expand_environment(text, {"A": "1"}) == expanded
+
+
+def test_environment_in_a_field() -> None:
+    assert load(entry(kind="$KIND"), KIND="Gadget").watches[0].gvk.kind == "Gadget"
