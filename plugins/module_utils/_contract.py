@@ -39,7 +39,9 @@ RUN_DIR = "/taskflow/run"
 SCRIPTS_DIR = "/taskflow/scripts"
 PODINFO_DIR = "/etc/podinfo"
 ORDER_FILE_NAME = "order"
-TERMINATION_LOG = "/dev/termination-log"
+# The kubelet cuts a container's termination message at 4 KiB, and at its share of 12 KiB among the Pod's containers.
+CONTAINER_MESSAGE_BYTES = 4096
+POD_MESSAGE_BYTES = 12 * 1024
 INSTALL_CONTAINER = "taskflow-install"
 AGENT_VOLUME = "taskflow-agent"
 RUN_VOLUME_PREFIX = "taskflow-run-"

@@ -69,17 +69,17 @@ def endpoints(registry: str, mirrors: t.Mapping[str, t.Sequence[str]]) -> list[s
     return [*(url.rstrip("/") for url in mirrors.get(registry, ())), own]
 
 
-def parse_mirrors(text: str) -> dict[str, list[str]]:
-    """Read mirrors written as REGISTRY=URL, separated by commas or white space; a registry may come again.
+def parse_mirrors(entries: t.Iterable[str]) -> dict[str, list[str]]:
+    """Read mirrors, each written as REGISTRY=URL; a registry may come again, and an empty entry is nothing.
 
     Raises:
-        ValueError: an entry is not of that form.
+        TaskError: BadMirror: an entry is not of that form.
     """
     mirrors: dict[str, list[str]] = {}
-    for entry in text.replace(",", " ").split():
+    for entry in filter(None, (entry.strip() for entry in entries)):
         registry, equals, url = entry.partition("=")
         if not equals or not registry or not url.startswith(("http://", "https://")):
-            raise ValueError(f"{entry!r} is not of the form REGISTRY=http(s)://HOST")
+            raise TaskError("BadMirror", f"registry mirror {entry!r} is not of the form REGISTRY=http(s)://HOST")
         mirrors.setdefault(registry, []).append(url)
     return mirrors
 

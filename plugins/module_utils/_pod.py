@@ -222,8 +222,14 @@ def _agent_flags(spec: Object, number: int) -> list[str]:
             flags += ["--await", f"{_run_dir(other)}/ready"]
     else:
         flags += ["--after", f"{_run_dir(number - 1)}/done"]
+    flags += ["--termination-limit", str(_message_limit(len(spec["steps"]) + 1))]
     path = step.get("terminationMessagePath")
     return flags + (["--termination-log", path] if path else [])
+
+
+def _message_limit(containers: int) -> int:
+    """Return how many bytes of its termination message each of a Pod's containers keeps."""
+    return min(c.CONTAINER_MESSAGE_BYTES, c.POD_MESSAGE_BYTES // containers)
 
 
 def _run_dir(number: int) -> str:

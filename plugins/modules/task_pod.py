@@ -27,9 +27,11 @@ options:
     type: str
   registry_mirrors:
     description:
-      - For a registry's name, the URLs to ask for its images before the registry itself, such as the nodes' mirrors.
-      - Read from E(TASKFLOW_REGISTRY_MIRRORS) when it is not given, written as C(REGISTRY=URL), separated by commas.
-    type: dict
+      - URLs to ask for a registry's images before the registry itself, such as the nodes' mirrors.
+      - Each is written as C(REGISTRY=URL). A registry may have several, which are asked in this order.
+      - Read from E(TASKFLOW_REGISTRY_MIRRORS) when it is not given, separated by commas.
+    type: list
+    elements: str
   architecture:
     description:
       - Whose ENTRYPOINT is read where an image is there for several, such as V(amd64) or V(arm64).
@@ -53,8 +55,7 @@ EXAMPLES = r"""
   taskflow.operator.task_pod:
     name: example-taskflow
     registry_mirrors:
-      docker.io:
-        - https://mirror.example.com
+      - docker.io=https://mirror.example.com
 """
 
 RETURN = r"""
@@ -86,13 +87,11 @@ permanent:
   type: bool
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
 from ansible_collections.taskflow.operator.plugins.module_utils._attempts import Plan, plan_pods
-from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image import parse_mirrors
 from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import build_pod, check_spec, images_to_look_up
@@ -105,7 +104,7 @@ if t.TYPE_CHECKING:
 
 ARGUMENTS = {
     "agent_image": {"type": "str", "fallback": (env_fallback, [c.AGENT_IMAGE_ENV])},
-    "registry_mirrors": {"type": "dict"},
+    "registry_mirrors": {"type": "list", "elements": "str", "fallback": (env_fallback, [c.REGISTRY_MIRRORS_ENV])},
     "architecture": {"type": "str"},
 }
 
@@ -154,7 +153,8 @@ def pod_name(pod: dict[str, t.Any]) -> str:
 def create_pod(module: AnsibleModule, cluster: Cluster, task: dict[str, t.Any], attempt: int) -> dict[str, t.Any]:
     """Build and create the Pod of one attempt, and say so in an Event."""
     check_spec(task["spec"])
-    registries = Registries(mirrors(module), module.params["architecture"] or local_architecture())
+    mirrors = parse_mirrors(module.params["registry_mirrors"] or [])
+    registries = Registries(mirrors, module.params["architecture"] or local_architecture())
     configs = {image: registries.config(image) for image in images_to_look_up(task)}
     agent_image = module.params["agent_image"] or c.DEFAULT_AGENT_IMAGE
     pod = cluster.create_pod(build_pod(task, agent_image, configs, attempt), dry_run=module.check_mode)
@@ -162,17 +162,6 @@ def create_pod(module: AnsibleModule, cluster: Cluster, task: dict[str, t.Any], 
         again = f" (attempt {attempt}, the one before was lost)" if attempt > 1 else ""
         cluster.emit(task, Event("Normal", "Created", f"created Pod {pod_name(pod)}{again}"))
     return pod
-
-
-def mirrors(module: AnsibleModule) -> dict[str, list[str]]:
-    """Return the registries' mirrors, from the option or else from the environment."""
-    given = module.params["registry_mirrors"]
-    if given is not None:
-        return {name: [urls] if isinstance(urls, str) else list(urls) for name, urls in given.items()}
-    try:
-        return parse_mirrors(os.environ.get(c.REGISTRY_MIRRORS_ENV, ""))
-    except ValueError as error:
-        raise TaskError("BadMirrors", f"{c.REGISTRY_MIRRORS_ENV}: {error}") from error
 
 
 def main() -> None:

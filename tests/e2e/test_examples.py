@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from conftest import ROOT, Cluster, OrderWatch, condition, example, step_states
@@ -25,7 +26,7 @@ def test_the_normal_example_runs_step_by_step(cluster):
     times = first_timestamps(cluster, task, "step1", "step2", "step3")
     assert times == sorted(times)
     steps = task["status"]["steps"]
-    assert all(a["finishedAt"] <= b["startedAt"] for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a["finishedAt"] <= b["startedAt"] for a, b in itertools.pairwise(steps))
 
 
 def test_kubectl_get_tasks_reads_as_promised(cluster):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import OPERATOR_NAMESPACE, Cluster, condition, example, make_task, shell, step_states
 
@@ -67,8 +69,6 @@ def test_a_deleted_task_takes_its_pod_along(cluster):
 )
 def test_bad_manifests_are_refused_with_the_field(cluster, spec, field):
     manifest = {"apiVersion": "api.practice.com/v1alpha1", "kind": "Task", "metadata": {"name": "bad"}, "spec": spec}
-    import json
-
     result = cluster.run("create", "--validate=false", "-f", "-", stdin=json.dumps(manifest), check=False)
     assert result.returncode != 0
     assert field in result.stderr.replace("[0]", "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+
 import pytest
 from conftest import condition, make_task, shell, step_states
 
@@ -28,7 +31,7 @@ def test_steps_run_in_the_order_written_whatever_their_names(cluster, handoff):
     assert task["status"]["status"] == "Successful"
     steps = task["status"]["steps"]
     assert [s["name"] for s in steps] == names
-    assert all(a["finishedAt"] <= b["startedAt"] for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a["finishedAt"] <= b["startedAt"] for a, b in itertools.pairwise(steps))
 
 
 @BOTH
@@ -71,7 +74,7 @@ def test_volumes_environment_and_directory_survive(cluster):
     mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     write = {**shell("write", "echo $WORD > /data/file; pwd"), **mount, "workingDir": "/tmp"}
     write["env"] = [{"name": "WORD", "value": "from step one"}]
-    read = {**shell("read", "cat /data/file; test -z \"$WORD\""), **mount}
+    read = {**shell("read", 'cat /data/file; test -z "$WORD"'), **mount}
     cluster.apply(make_task("volumes", write, read, volumes=[{"name": "data", "emptyDir": {}}]))
     task = cluster.settled("volumes")
     assert task["status"]["status"] == "Successful", condition(task)
@@ -81,7 +84,8 @@ def test_volumes_environment_and_directory_survive(cluster):
 
 def test_entrypoint_and_cmd_of_an_image_with_one_static_binary(cluster):
     image = "taskflow/static-hello:1"
-    cluster.apply(make_task("static", {"name": "cmd", "image": image}, {"name": "args", "image": image, "args": ["a b"]}))
+    plain, with_args = {"name": "cmd", "image": image}, {"name": "args", "image": image, "args": ["a b"]}
+    cluster.apply(make_task("static", plain, with_args))
     task = cluster.settled("static")
     assert task["status"]["status"] == "Successful", condition(task)
     assert cluster.logs(task["status"]["podName"], "cmd") == "hello world\n"
@@ -90,8 +94,6 @@ def test_entrypoint_and_cmd_of_an_image_with_one_static_binary(cluster):
 
 def test_a_script_larger_than_an_argument_may_be(cluster):
     # Words that do not compress: the script's encoded text is longer than 128 KiB.
-    import hashlib
-
     words = "".join(f": {hashlib.sha512(str(n).encode()).hexdigest()}\n" for n in range(3000))
     cluster.apply(make_task("large", {"name": "s", "script": f"#!/bin/sh\n{words}echo end $#\n", "args": ["1", "2"]}))
     task = cluster.settled("large")

@@ -13,13 +13,19 @@ AGENT = "roles/taskflow_agent/files/agent"
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules that a file imports, by their full names."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Return the modules that a file imports when it runs, by their full names."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting.extend(node.orelse)
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(node.module or "")
+        waiting.extend(ast.iter_child_nodes(node))
     return names
 
 

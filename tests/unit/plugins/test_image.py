@@ -35,7 +35,9 @@ def test_what_is_no_reference_is_refused_for_good(text):
 
 
 def test_mirrors_are_asked_before_the_registry_itself():
-    mirrors = _image.parse_mirrors("docker.io=http://10.0.0.1:5000/, docker.io=https://two\nquay.io=https://q,")
+    mirrors = _image.parse_mirrors(
+        ["docker.io=http://10.0.0.1:5000/", " docker.io=https://two", "quay.io=https://q", ""]
+    )
     assert _image.endpoints("docker.io", mirrors) == [
         "http://10.0.0.1:5000",
         "https://two",
@@ -46,8 +48,8 @@ def test_mirrors_are_asked_before_the_registry_itself():
 
 @pytest.mark.parametrize("text", ["docker.io", "docker.io=mirror", "=http://x"])
 def test_bad_mirrors_are_named(text):
-    with pytest.raises(ValueError, match="is not of the form"):
-        _image.parse_mirrors(text)
+    with pytest.raises(TaskError, match="is not of the form"):
+        _image.parse_mirrors([text])
 
 
 def test_the_manifest_of_the_platform_is_chosen():

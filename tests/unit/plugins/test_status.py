@@ -54,8 +54,9 @@ def test_any_failing_step_the_last_one_too_is_a_failure_that_names_it(failing):
     assert status["status"] == "Failure"
     assert status["progress"] == f"{failing + 1}/3"
     assert condition(status)["reason"] == "StepFailed"
-    assert f'step "{names[failing]}" ({failing + 1} of 3) failed: exit code 3: no such thing' in (
-        condition(status)["message"]
+    assert (
+        f'step "{names[failing]}" ({failing + 1} of 3) failed: exit code 3: no such thing'
+        in (condition(status)["message"])
     )
 
 
