@@ -1,0 +1,142 @@
+"""Small files, written so that a reader never sees half of one."""
+
+from .system import Ignored, posix
+
+COPY_CHUNK = 1 << 26
+
+
+def directory_of(path: str) -> str:
+    head, slash, _name = path.rpartition("/")
+    return head or ("/" if slash else ".")
+
+
+def exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_if_exists(path: str, limit: int = 1 << 16) -> bytes | None:
+    """The first `limit` bytes, or None if there is no such file; any other error is the caller's."""
+    try:
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    return _read_and_close(descriptor, limit)
+
+
+def read_whole(path: str) -> bytes:
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    return _read_and_close(descriptor, posix.fstat(descriptor).st_size + 1)
+
+
+def _read_and_close(descriptor: int, limit: int) -> bytes:
+    content = b""
+    try:
+        while len(content) < limit:
+            piece = posix.read(descriptor, limit - len(content))
+            if not piece:
+                break
+            content += piece
+    finally:
+        posix.close(descriptor)
+    return content
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[posix.write(descriptor, rest) :]
+
+
+def write_renamed(path: str, content: bytes, mode: int = 0o644) -> None:
+    """Create or replace a file; it appears under its name only when it is complete."""
+    descriptor, temporary = _open_temporary(path, mode)
+    try:
+        try:
+            write_all(descriptor, content)
+        finally:
+            posix.close(descriptor)
+        posix.rename(temporary, path)
+    except OSError:
+        _remove(temporary)
+        raise
+
+
+def copy_renamed(source: str, path: str, mode: int) -> None:
+    """As write_renamed, with the content of another file."""
+    descriptor, temporary = _open_temporary(path, mode)
+    try:
+        try:
+            _copy_content(source, descriptor)
+        finally:
+            posix.close(descriptor)
+        posix.rename(temporary, path)
+    except OSError:
+        _remove(temporary)
+        raise
+
+
+def write_fresh(path: str, content: bytes, mode: int) -> None:
+    """Create a file that nobody looks for before it is used, in place of any that was left there."""
+    _remove(path)
+    descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
+    try:
+        posix.fchmod(descriptor, mode)
+        write_all(descriptor, content)
+    finally:
+        posix.close(descriptor)
+
+
+def overwrite(path: str, content: bytes) -> None:
+    """Replace the content of a file that must exist and stay the same file (a bind mount)."""
+    descriptor = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.ftruncate(descriptor, 0)
+        write_all(descriptor, content)
+    finally:
+        posix.close(descriptor)
+
+
+def occupy_standard_descriptors() -> None:
+    """Open 0, 1 and 2 if they are closed, or the next file opened would become the command's output."""
+    for descriptor in (0, 1, 2):
+        try:
+            posix.fstat(descriptor)
+        except OSError:
+            posix.set_inheritable(open_nothing(), True)  # it got the lowest number: the one that was missing
+
+
+def open_nothing() -> int:
+    """A descriptor that reads as empty: /dev/null or, where there is no /dev, a pipe without a writer."""
+    try:
+        return posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    except OSError:
+        reading, writing = posix.pipe()
+        posix.close(writing)
+        return reading
+
+
+def _open_temporary(path: str, mode: int) -> tuple[int, str]:
+    temporary = f"{directory_of(path)}/.{path.rpartition('/')[2]}.{posix.getpid()}"
+    _remove(temporary)
+    descriptor = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
+    posix.fchmod(descriptor, mode)  # whatever the umask: other steps read it with other uids
+    return descriptor, temporary
+
+
+def _copy_content(source: str, descriptor: int) -> None:
+    reading = posix.open(source, posix.O_RDONLY | posix.O_CLOEXEC)
+    offset = 0
+    try:
+        while copied := posix.sendfile(descriptor, reading, offset, COPY_CHUNK):
+            offset += copied
+    finally:
+        posix.close(reading)
+
+
+def _remove(path: str) -> None:
+    with Ignored(FileNotFoundError):
+        posix.unlink(path)

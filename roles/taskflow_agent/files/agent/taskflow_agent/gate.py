@@ -1,0 +1,87 @@
+"""May the step start?"""
+
+from .flags import StepOptions
+from .fsio import directory_of, exists, read_if_exists
+from .outcome import CANCELLED, DID_NOT_RUN, SIGNAL_BASE, SKIPPED, SUCCEEDED, Outcome, StepError
+from .report import read_done
+from .signals import ENDING, next_signal
+from .system import posix, signal, strerror
+from .watch import DirectoryWatch
+
+POLL_INTERVAL = 0.020
+
+
+class Order:
+    """The order file: the record of which step's turn it is, and the remote control to cancel."""
+
+    def __init__(self, options: StepOptions) -> None:
+        self.path = options.wait
+        self._turn = (options.waitcontent or "").encode("utf-8", "surrogateescape").strip()
+        self._quit = options.quit.encode("utf-8", "surrogateescape").strip()
+
+    def content(self) -> bytes | None:
+        found = read_if_exists(self.path) if self.path is not None else None
+        return None if found is None else found.strip()
+
+    def says_quit(self, content: bytes | None) -> bool:
+        return content == self._quit
+
+    def says_start(self, content: bytes | None) -> bool:
+        return not self._turn or content == self._turn
+
+
+class Gate:
+    """Opens when all conditions of the flags hold; `look` asks them anew."""
+
+    def __init__(self, options: StepOptions, order: Order) -> None:
+        self._order = order
+        self._after = options.after
+        self._missing = list(options.await_files)
+
+    def directories(self) -> list[str]:
+        paths = [path for path in (self._after, self._order.path) if path is not None] + self._missing
+        return list(dict.fromkeys(directory_of(path) for path in paths))
+
+    def look(self) -> Outcome | bool:
+        """True: start. False: not yet. An outcome: never."""
+        try:
+            return self._look()
+        except OSError as error:
+            path = error.filename or "a file that was to be watched"
+            raise StepError("Error", f"cannot read {path}: {strerror(error)}") from None
+
+    def _look(self) -> Outcome | bool:
+        previous_succeeded = True
+        if self._after is not None:
+            ending = read_done(self._after)
+            if ending is not None and ending.state != SUCCEEDED:
+                message = f"the previous step did not succeed: {ending}"
+                return Outcome(SKIPPED, DID_NOT_RUN, "Skipped", message)
+            previous_succeeded = ending is not None
+        content = self._order.content()
+        if self._order.says_quit(content):
+            return Outcome(CANCELLED, DID_NOT_RUN, "Cancelled", "cancelled before it was started")
+        self._missing = [path for path in self._missing if not exists(path)]
+        return previous_succeeded and not self._missing and self._order.says_start(content)
+
+
+def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:
+    """None when the step may start, or else how it ended without having started."""
+    while (answer := gate.look()) is False:
+        number = next_signal(watch.interval)
+        if number == signal.SIGCHLD:
+            reap_strangers()
+        elif number in ENDING:
+            message = f"ended by signal {number} before it was started"
+            return Outcome(CANCELLED, SIGNAL_BASE + number, "Cancelled", message)
+        watch.forget_events()
+    return None if answer is True else answer
+
+
+def reap_strangers() -> None:
+    """As PID 1 the agent inherits processes before it has any of its own (kubectl exec)."""
+    try:
+        while posix.waitpid(-1, posix.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass

@@ -1,0 +1,43 @@
+"""How a step ended."""
+
+SUCCEEDED = "Succeeded"
+FAILED = "Failed"
+SKIPPED = "Skipped"
+CANCELLED = "Cancelled"
+
+DID_NOT_RUN = 1  # exit code of a step that was skipped or cancelled before it started
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+SIGNAL_BASE = 128
+
+
+class Outcome:
+    """State, exit code, and the reason in one word and in a sentence; times in nanoseconds since 1970."""
+
+    def __init__(self, state: str, exit_code: int, reason: str, message: str | None = None) -> None:
+        self.state = state
+        self.exit_code = exit_code
+        self.reason = reason
+        self.message = message
+        self.signal: int | None = None
+        self.started: int | None = None
+        self.finished: int | None = None
+
+
+class StepError(Exception):
+    """The step cannot go on; says how it ends."""
+
+    def __init__(self, reason: str, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.outcome = Outcome(FAILED, exit_code, reason, message)
+
+
+def of_exit_code(code: int) -> Outcome:
+    """`code` as in waitstatus_to_exitcode: negative for a signal."""
+    if code < 0:
+        outcome = Outcome(FAILED, SIGNAL_BASE - code, "Signal", f"the command was ended by signal {-code}")
+        outcome.signal = -code
+        return outcome
+    if code:
+        return Outcome(FAILED, code, "Error")
+    return Outcome(SUCCEEDED, 0, "Completed")

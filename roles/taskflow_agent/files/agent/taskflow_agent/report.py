@@ -1,0 +1,106 @@
+"""What a step leaves behind: the done file for the next step, the termination message for the operator."""
+
+import time
+
+from . import flatjson
+from .flatjson import Fields
+from .fsio import overwrite, read_if_exists, write_renamed
+from .outcome import FAILED, Outcome
+
+CUT_MARK = "… (cut)"
+# Given up one after the other if the limit is too small for all.
+EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason")
+
+
+class Ending:
+    """What a done file says."""
+
+    def __init__(self, state: str, exit_code: int) -> None:
+        self.state = state
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return f"{self.state}, exit code {self.exit_code}"
+
+
+def read_done(path: str) -> Ending | None:
+    """None if there is no such file yet. One that makes no sense counts as a failure."""
+    content = read_if_exists(path)
+    if content is None:
+        return None
+    try:
+        fields = flatjson.loads(content)
+        return Ending(str(fields["state"]), int(fields["exitCode"]))
+    except (ValueError, KeyError):
+        return Ending(FAILED, 1)
+
+
+def write_done(path: str, outcome: Outcome) -> None:
+    fields = _fields(outcome)
+    fields.pop("message", None)
+    write_renamed(path, flatjson.dumps(fields) + b"\n")
+
+
+def own_message(path: str, limit: int) -> str | None:
+    """What the command itself wrote to the termination log; of a longer one, enough to see that it is."""
+    try:
+        content = read_if_exists(path, limit + 1)
+    except OSError:
+        return None
+    return content.decode("utf-8", "replace") if content and content.strip() else None
+
+
+def write_termination_message(path: str, outcome: Outcome, limit: int) -> None:
+    overwrite(path, fit(_fields(outcome), limit))
+
+
+def fit(fields: Fields, limit: int) -> bytes:
+    """The fields as JSON of at most `limit` bytes: the message is cut, then whole fields are left out."""
+    fields = dict(fields)
+    text = flatjson.dumps(fields)
+    message = str(fields.get("message", ""))
+    if len(text) > limit and message:
+        fitting = _longest_fitting(fields, message, limit)
+        if fitting is not None:
+            fields["message"] = fitting
+            return flatjson.dumps(fields)
+    for name in EXPENDABLE:
+        if len(text) <= limit:
+            break
+        fields.pop(name, None)
+        text = flatjson.dumps(fields)
+    return text
+
+
+def _longest_fitting(fields: Fields, message: str, limit: int) -> str | None:
+    """The longest start of the message that fits with the mark, or None if not even one character does."""
+    low, high = 0, len(message)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(flatjson.dumps({**fields, "message": message[:middle] + CUT_MARK})) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return message[:low] + CUT_MARK if low else None
+
+
+def timestamp(nanoseconds: int) -> str:
+    """RFC 3339, UTC, with milliseconds."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1_000_000:03d}Z"
+
+
+def _fields(outcome: Outcome) -> Fields:
+    fields: Fields = {
+        "state": outcome.state,
+        "exitCode": outcome.exit_code,
+        "reason": outcome.reason,
+    }
+    if outcome.signal is not None:
+        fields["signal"] = outcome.signal
+    if outcome.started is not None and outcome.finished is not None:
+        fields["startedAt"] = timestamp(outcome.started)
+        fields["finishedAt"] = timestamp(outcome.finished)
+    if outcome.message:
+        fields["message"] = outcome.message
+    return fields

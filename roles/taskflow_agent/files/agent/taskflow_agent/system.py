@@ -1,0 +1,83 @@
+"""The system calls that the agent uses, from the built-in modules below `os` and `signal`.
+
+`native` is the C helper of the executable; from source it is missing, and its features with it.
+"""
+
+TYPE_CHECKING = False  # not typing's: importing typing costs more than everything else together
+
+if TYPE_CHECKING:
+    import os as posix
+    import signal
+else:
+    import _signal as signal
+    import posix
+
+try:
+    import _tfsys as native  # type: ignore[import-not-found]
+except ImportError:
+    native = None
+
+__all__ = [
+    "Ignored",
+    "environment_value",
+    "inherited_signal_mask",
+    "inotify_open",
+    "inotify_watch",
+    "posix",
+    "signal",
+    "strerror",
+    "take_orphans",
+]
+
+
+class Ignored:
+    """`contextlib.suppress`, without the imports that it costs."""
+
+    def __init__(self, *errors: type[BaseException]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _traceback: object) -> bool:
+        return kind is not None and issubclass(kind, self._errors)
+
+
+def environment_value(name: bytes) -> bytes | None:
+    environ: dict[bytes, bytes] = posix.environ  # type: ignore[assignment]  # posix's, unlike os's, is of bytes
+    return environ.get(name)
+
+
+def strerror(error: OSError) -> str:
+    """The system's words for an error, without Python's `[Errno 2]` and file name around them."""
+    return error.strerror or str(error)
+
+
+def take_orphans() -> None:
+    """Become the parent of processes whose parent has ended, also where the agent is not PID 1."""
+    if native is not None:
+        native.set_child_subreaper()
+
+
+def inherited_signal_mask() -> list[int] | None:
+    """The signals that were blocked before the executable's launcher blocked its own; None from source."""
+    return list(native.inherited_signal_mask()) if native is not None else None
+
+
+def inotify_open() -> int | None:
+    """A new inotify descriptor, or None where there is none to be had."""
+    if native is None:
+        return None
+    try:
+        return int(native.inotify_init())
+    except OSError:
+        return None
+
+
+def inotify_watch(descriptor: int, directory: str) -> bool:
+    """Report every file that is moved into the directory; False if it cannot be watched."""
+    try:
+        native.inotify_watch_moves_into(descriptor, directory)
+    except OSError:
+        return False
+    return True
