@@ -113,7 +113,8 @@ def _ended(terminated: Object) -> Object:
                 status[ours] = terminated[theirs]
         status.update({k: terminated[k] for k in ("startedAt", "finishedAt") if terminated.get(k)})
         return status
-    if not succeeded and report["state"] in (SKIPPED, CANCELLED):
+    if report["state"] in (SKIPPED, CANCELLED):
+        # A command that was told to end may well have ended with exit code 0.
         status["state"] = report["state"]
     status.update({k: report[k] for k in ("reason", "message", "startedAt", "finishedAt") if report.get(k)})
     return status

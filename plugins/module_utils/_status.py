@@ -124,6 +124,8 @@ def _pod_verdict(task: Object, pod: Object | None, steps: list[Object]) -> Verdi
             return Verdict(FAILURE, "StepFailed", f'step "{step["name"]}" ({number} of {total}) failed: {_cause(step)}')
     if all(step["state"] == _order.SUCCEEDED for step in steps):
         return Verdict(SUCCESSFUL, "Succeeded", f"all {total} steps succeeded")
+    if all(step["state"] in _order.ENDED for step in steps):
+        return Verdict(FAILURE, "Cancelled", f"the steps were told to end: the Pod's order is {_order.pod_order(pod)}")
     if (pod.get("status") or {}).get("phase") == "Failed":
         return _failed_pod(pod)
     if _order.pod_order(pod) == c.ORDER_INITIAL and not any(s["state"] != _order.WAITING for s in steps):

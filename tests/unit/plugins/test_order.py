@@ -88,6 +88,10 @@ def test_a_report_can_not_turn_a_failure_into_a_success():
     assert states_of(make_task("zeta"), pod) == ["Failed"]
 
 
+def test_a_cancelled_command_that_ends_well_has_not_succeeded():
+    assert states_of(make_task("zeta"), pod_of(-1, ended(0, state="Cancelled"))) == ["Cancelled"]
+
+
 def test_skipped_and_cancelled_steps_are_not_failures():
     pod = pod_of(-1, ended(1), ended(1, state="Skipped"), ended(1, state="Cancelled"))
     assert states_of(make_task("zeta", "alpha", "mid"), pod) == ["Failed", "Skipped", "Cancelled"]

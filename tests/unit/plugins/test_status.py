@@ -60,6 +60,13 @@ def test_any_failing_step_the_last_one_too_is_a_failure_that_names_it(failing):
     )
 
 
+@pytest.mark.parametrize("exit_code", [0, 143])
+def test_steps_that_were_told_to_end_are_a_failure(exit_code):
+    pod = set_states(make_pod(-1, "Failed"), a=ended(), b=ended(exit_code, state="Cancelled"))
+    status = compute(make_task("a", "b"), pod)
+    assert (status["status"], condition(status)["reason"]) == ("Failure", "Cancelled")
+
+
 def test_a_killed_agent_is_judged_by_the_kubelets_word():
     pod = set_states(make_pod(1), a=ended(137, reported=False, reason="OOMKilled"), b=RUNNING)
     status = compute(make_task("a", "b"), pod)
