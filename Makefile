@@ -37,7 +37,7 @@ status: prepare ## Say which parts of the cluster run
 	@$(PLAYBOOK) taskflow.operator.status
 
 .PHONY: kubeconfig
-kubeconfig: ## Print the path of the cluster's kubeconfig
+kubeconfig: ## Print the path of the kubeconfig of that cluster
 	@scripts/kubeconfig.sh
 
 .PHONY: test

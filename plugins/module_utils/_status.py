@@ -118,6 +118,15 @@ def _problem_verdict(problem: TaskError) -> Verdict:
 def _pod_verdict(task: Object, pod: Object | None, steps: list[Object]) -> Verdict:
     if pod is None:
         return Verdict(PENDING, "WaitingForPod", "the Pod of an earlier run is still ending")
+    ended = _final_verdict(pod, steps)
+    if ended:
+        return ended
+    if _order.pod_order(pod) == c.ORDER_INITIAL and not any(s["state"] != _order.WAITING for s in steps):
+        return _pending(task, pod, steps)
+    return Verdict(RUNNING, "Running", f"{_ended_count(steps)} of {len(steps)} steps have ended")
+
+
+def _final_verdict(pod: Object, steps: list[Object]) -> Verdict | None:
     total = len(steps)
     for number, step in enumerate(steps, start=1):
         if step["state"] == _order.FAILED:
@@ -126,11 +135,7 @@ def _pod_verdict(task: Object, pod: Object | None, steps: list[Object]) -> Verdi
         return Verdict(SUCCESSFUL, "Succeeded", f"all {total} steps succeeded")
     if all(step["state"] in _order.ENDED for step in steps):
         return Verdict(FAILURE, "Cancelled", f"the steps were told to end: the Pod's order is {_order.pod_order(pod)}")
-    if (pod.get("status") or {}).get("phase") == "Failed":
-        return _failed_pod(pod)
-    if _order.pod_order(pod) == c.ORDER_INITIAL and not any(s["state"] != _order.WAITING for s in steps):
-        return _pending(task, pod, steps)
-    return Verdict(RUNNING, "Running", f"{_ended_count(steps)} of {total} steps have ended")
+    return _failed_pod(pod) if (pod.get("status") or {}).get("phase") == "Failed" else None
 
 
 def _cause(step: Object) -> str:

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes the file systems of the stand-in images, each a directory below OUT.
+# usage: rootfs.sh OUT
+set -eu
+umask 022
+
+out=$1
+src=$(dirname "$0")
+
+# Keeps the build repeatable: the same sources give the same image.
+program() {
+    mkdir -p "$(dirname "$2")"
+    gcc -Os -static -s -Wl,--build-id=none -o "$2" "$1"
+}
+
+busybox_root() {
+    mkdir -p "$1/bin" "$1/dev" "$1/etc" "$1/home" "$1/proc" "$1/root" "$1/sys" "$1/tmp" "$1/var"
+    chmod 1777 "$1/tmp"
+    cp /bin/busybox "$1/bin/busybox"
+    /bin/busybox --list-full | while read -r applet; do
+        mkdir -p "$1/$(dirname "$applet")"
+        [ -e "$1/$applet" ] || ln -s /bin/busybox "$1/$applet"
+    done
+    printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n' >"$1/etc/passwd"
+    printf 'root:x:0:\nnogroup:x:65534:\n' >"$1/etc/group"
+}
+
+program "$src/pause.c" "$out/pause/pause"
+program "$src/hello.c" "$out/static-hello/hello"
+busybox_root "$out/busybox"
+busybox_root "$out/kubernetes-job-demo"
+cp "$src/job-demo.sh" "$out/kubernetes-job-demo/script.sh"
+chmod 755 "$out/kubernetes-job-demo/script.sh"
