@@ -19,9 +19,7 @@ if kubectl get task "$name" >/dev/null 2>&1; then
 fi
 run kubectl apply -f "$file"
 
-echo "\$ kubectl get tasks $name   # again and again, until it has ended"
-kubectl get crd tasks.api.practice.com >/dev/null
-header='' last='' state=''
+last='' state=''
 end=$((SECONDS + limit))
 while [ "$state" != Successful ] && [ "$state" != Failure ]; do
     if [ $SECONDS -ge $end ]; then
@@ -30,13 +28,12 @@ while [ "$state" != Successful ] && [ "$state" != Failure ]; do
         exit 1
     fi
     table=$(kubectl get tasks "$name")
-    [ -n "$header" ] || { header=$(head -n 1 <<<"$table") && echo "$header"; }
-    line=$(tail -n 1 <<<"$table")
-    if [ "${line% *}" != "${last% *}" ]; then
-        echo "$line"
+    read -r _ state _ < <(tail -n 1 <<<"$table")
+    now=$(tail -n 1 <<<"$table" | awk '{ NF--; print }') # all but the age
+    if [ "$now" != "$last" ]; then
+        printf '$ kubectl get tasks %s\n%s\n' "$name" "$table"
     fi
-    last=$line
-    state=$(kubectl get task "$name" -o 'jsonpath={.status.status}')
+    last=$now
     sleep 0.2
 done
 

@@ -118,10 +118,12 @@ def _problem_verdict(problem: TaskError) -> Verdict:
 def _pod_verdict(task: Object, pod: Object | None, steps: list[Object]) -> Verdict:
     if pod is None:
         return Verdict(PENDING, "WaitingForPod", "the Pod of an earlier run is still ending")
+    order = _order.pod_order(pod)
     ended = _final_verdict(pod, steps)
-    if ended:
+    # The verdict comes after the order that goes with it, so that the two never contradict each other.
+    if ended and order == _order.next_order(order, task, pod):
         return ended
-    if _order.pod_order(pod) == c.ORDER_INITIAL and not any(s["state"] != _order.WAITING for s in steps):
+    if order == c.ORDER_INITIAL and not any(s["state"] != _order.WAITING for s in steps):
         return _pending(task, pod, steps)
     return Verdict(RUNNING, "Running", f"{_ended_count(steps)} of {len(steps)} steps have ended")
 

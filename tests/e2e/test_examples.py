@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from conftest import ROOT, Cluster, OrderWatch, condition, example, step_states
+from support import ROOT, Cluster, OrderWatch, condition, example, step_states
 
 
 def first_timestamps(cluster: Cluster, task: dict, *steps: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import OPERATOR_NAMESPACE, Cluster, condition, example, make_task, shell, step_states
+from support import OPERATOR_NAMESPACE, Cluster, condition, example, make_task, shell, step_states
 
 
 def test_a_changed_task_runs_again(cluster):

@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task, shell, step_states
+from support import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task, shell, step_states
 
 OPERATOR = Cluster(OPERATOR_NAMESPACE)
 

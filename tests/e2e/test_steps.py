@@ -6,7 +6,7 @@ import hashlib
 import itertools
 
 import pytest
-from conftest import condition, make_task, shell, step_states
+from support import condition, make_task, shell, step_states
 
 BOTH = pytest.mark.parametrize("handoff", ["Local", "Annotation"])
 ODD_WORDS = [

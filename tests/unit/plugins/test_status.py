@@ -60,6 +60,15 @@ def test_any_failing_step_the_last_one_too_is_a_failure_that_names_it(failing):
     )
 
 
+def test_the_verdict_waits_for_the_order_that_goes_with_it():
+    task, states = make_task("a", "b"), {"a": ended(), "b": ended(1)}
+    assert compute(task, set_states(make_pod(2), **states))["status"] == "Running"
+    assert compute(task, set_states(make_pod(-1), **states))["status"] == "Failure"
+    states["b"] = ended()
+    assert compute(task, set_states(make_pod(1), **states))["status"] == "Running"
+    assert compute(task, set_states(make_pod(2), **states))["status"] == "Successful"
+
+
 @pytest.mark.parametrize("exit_code", [0, 143])
 def test_steps_that_were_told_to_end_are_a_failure(exit_code):
     pod = set_states(make_pod(-1, "Failed"), a=ended(), b=ended(exit_code, state="Cancelled"))
@@ -68,7 +77,7 @@ def test_steps_that_were_told_to_end_are_a_failure(exit_code):
 
 
 def test_a_killed_agent_is_judged_by_the_kubelets_word():
-    pod = set_states(make_pod(1), a=ended(137, reported=False, reason="OOMKilled"), b=RUNNING)
+    pod = set_states(make_pod(-1), a=ended(137, reported=False, reason="OOMKilled"), b=RUNNING)
     status = compute(make_task("a", "b"), pod)
     assert status["status"] == "Failure"
     assert "exit code 137, OOMKilled" in condition(status)["message"]
@@ -96,6 +105,7 @@ def test_an_agent_image_that_fails_is_told():
         {"name": "taskflow-install", "image": "agent:1", "state": waiting("ErrImagePull", "refused")}
     ]
     assert condition(compute(make_task("a"), pod))["message"] == "agent image agent:1: refused"
+    pod["metadata"]["annotations"]["taskorder"] = "-1"
     pod["status"].update(phase="Failed")
     pod["status"]["initContainerStatuses"][0]["state"] = {"terminated": {"exitCode": 1, "message": "disk full"}}
     status = compute(make_task("a"), pod)
@@ -103,7 +113,7 @@ def test_an_agent_image_that_fails_is_told():
 
 
 def test_an_evicted_pod_fails_with_its_words():
-    pod = make_pod(0, "Failed")
+    pod = make_pod(-1, "Failed")
     pod["status"].update(reason="Evicted", message="low on memory")
     status = compute(make_task("a"), pod)
     assert (status["status"], condition(status)["reason"]) == ("Failure", "Evicted")
