@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -19,7 +20,6 @@ from ._status import Event
 try:
     import kubernetes
     import urllib3.exceptions
-    from kubernetes.client.exceptions import ApiException
 
     HAS_KUBERNETES = True
 except ImportError:
@@ -30,10 +30,13 @@ Object = dict[str, t.Any]
 # Seconds to connect, and to wait for an answer.
 TIMEOUT = (5, 30)
 EVENT_MESSAGE_MAX = 1024
+JSON, JSON_PATCH = "application/json", "application/json-patch+json"
 
 
 class Cluster:
     """One cluster's API server.
+
+    The requests are raw: importing the client's typed API would cost each module run more than the requests do.
 
     Args:
         kubeconfig: path of a kubeconfig; None for the client's own defaults, or the ServiceAccount inside a Pod.
@@ -44,60 +47,41 @@ class Cluster:
     """
 
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
-        client = kubernetes.client.ApiClient(_configuration(kubeconfig, context))
-        self._core = kubernetes.client.CoreV1Api(client)
-        self._custom = kubernetes.client.CustomObjectsApi(client)
+        self._client = kubernetes.client.ApiClient(_configuration(kubeconfig, context))
 
     def get_task(self, namespace: str, name: str) -> Object | None:
         """Return the Task; None when there is none."""
         try:
-            task: Object = self._custom.get_namespaced_custom_object(
-                c.GROUP, c.VERSION, namespace, c.PLURAL, name, _request_timeout=TIMEOUT
-            )
-        except ApiException as error:
-            if error.status == 404:
+            return self._request(f"read Task {namespace}/{name}", "GET", _task_path(namespace, name))
+        except TaskError as error:
+            if error.reason == "NotFound":
                 return None
-            raise _explained(f"read Task {namespace}/{name}", error) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise _unreachable(error) from error
-        return task
+            raise
 
     def pods_of(self, task: Object) -> list[Object]:
         """Return every Pod that the Task owns."""
         metadata = task["metadata"]
-        selector = ",".join(f"{key}={value}" for key, value in task_labels(metadata["name"]).items())
-        answer = self._call(
-            f"list the Pods of Task {metadata['namespace']}/{metadata['name']}",
-            self._core.list_namespaced_pod,
-            metadata["namespace"],
-            label_selector=selector,
-        )
+        labels = ",".join(f"{key}={value}" for key, value in task_labels(metadata["name"]).items())
+        what = f"list the Pods of Task {metadata['namespace']}/{metadata['name']}"
+        answer = self._request(what, "GET", _path(metadata["namespace"], "pods"), query={"labelSelector": labels})
         return [pod for pod in answer["items"] if _is_owned_by(pod, metadata["uid"])]
 
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
         """Create the Pod and return it. A dry run asks the API server whether it would be taken."""
         namespace = pod["metadata"]["namespace"]
-        options = {"dry_run": "All"} if dry_run else {}
-        return self._call(
-            f"create a Pod in namespace {namespace}", self._core.create_namespaced_pod, namespace, pod, **options
-        )
+        query = {"dryRun": "All"} if dry_run else {}
+        return self._request(f"create a Pod in namespace {namespace}", "POST", _path(namespace, "pods"), query, pod)
 
     def delete_pod(self, pod: Object) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""
         metadata = pod["metadata"]
+        what = f"delete Pod {metadata['namespace']}/{metadata['name']}"
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": metadata["uid"]}}
         try:
-            self._core.delete_namespaced_pod(
-                metadata["name"],
-                metadata["namespace"],
-                body={"preconditions": {"uid": metadata["uid"]}},
-                _preload_content=False,
-                _request_timeout=TIMEOUT,
-            )
-        except ApiException as error:
-            if error.status not in (404, 409):
-                raise _explained(f"delete Pod {metadata['namespace']}/{metadata['name']}", error) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise _unreachable(error) from error
+            self._request(what, "DELETE", _path(metadata["namespace"], "pods", metadata["name"]), body=options)
+        except TaskError as error:
+            if error.reason not in ("NotFound", "Conflict"):
+                raise
 
     def set_order(self, pod: Object, before: int, after: int) -> Object:
         """Change the Pod's order annotation, provided it still is what it was, and return the Pod.
@@ -106,15 +90,16 @@ class Cluster:
             TaskError: OrderConflict, when somebody else changed it meanwhile.
         """
         metadata = pod["metadata"]
-        path = f"/metadata/annotations/{c.ORDER_ANNOTATION}"
+        annotation = f"/metadata/annotations/{c.ORDER_ANNOTATION}"
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-            {"op": "test", "path": path, "value": str(before)},
-            {"op": "replace", "path": path, "value": str(after)},
+            {"op": "test", "path": annotation, "value": str(before)},
+            {"op": "replace", "path": annotation, "value": str(after)},
         ]
         what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {after}"
+        path = _path(metadata["namespace"], "pods", metadata["name"])
         try:
-            return self._call(what, self._core.patch_namespaced_pod, metadata["name"], metadata["namespace"], patch)
+            return self._request(what, "PATCH", path, body=patch, content_type=JSON_PATCH)
         except TaskError as error:
             if error.reason not in ("Conflict", "Refused"):
                 raise
@@ -124,21 +109,8 @@ class Cluster:
         """Replace the Task's status, provided that nobody changed the Task meanwhile, and return the Task."""
         metadata = task["metadata"]
         what = f"write the status of Task {metadata['namespace']}/{metadata['name']}"
-        try:
-            written: Object = self._custom.replace_namespaced_custom_object_status(
-                c.GROUP,
-                c.VERSION,
-                metadata["namespace"],
-                c.PLURAL,
-                metadata["name"],
-                {**task, "status": status},
-                _request_timeout=TIMEOUT,
-            )
-        except ApiException as error:
-            raise _explained(what, error) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise _unreachable(error) from error
-        return written
+        path = _task_path(metadata["namespace"], metadata["name"]) + "/status"
+        return self._request(what, "PUT", path, body={**task, "status": status})
 
     def emit(self, task: Object, event: Event) -> None:
         """Record an Event on the Task. Events inform; one that can't be written is let go."""
@@ -159,23 +131,49 @@ class Cluster:
             "count": 1,
             "source": {"component": "taskflow-operator"},
         }
-        try:
-            self._core.create_namespaced_event(
-                metadata["namespace"], body, _preload_content=False, _request_timeout=TIMEOUT
-            )
-        except (ApiException, urllib3.exceptions.HTTPError):
-            return
+        with contextlib.suppress(TaskError):
+            self._request("record an Event", "POST", _path(metadata["namespace"], "events"), body=body)
 
-    def _call(self, what: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> Object:
-        """Call a generated API function and return the answer undecoded by the client's models."""
+    def _request(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Any = None,
+        *,
+        content_type: str = JSON,
+    ) -> Object:
+        """Send one request and return the answer.
+
+        Raises:
+            TaskError: the API server refused or could not be reached; the message says what was to be done.
+        """
+        request = self._client.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": JSON, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
         try:
-            answer = function(*args, _preload_content=False, _request_timeout=TIMEOUT, **kwargs)
-        except ApiException as error:
-            raise _explained(what, error) from error
+            response = self._client.call_api(*request, _request_timeout=TIMEOUT)
+            data = response.read()
         except urllib3.exceptions.HTTPError as error:
-            raise _unreachable(error) from error
-        decoded: Object = json.loads(answer.data)
-        return decoded
+            raise TaskError("APIUnreachable", f"could not {what}: the API server did not answer: {error}") from error
+        if not 200 <= response.status <= 299:
+            raise _refusal(what, response.status, data)
+        answer: Object = json.loads(data)
+        return answer
+
+
+def _path(namespace: str, *words: str) -> str:
+    return "/".join(["/api/v1/namespaces", namespace, *words])
+
+
+def _task_path(namespace: str, name: str) -> str:
+    return f"/apis/{c.API_VERSION}/namespaces/{namespace}/{c.PLURAL}/{name}"
 
 
 def timestamp() -> str:
@@ -209,19 +207,14 @@ def _is_owned_by(pod: Object, uid: str) -> bool:
     return any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
 
 
-def _explained(what: str, error: ApiException) -> TaskError:
+def _refusal(what: str, status: int, body: bytes) -> TaskError:
     """Turn the API server's refusal into words and a reason; only a refusal of the content is permanent."""
     try:
-        answer = json.loads(error.body)
-        message = str(answer["message"])
+        message = str(json.loads(body)["message"])
     except (TypeError, ValueError, KeyError):
-        message = str(error.reason)
-    reason = "QuotaExceeded" if "exceeded quota" in message else REASONS.get(error.status, "APIError")
-    return TaskError(reason, f"could not {what}: {message}", permanent=error.status in (400, 422))
-
-
-def _unreachable(error: Exception) -> TaskError:
-    return TaskError("APIUnreachable", f"the API server could not be reached: {error}")
+        message = f"HTTP status {status}"
+    reason = "QuotaExceeded" if "exceeded quota" in message else REASONS.get(status, "APIError")
+    return TaskError(reason, f"could not {what}: {message}", permanent=status in (400, 422))
 
 
 REASONS = {400: "Refused", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Refused"}

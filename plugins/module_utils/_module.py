@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from . import _cluster, _registry
+from . import _cluster
 from ._errors import TaskError
 
 TASK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -22,16 +22,22 @@ TASK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 Work = t.Callable[[AnsibleModule, _cluster.Cluster], dict[str, t.Any]]
 
 
-def run_module(work: Work, arguments: t.Mapping[str, t.Any] | None = None, needs_registry: bool = False) -> None:
+def run_module(
+    work: Work, arguments: t.Mapping[str, t.Any] | None = None, libraries: t.Mapping[str, bool] | None = None
+) -> None:
     """Run a module's work and end the module with its result.
+
+    Args:
+        work: takes the module and the cluster, returns the module's result.
+        arguments: the module's own arguments, beside those that all have.
+        libraries: the Python packages it needs beside kubernetes, and whether each could be imported.
 
     A TaskError fails the module; its result then holds ``reason`` and ``permanent`` beside ``msg``.
     """
     module = AnsibleModule(argument_spec={**TASK_ARGUMENTS, **(arguments or {})}, supports_check_mode=True)
-    if not _cluster.HAS_KUBERNETES:
-        module.fail_json(msg=missing_required_lib("kubernetes"))
-    if needs_registry and not _registry.HAS_DXF:
-        module.fail_json(msg=missing_required_lib("python-dxf"))
+    for library, is_there in {"kubernetes": _cluster.HAS_KUBERNETES, **(libraries or {})}.items():
+        if not is_there:
+            module.fail_json(msg=missing_required_lib(library))
     try:
         cluster = _cluster.Cluster(module.params["kubeconfig"], module.params["context"])
         result = work(module, cluster)

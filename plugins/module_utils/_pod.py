@@ -9,6 +9,7 @@ import base64
 import copy
 import gzip
 import hashlib
+import json
 import typing as t
 
 from . import _contract as c
@@ -132,12 +133,20 @@ def check_spec(spec: Object) -> None:
             raise InvalidSpec(f"{path}.name", f"{c.INSTALL_CONTAINER!r} is reserved for the operator")
         if step.get("script") and step.get("command"):
             raise InvalidSpec(f"{path}.command", "a step has either a script or a command")
+        for key in ("command", "args"):
+            _check_words(f"{path}.{key}", step.get(key) or [])
         for mount_index, mount in enumerate(step.get("volumeMounts") or []):
             _check_mount(f"{path}.volumeMounts[{mount_index}]", mount)
     for index, volume in enumerate(spec.get("volumes") or []):
         name = str(volume.get("name", ""))
         if name == c.PODINFO_VOLUME or name.startswith(c.RESERVED_VOLUME_PREFIX):
             raise InvalidSpec(f"spec.volumes[{index}].name", f"{name!r} is reserved for the operator")
+
+
+def _check_words(path: str, words: list[t.Any]) -> None:
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise InvalidSpec(f"{path}[{index}]", f"must be a string, not {json.dumps(word)}")
 
 
 def _check_mount(path: str, mount: Object) -> None:

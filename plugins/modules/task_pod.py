@@ -95,7 +95,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._attempts import
 from ansible_collections.taskflow.operator.plugins.module_utils._image import parse_mirrors
 from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import build_pod, check_spec, images_to_look_up
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import Registries, local_architecture
+from ansible_collections.taskflow.operator.plugins.module_utils._registry import HAS_DXF, Registries, local_architecture
 from ansible_collections.taskflow.operator.plugins.module_utils._status import Event
 
 if t.TYPE_CHECKING:
@@ -166,7 +166,7 @@ def create_pod(module: AnsibleModule, cluster: Cluster, task: dict[str, t.Any], 
 
 def main() -> None:
     """Run the module."""
-    run_module(have_pod, ARGUMENTS, needs_registry=True)
+    run_module(have_pod, ARGUMENTS, {"python-dxf": HAS_DXF})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Computes the status of a C(Task) (C(api.practice.com/v1alpha1)) from its Pod and writes it when it has changed.
   - Records an Event on the Task for each step that starts, succeeds or fails, and for the Task's start and end.
-  - A verdict, V(Successful) or V(Failure), never changes once it is reached, until the spec does.
+  - A verdict, V(Successful) or V(Failure), comes after the order that goes with it (M(taskflow.operator.task_order)),
+    and never changes until the spec does.
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:

@@ -185,6 +185,7 @@ def test_neighbouring_paths_are_not(path):
         (["a", "a"], r"spec\.steps\[1\]\.name"),
         ([{"name": "a", "image": "i", "command": ["c"], "script": "s"}], r"spec\.steps\[0\]\.command"),
         (["taskflow-install"], r"spec\.steps\[0\]\.name"),
+        ([{"name": "a", "image": "i", "command": ["c", None]}], r"spec\.steps\[0\]\.command\[1\].*not null"),
     ],
 )
 def test_what_the_schema_may_not_know_is_refused_here(steps, field):
