@@ -29,7 +29,6 @@ ENV HOME=/opt/ansible \
     ANSIBLE_HOME=/tmp/ansible \
     ANSIBLE_LOCAL_TEMP=/tmp/ansible/tmp \
     ANSIBLE_REMOTE_TEMP=/tmp/ansible/tmp \
-    ANSIBLE_PIPELINING=true \
     ANSIBLE_COLLECTIONS_PATH=/opt/ansible/collections \
     ANSIBLE_PYTHON_INTERPRETER=/opt/taskflow/bin/python3
 WORKDIR /opt/ansible
