@@ -1,7 +1,7 @@
 # The operator: the controller, ansible-core, ansible-runner and this collection.
 #
 # BASE_IMAGE is any image with Python 3.11 or newer and its venv module. Where build/wheelhouse holds the Python
-# packages (`make wheelhouse`), nothing is downloaded, and the same wheels give the same image.
+# packages as wheels, as the role taskflow_operator makes them, nothing is downloaded.
 ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build

@@ -12,6 +12,9 @@ PYTEST := $(BIN)/python -m pytest
 KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# The cluster's own addresses are never behind a proxy.
+export no_proxy := $(no_proxy),10.244.0.1,10.96.0.1
+export NO_PROXY := $(no_proxy)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help

@@ -33,14 +33,15 @@ def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) 
 def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence[str] | None) -> str | None:
     """Return why a dependent's event needs a run of its owner, None if it does not.
 
-    In: the object before (None: it is new) and after (None: it was deleted). A creation is no reason, a
-    deletion always is. An update is, if one of the dotted paths ``fields`` changed; with no ``fields``, if
-    anything but the status and the API's own bookkeeping changed.
+    In: the object before (None: it is new) and after (None: it was deleted). A deletion always is one. An update
+    is, if one of the dotted paths ``fields`` changed; with no ``fields``, if anything but the status and the API's
+    own bookkeeping changed. A creation is none without ``fields``; with them it is, for after a broken watch the
+    first sight of an object may well be its last state.
     """
     if new is None:
         return f"{_label(old or {})} deleted"
     if old is None:
-        return None
+        return None if fields is None else f"{_label(new)} seen for the first time"
     if fields is None:
         return f"{_label(new)} changed" if _without_status(old) != _without_status(new) else None
     changed = [field for field in fields if value_at(old, field) != value_at(new, field)]

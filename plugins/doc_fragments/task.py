@@ -31,7 +31,7 @@ options:
     type: str
 requirements:
   - python >= 3.11
-  - kubernetes >= 31
+  - kubernetes >= 37
 attributes:
   check_mode:
     description: Can run in check_mode and return what it would change, without changing it.

@@ -83,7 +83,7 @@ class Cluster:
             if error.reason not in ("NotFound", "Conflict"):
                 raise
 
-    def set_order(self, pod: Object, before: int, after: int) -> Object:
+    def set_order(self, pod: Object, order: int) -> Object:
         """Change the Pod's order annotation, provided it still is what it was, and return the Pod.
 
         Raises:
@@ -91,12 +91,14 @@ class Cluster:
         """
         metadata = pod["metadata"]
         annotation = f"/metadata/annotations/{c.ORDER_ANNOTATION}"
+        before = metadata["annotations"].get(c.ORDER_ANNOTATION)
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-            {"op": "test", "path": annotation, "value": str(before)},
-            {"op": "replace", "path": annotation, "value": str(after)},
+            # Somebody may have removed it; a missing value can't be tested for.
+            *([{"op": "test", "path": annotation, "value": before}] if before is not None else []),
+            {"op": "add", "path": annotation, "value": str(order)},
         ]
-        what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {after}"
+        what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
         path = _path(metadata["namespace"], "pods", metadata["name"])
         try:
             return self._request(what, "PATCH", path, body=patch, content_type=JSON_PATCH)

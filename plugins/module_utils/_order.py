@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 from . import _contract as c
@@ -16,6 +17,7 @@ WAITING, RUNNING = "Waiting", "Running"
 SUCCEEDED, FAILED, SKIPPED, CANCELLED = "Succeeded", "Failed", "Skipped", "Cancelled"
 ENDED = (SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 # What the kubelet calls a container that is on its way; nothing to tell a person.
+_TIME = re.compile(r"\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z")
 ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
 
 
@@ -46,20 +48,25 @@ def step_statuses(task: Object, pod: Object) -> list[Object]:
 def next_order(order: int, task: Object, pod: Object) -> int:
     """Decide the order annotation's next value: 0, then 1 to N as the steps go, -1 for good once one has failed.
 
-    With the Annotation hand-off the order is what starts a step: it goes up by one at a time, when the step before
-    has succeeded. With Local the steps start each other and the order follows them, so it may skip numbers.
+    It goes up by one at a time, no further than to the step after those that have succeeded. With the Annotation
+    hand-off that is what starts a step; with Local the steps start each other, and the order follows them.
     """
-    statuses = step_statuses(task, pod)
-    if order == c.ORDER_QUIT or any(s["state"] in (FAILED, SKIPPED, CANCELLED) for s in statuses):
-        return c.ORDER_QUIT
-    if (pod.get("status") or {}).get("phase") == "Failed":
-        return c.ORDER_QUIT
-    if not _all_started(task, pod):
+    if order == c.ORDER_QUIT:
         return order
-    due = min(_succeeded(statuses) + 1, len(statuses))
-    if task["spec"].get("handoff") == c.HANDOFF_ANNOTATION:
-        return min(order + 1, due) if order < due else order
-    return max(order, due)
+    statuses = step_statuses(task, pod)
+    if order < min(_succeeded(statuses) + 1, len(statuses)) and _all_started(task, pod):
+        return order + 1
+    failed = any(s["state"] in (FAILED, SKIPPED, CANCELLED) for s in statuses)
+    return c.ORDER_QUIT if failed or (pod.get("status") or {}).get("phase") == "Failed" else order
+
+
+def orders_to_come(order: int, task: Object, pod: Object) -> list[int]:
+    """Return every value that the order annotation takes from here on, while the Pod stays as it is."""
+    orders: list[int] = []
+    while (after := next_order(order, task, pod)) != order:
+        orders.append(after)
+        order = after
+    return orders
 
 
 def _container_statuses(pod: Object) -> dict[str, Object]:
@@ -128,4 +135,6 @@ def _report(message: str) -> Object | None:
         return None
     if not isinstance(report, dict) or report.get("state") not in ENDED:
         return None
-    return {key: value for key, value in report.items() if isinstance(value, (str, int))}
+    texts = {key: report[key] for key in ("state", "reason", "message") if isinstance(report.get(key), str)}
+    times = {key: report[key] for key in ("startedAt", "finishedAt") if _TIME.fullmatch(str(report.get(key)))}
+    return {**texts, **times}

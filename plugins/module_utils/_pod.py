@@ -24,6 +24,8 @@ NAME_MAX = 63
 # What generateName appends to a name.
 SUFFIX_LENGTH = 5
 
+# The user of the agent's image.
+AGENT_UID = 65532
 RESTRICTED_SECURITY_CONTEXT: Object = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -76,7 +78,7 @@ def build_pod(task: Object, agent_image: str, image_configs: t.Mapping[str, Imag
     pod_spec = {key: copy.deepcopy(value) for key, value in template.items() if key != "metadata"}
     pod_spec.update(
         restartPolicy="Never",
-        initContainers=[_install_container(steps, agent_image)],
+        initContainers=[_install_container(steps, agent_image, template.get("securityContext") or {})],
         containers=[_step_container(spec, number, image_configs) for number in range(1, len(steps) + 1)],
         volumes=copy.deepcopy(spec.get("volumes") or []) + _own_volumes(steps),
     )
@@ -185,7 +187,11 @@ def _pod_metadata(task: Object, template: Object, attempt: int) -> Object:
     }
 
 
-def _install_container(steps: list[Object], agent_image: str) -> Object:
+def _install_container(steps: list[Object], agent_image: str, pod_security: Object) -> Object:
+    security = copy.deepcopy(RESTRICTED_SECURITY_CONTEXT)
+    if pod_security.get("runAsUser") == 0:
+        # The image's own user, which a Pod that runs as root would override.
+        security["runAsUser"] = AGENT_UID
     args = ["install", c.AGENT_DIR]
     mounts = [{"name": c.AGENT_VOLUME, "mountPath": c.AGENT_DIR}]
     if any(step.get("script") for step in steps):
@@ -201,7 +207,7 @@ def _install_container(steps: list[Object], agent_image: str) -> Object:
         "args": args,
         "volumeMounts": mounts,
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": copy.deepcopy(RESTRICTED_SECURITY_CONTEXT),
+        "securityContext": security,
     }
 
 

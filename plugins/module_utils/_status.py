@@ -41,7 +41,8 @@ def compute_status(task: Object, pod: Object | None, problem: TaskError | None, 
     Args:
         task: the Task, with its present status.
         pod: the Pod of the present attempt, if there is one.
-        problem: what keeps the Task from having a Pod, if anything does.
+        problem: what keeps the Task from having a Pod, if anything does. One that may pass says nothing of a Task
+            whose Pod is there.
         now: the time, as RFC 3339 in UTC.
 
     A verdict, once reached, never changes for this generation of the spec; only the steps that were still ending do.
@@ -54,7 +55,10 @@ def compute_status(task: Object, pod: Object | None, problem: TaskError | None, 
     if old.get("status") in FINAL:
         return status
     status.setdefault("steps", [{"name": s["name"], "state": _order.WAITING} for s in task["spec"]["steps"]])
-    verdict = _problem_verdict(problem) if problem else _pod_verdict(task, pod, status["steps"])
+    if problem and (problem.permanent or pod is None):
+        verdict = _problem_verdict(problem)
+    else:
+        verdict = _pod_verdict(task, pod, status["steps"])
     status["status"] = verdict.status
     status["progress"] = _progress(status["steps"])
     status["conditions"] = _conditions((task.get("status") or {}).get("conditions") or [], verdict, status, now)

@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Sets the annotation C(taskorder) of the Pod of a C(Task) (C(api.practice.com/v1alpha1)) from the state of its steps.
   - It is V(0) at first, then V(1) to the number of the last step, and V(-1) for good once a step has failed.
-  - With C(handoff) V(Annotation) the order is what starts a step, and it goes up by one at a time. With V(Local) it
-    follows the steps, which start each other.
+  - It goes up by one at a time. With C(handoff) V(Annotation) that is what starts a step. With V(Local) the steps
+    start each other, and the order follows them.
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:
@@ -46,7 +46,7 @@ import typing as t
 from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
 from ansible_collections.taskflow.operator.plugins.module_utils._attempts import current_pod
 from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
-from ansible_collections.taskflow.operator.plugins.module_utils._order import next_order, pod_order
+from ansible_collections.taskflow.operator.plugins.module_utils._order import orders_to_come, pod_order
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -60,11 +60,13 @@ def advance(module: AnsibleModule, cluster: Cluster) -> dict[str, t.Any]:
     if task is None or pod is None:
         return {"changed": False}
     before = pod_order(pod)
-    after = next_order(before, task, pod)
-    if after != before and not module.check_mode:
-        cluster.set_order(pod, before, after)
+    orders = orders_to_come(before, task, pod)
+    after = orders[-1] if orders else before
+    if not module.check_mode:
+        for order in orders:
+            pod = cluster.set_order(pod, order)
     return {
-        "changed": after != before,
+        "changed": bool(orders),
         "order": after,
         "pod_name": pod["metadata"]["name"],
         "diff": {"before": {c.ORDER_ANNOTATION: str(before)}, "after": {c.ORDER_ANNOTATION: str(after)}},

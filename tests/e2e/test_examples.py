@@ -14,11 +14,13 @@ def first_timestamps(cluster: Cluster, task: dict, *steps: str) -> list[str]:
 
 
 def test_the_normal_example_runs_step_by_step(cluster):
+    watch = OrderWatch(cluster.namespace, "example-taskflow")
     cluster.apply(ROOT / "examples" / "task_example.yaml")
     task = cluster.settled("example-taskflow")
     assert task["status"]["status"] == "Successful"
     assert step_states(task) == ["Succeeded"] * 3
     assert (task["status"]["order"], task["status"]["progress"]) == ("3", "3/3")
+    assert watch.stop() == ["0", "1", "2", "3"]
     pod = task["status"]["podName"]
     assert cluster.logs(pod, "step1") == "step1\n"
     assert cluster.logs(pod, "step2") == "step2\n"
@@ -55,7 +57,7 @@ def test_the_error_example_ends_at_its_second_step(cluster):
     assert pod["metadata"]["annotations"]["taskorder"] == "-1"
     assert cluster.logs(task["status"]["podName"], "step2") == "step2\nerror\n"
     assert cluster.logs(task["status"]["podName"], "step3") == ""
-    assert watch.stop()[-1] == "-1"
+    assert watch.stop() == ["0", "1", "2", "-1"]
 
 
 def test_the_script_example(cluster):

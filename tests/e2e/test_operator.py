@@ -149,8 +149,10 @@ def test_the_modules_do_the_whole_work_without_the_operator(without_operator, cl
     assert module(cluster, "task_pod", "no-such-task")["action"] == "absent"
 
 
-def test_removed_and_installed_anew():
+def test_removed_and_installed_anew(cluster):
     variables = install_variables()
+    cluster.apply(make_task("left", shell("a", "sleep 600")))
+    cluster.wait("its Pod", lambda: cluster.pods_of("left"))
     removed = playbook(
         "uninstall", taskflow_operator_kubeconfig=os.environ["KUBECONFIG"], taskflow_operator_delete_tasks=True
     )
@@ -163,6 +165,7 @@ def test_removed_and_installed_anew():
             ("crd", "tasks.api.practice.com"),
         ]:
             assert OPERATOR.run("get", kind, name, check=False).returncode != 0, (kind, name)
+        assert cluster.pods_of("left") == []
     finally:
         installed = playbook("install", **variables)
     assert installed.returncode == 0, installed.stdout

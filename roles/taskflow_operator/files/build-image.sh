@@ -37,7 +37,12 @@ make_base_archive() {
     work=$(mktemp -d)
     # The packages come from where this machine's own come from.
     # shellcheck disable=SC2016
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+        'Identifier: Packages' 'Codename: bookworm' 'Origin: Debian' | head -n 1)
+    if [ -z "$mirror" ]; then
+        say "this machine has no package source for Debian bookworm; name a BASE_IMAGE"
+        exit 1
+    fi
     say "making a Debian base image (about a minute)"
     if ! debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
         bookworm "$work/root" "$mirror" >"$work/log" 2>&1; then
@@ -62,6 +67,7 @@ make_base_image() {
 }
 
 cd "$source"
+trap 'rm -rf build/wheelhouse' EXIT # of this Python only; another build is not to find it
 tool=$(find_tool)
 case $tool in
     buildah)

@@ -30,18 +30,19 @@ def test_what_starts_a_run_and_what_does_not(start: Start, crd: Crd, namespace: 
     assert kept["spec"] == {"stepCount": 2, "inner": {"aKey": "x"}}
     assert kept["object"]["metadata"]["uid"] == widget["metadata"]["uid"]
 
-    crd.patch_status(namespace, seen=True)
     core.create_namespaced_config_map(namespace, config_map(widget, projected="1", other="1"))
+    controller.ended(2)
+    crd.patch_status(namespace, seen=True)
     core.patch_namespaced_config_map("owned", namespace, {"data": {"other": "2"}})
     time.sleep(SETTLE)
-    assert len(controller.times()) == 2, "status, a dependent's creation, an unprojected field: no run"
+    assert len(controller.times()) == 4, "status, an unprojected field: no run"
 
     crd.patch(namespace, stepCount=3)
-    controller.ended(2)
-    core.patch_namespaced_config_map("owned", namespace, {"data": {"projected": "2"}})
     controller.ended(3)
-    core.delete_namespaced_config_map("owned", namespace)
+    core.patch_namespaced_config_map("owned", namespace, {"data": {"projected": "2"}})
     controller.ended(4)
+    core.delete_namespaced_config_map("owned", namespace)
+    controller.ended(5)
 
     directory = controller.runner_dir / GROUP / VERSION / crd.kind / namespace / "w"
     assert (directory / "inventory/hosts").exists()
@@ -50,6 +51,7 @@ def test_what_starts_a_run_and_what_does_not(start: Start, crd: Crd, namespace: 
     reasons = [line["reason"] for line in controller.logged("run started")]
     assert reasons == [
         f"{crd.kind} seen for the first time",
+        "ConfigMap owned seen for the first time",
         f"{crd.kind} generation 1 -> 2",
         "ConfigMap owned data.projected changed",
         "ConfigMap owned deleted",

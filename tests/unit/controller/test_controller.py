@@ -240,15 +240,17 @@ def test_runs_for_primary_and_dependent(setup, caplog: pytest.LogCaptureFixture)
     until(lambda: len(runs) == 1)
     assert (runs[0].verbosity, runs[0].max_artifacts, runs[0].directory) == (3, 2, setup.path)
     setup.pods._upserted(pod())
-    setup.pods._upserted(pod("2", "B"))
     until(lambda: len(runs) == 2)
+    setup.pods._upserted(pod("2", "B"))
+    until(lambda: len(runs) == 3)
     setup.pods._upserted(pod("3", "B", uid="other"))
     setup.pods._deleted(pod("4", "B", uid="other"))  # of an owner that is gone
     setup.widgets._upserted(widget(version="2"))
     setup.widgets._upserted(widget(version="3", generation=2))
-    until(lambda: len(runs) == 3)
+    until(lambda: len(runs) == 4)
     assert reasons(caplog) == [
         "Widget seen for the first time",
+        "Pod p seen for the first time",
         "Pod p status.phase changed",
         "Widget generation 1 -> 2",
     ]
@@ -285,10 +287,11 @@ def test_event_that_no_predicate_understands_starts_a_run(setup, caplog: pytest.
     setup.widgets._upserted(widget())
     until(lambda: len(setup.runner.requests) == 1)
     setup.pods._upserted(pod())
+    until(lambda: len(setup.runner.requests) == 2)
     odd_pod = pod("2")
     odd_pod["status"] = {"phase": _Incomparable()}
     setup.pods._upserted(odd_pod)
-    until(lambda: len(setup.runner.requests) == 2)
+    until(lambda: len(setup.runner.requests) == 3)
     assert "an event of Pod (v1) was not understood" in caplog.text
 
 

@@ -42,6 +42,7 @@ def test_primary_annotations_if_asked() -> None:
     ("old", "new", "fields", "reason"),
     [
         (None, pod(), None, None),
+        (None, pod(), ("status.phase",), "Pod p seen for the first time"),
         (pod(), None, ("status.phase",), "Pod p deleted"),
         (pod(phase="A"), pod("2", phase="A"), ("status.phase",), None),
         (pod(phase="A"), pod("2", phase="B"), ("status.phase", "spec"), "Pod p status.phase changed"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _order
 from factory import RUNNING, ended, make_pod, make_task, set_states, waiting
@@ -20,29 +22,32 @@ def pod_of(order, *states, phase="Running"):
 
 
 @pytest.mark.parametrize(
-    ("order", "states", "local", "annotation"),
+    ("order", "states", "orders"),
     [
-        (0, [waiting(), waiting(), waiting()], 0, 0),
-        (0, [RUNNING, RUNNING, waiting()], 0, 0),
-        (0, [RUNNING, RUNNING, RUNNING], 1, 1),
-        (1, [RUNNING, RUNNING, RUNNING], 1, 1),
-        (1, [ended(), RUNNING, RUNNING], 2, 2),
-        (0, [ended(), ended(), RUNNING], 3, 1),
-        (1, [ended(), ended(), ended()], 3, 2),
-        (3, [ended(), ended(), ended()], 3, 3),
-        (2, [ended(), ended(1), RUNNING], -1, -1),
-        (3, [ended(), ended(), ended(1)], -1, -1),
-        (2, [ended(), ended(137, reported=False, reason="OOMKilled"), RUNNING], -1, -1),
-        (-1, [ended(), ended(), ended()], -1, -1),
+        (0, [waiting(), waiting(), waiting()], []),
+        (0, [RUNNING, RUNNING, waiting()], []),
+        (0, [RUNNING, RUNNING, RUNNING], [1]),
+        (1, [RUNNING, RUNNING, RUNNING], []),
+        (1, [ended(), RUNNING, RUNNING], [2]),
+        (0, [ended(), ended(), RUNNING], [1, 2, 3]),
+        (1, [ended(), ended(), ended()], [2, 3]),
+        (3, [ended(), ended(), ended()], []),
+        (2, [ended(), ended(1), RUNNING], [-1]),
+        (0, [ended(), ended(1), ended(1, state="Skipped")], [1, 2, -1]),
+        (3, [ended(), ended(), ended(1)], [-1]),
+        (2, [ended(), ended(137, reported=False, reason="OOMKilled"), RUNNING], [-1]),
+        # A step that fails before its turn ends the Task; the order does not go past the steps before it.
+        (1, [RUNNING, RUNNING, ended(1)], [-1]),
+        (0, [RUNNING, ended(137, reported=False), waiting()], [-1]),
+        (-1, [ended(), ended(), ended()], []),
         # Statuses that lag behind never take the order back.
-        (3, [ended(), RUNNING, RUNNING], 3, 3),
+        (3, [ended(), RUNNING, RUNNING], []),
     ],
 )
 @pytest.mark.parametrize("handoff", ["Local", "Annotation"])
-def test_next_order(order, states, local, annotation, handoff):
+def test_orders_to_come(order, states, orders, handoff):
     task = make_task(*NAMES[:3], handoff=handoff)
-    want = local if handoff == "Local" else annotation
-    assert _order.next_order(order, task, pod_of(order, *states)) == want
+    assert _order.orders_to_come(order, task, pod_of(order, *states)) == orders
 
 
 def test_a_pod_that_failed_without_a_failed_step_ends_the_order():
@@ -104,6 +109,14 @@ def test_why_a_step_can_not_start_is_told():
     assert "reason" not in second
 
 
+@pytest.mark.parametrize("times", [("yesterday", "now"), (1, 2), ("2024-13-06T22:19:30Z", None)])
+def test_times_that_are_none_are_left_out_of_a_foreign_report(times):
+    pod = pod_of(1, ended(1, startedAt=times[0], finishedAt=times[1]))
+    status = _order.step_statuses(make_task("zeta"), pod)[0]
+    assert status["state"] == "Failed"
+    assert not {"startedAt", "finishedAt"} & set(status)
+
+
 @pytest.mark.parametrize("annotations", [None, {}, {"taskorder": "x"}])
 def test_a_missing_or_foreign_order_counts_as_the_first(annotations):
     pod = make_pod()
@@ -122,13 +135,10 @@ def test_whatever_arrives_the_order_rises_until_it_is_minus_one(snapshots, hando
     task, order = make_task(*NAMES, handoff=handoff), 0
     for snapshot in snapshots:
         pod = pod_of(order, *snapshot)
-        after = _order.next_order(order, task, pod)
-        assert after == -1 or order <= after <= len(NAMES)
-        assert order != -1 or after == -1
-        if handoff == "Annotation" and after > 0:
-            assert after - order <= 1
-        assert _order.next_order(order, task, pod) == after
-        order = after
+        path = [order, *_order.orders_to_come(order, task, pod)]
+        assert all(b == a + 1 <= len(NAMES) or b == -1 for a, b in itertools.pairwise(path))
+        order = path[-1]
+        assert _order.orders_to_come(order, task, pod) == []
 
 
 @given(st.integers(min_value=1, max_value=6), st.one_of(st.none(), st.integers(0, 5)), st.booleans())

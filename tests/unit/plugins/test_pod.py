@@ -146,6 +146,14 @@ def test_long_names_that_differ_get_labels_that_differ():
     assert _pod.label_value("a" * 70) != _pod.label_value("a" * 71)
 
 
+@pytest.mark.parametrize(("context", "user"), [(None, None), ({"runAsUser": 7}, None), ({"runAsUser": 0}, 65532)])
+def test_the_agent_is_never_installed_as_root(context, user):
+    template = {"securityContext": context} if context else {}
+    pod = _pod.build_pod(make_task("a", podTemplate=template), "agent", {})
+    security = pod["spec"]["initContainers"][0]["securityContext"]
+    assert (security["runAsNonRoot"], security.get("runAsUser")) == (True, user)
+
+
 def test_a_service_account_brings_its_token_and_only_then():
     without = _pod.build_pod(make_task("a"), "agent", {})["spec"]
     assert without["automountServiceAccountToken"] is False

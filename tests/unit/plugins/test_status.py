@@ -126,6 +126,12 @@ def test_a_problem_is_pending_or_final():
     assert (final["status"], final["completionTime"]) == ("Failure", NOW)
 
 
+def test_a_passing_problem_says_nothing_of_a_task_that_runs():
+    pod = set_states(make_pod(1), a=RUNNING)
+    assert compute(make_task("a"), pod, TaskError("APIError", "later"))["status"] == "Running"
+    assert compute(make_task("a"), pod, TaskError("PodLost", "lost", permanent=True))["status"] == "Failure"
+
+
 def test_a_new_generation_starts_from_nothing():
     task = make_task("a")
     task["status"] = compute(task, set_states(make_pod(1, "Succeeded"), a=ended()))

@@ -11,13 +11,15 @@ fetch() {
     rm -rf apt kubernetes*
     mkdir -p apt/lists/partial
     # shellcheck disable=SC2016
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+        'Identifier: Packages' 'Codename: bookworm' 'Origin: Debian' | head -n 1)
     echo "deb-src ${mirror:?this host has no package source for Debian bookworm} bookworm main" >apt/sources.list
     set -- -q -o Dir::Etc::sourcelist="$PWD/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
         -o Dir::State::lists="$PWD/apt/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
         -o APT::Sandbox::User=root
     apt-get "$@" update
-    apt-get "$@" source --only-source "kubernetes=$version"
+    # Debian keeps one version at a time: a later update of the same release does as well.
+    apt-get "$@" source --only-source "kubernetes=$version" || apt-get "$@" source --only-source kubernetes
 
     # Without a git checkout the build cannot know its version, and clients look at it.
     upstream=$(echo "$version" | sed 's/.*really//; s/-.*//')
