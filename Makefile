@@ -22,21 +22,22 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: up ## Bring everything up and show a Task run, step by step (15 minutes the first time, then seconds)
+demo: up ## Bring everything up and show a Task run, step by step (15 minutes the first time, then half a minute)
 	@scripts/demo.sh examples/task_example.yaml
 
 .PHONY: up
-up: prepare ## Bring up cluster, registry and operator, without the example (15 minutes the first time, then seconds)
+up: prepare ## Bring up cluster, registry and operator, without the example (15 minutes the first time, then half a minute)
 	@echo "==> Bringing up cluster, images and operator. The first time Kubernetes is built: about 10 minutes."
 	@$(PLAYBOOK) taskflow.operator.up
 
 .PHONY: down
 down: prepare ## Stop everything; only the cache stays (half a minute)
-	@echo "==> Stopping the cluster and the registry."
+	@echo "==> Stopping the cluster and the registry (half a minute)."
 	@$(PLAYBOOK) taskflow.operator.down
 
 .PHONY: status
-status: prepare ## Say which parts of the cluster run
+status: prepare ## Say which parts of the cluster run (seconds)
+	@echo "==> Looking at the cluster (seconds)."
 	@$(PLAYBOOK) taskflow.operator.status
 
 .PHONY: kubeconfig
@@ -44,8 +45,8 @@ kubeconfig: ## Print the path of the kubeconfig of that cluster
 	@scripts/kubeconfig.sh
 
 .PHONY: test
-test: test-unit up ## Run all tests; brings the cluster up if it is not (20 minutes the first time)
-	@echo "==> Running the tests that need programs, a cluster and the operator (about 8 minutes)."
+test: test-unit up ## Run all tests; brings the cluster up if it is not (20 minutes, and 15 more the first time)
+	@echo "==> Running the tests that need programs, a cluster and the operator (about 20 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) tests/integration tests/e2e
 
 .PHONY: test-unit
@@ -72,4 +73,5 @@ $(COLLECTION):
 
 .PHONY: clean
 clean: ## Remove what the build made in this checkout (the cluster and the cache stay)
+	@echo "==> Removing build/, $(VENV)/ and the tools' caches (seconds)."
 	@rm -rf build $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible
