@@ -40,6 +40,6 @@ done
 pod=$(kubectl get task "$name" -o 'jsonpath={.status.podName}')
 for step in $(kubectl get task "$name" -o 'jsonpath={.spec.steps[*].name}'); do
     echo "\$ kubectl logs $pod -c $step"
-    kubectl logs "$pod" -c "$step" | awk 'NR <= 5 { print } { last = $0 } END { if (NR > 5) print "... " NR " lines, the last:", last }'
+    kubectl logs "$pod" -c "$step" | awk 'NR <= 3 { print } { last = $0 } END { if (NR > 3) print "... " NR " lines, the last:", last }'
 done
 [ "$state" = Successful ]
