@@ -149,6 +149,29 @@ def test_the_modules_do_the_whole_work_without_the_operator(without_operator, cl
     assert module(cluster, "task_pod", "no-such-task")["action"] == "absent"
 
 
+@pytest.fixture
+def two_replicas():
+    """The operator with a second replica that stands by."""
+    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=2")
+    wait_ready()
+    yield
+    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=1")
+    wait_ready()
+
+
+def test_of_two_replicas_the_other_takes_over(two_replicas, cluster):
+    def leader() -> str:
+        return OPERATOR.get("lease", "taskflow-operator")["spec"].get("holderIdentity") or ""
+
+    pods = [pod["metadata"]["name"] for pod in OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")]
+    first = OPERATOR.wait("a leader", lambda: next((pod for pod in pods if leader().startswith(pod)), None))
+    OPERATOR.run("delete", "pod", first, "--wait=false")
+    cluster.apply(make_task("taken-over", shell("a", "true"), shell("b", "true")))
+    task = cluster.finished("taken-over")
+    assert (task["status"]["status"], task["status"]["attempts"]) == ("Successful", 1)
+    assert leader() and not leader().startswith(first)
+
+
 def test_removed_and_installed_anew(cluster):
     variables = install_variables()
     cluster.apply(make_task("left", shell("a", "sleep 600")))

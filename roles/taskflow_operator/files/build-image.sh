@@ -31,6 +31,16 @@ collect_wheels() {
     rm -rf build/lib build/bdist.* ./*.egg-info
 }
 
+# The wheels are of this Python's version, and so has to be the image's.
+require_debians_python() {
+    local version
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    if [ "$version" != 3.11 ]; then
+        say "a base image of Debian 12 has Python 3.11, and $python is $version: use Python 3.11, or name a BASE_IMAGE"
+        exit 1
+    fi
+}
+
 # Make a small Debian file system with Python as an archive, for an image to start from where none can be pulled.
 make_base_archive() {
     local archive=$1 work mirror
@@ -84,6 +94,7 @@ if [ "${INSECURE:-false}" = true ] && [ "$tool" != docker ]; then
     push+=(--tls-verify=false)
 fi
 
+[ -n "$base" ] || require_debians_python
 collect_wheels
 [ -n "$base" ] || base=$(make_base_image)
 say "building $image with $tool"
