@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-import re
 import typing as t
 
 from . import _contract as c
@@ -17,7 +17,7 @@ WAITING, RUNNING = "Waiting", "Running"
 SUCCEEDED, FAILED, SKIPPED, CANCELLED = "Succeeded", "Failed", "Skipped", "Cancelled"
 ENDED = (SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 # What the kubelet calls a container that is on its way; nothing to tell a person.
-_TIME = re.compile(r"\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z")
+AGENT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
 
 
@@ -136,5 +136,13 @@ def _report(message: str) -> Object | None:
     if not isinstance(report, dict) or report.get("state") not in ENDED:
         return None
     texts = {key: report[key] for key in ("state", "reason", "message") if isinstance(report.get(key), str)}
-    times = {key: report[key] for key in ("startedAt", "finishedAt") if _TIME.fullmatch(str(report.get(key)))}
+    times = {key: report[key] for key in ("startedAt", "finishedAt") if _is_time(report.get(key))}
     return {**texts, **times}
+
+
+def _is_time(value: t.Any) -> bool:
+    try:
+        datetime.datetime.strptime(value, AGENT_TIME_FORMAT)
+    except (TypeError, ValueError):
+        return False
+    return True
