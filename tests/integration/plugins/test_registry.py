@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -35,7 +36,8 @@ class Repository:
 
     def push_blob(self, content: bytes) -> dict[str, object]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        place = requests.post(f"{self._base}/blobs/uploads/", timeout=10).headers["Location"]
+        start = requests.post(f"{self._base}/blobs/uploads/", timeout=10)
+        place = urljoin(start.url, start.headers["Location"])
         requests.put(place, params={"digest": digest}, data=content, timeout=10).raise_for_status()
         return {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(content)}
 
