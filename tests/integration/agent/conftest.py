@@ -122,11 +122,17 @@ class Pod:
             step.process.communicate()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell starts what runs in its background with SIGINT ignored; a container never starts so."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def agent(tmp_path_factory):
     """Path of the executable, built once."""
-    if not os.path.exists(BUILD_PYTHON):
-        pytest.skip(f"no {BUILD_PYTHON} to build the agent with")
+    assert os.path.exists(BUILD_PYTHON), f"there is no {BUILD_PYTHON} to build the agent with"
     path = tmp_path_factory.mktemp("agent") / "taskflow-agent"
     built = subprocess.run([SOURCE / "build.sh", path], capture_output=True, check=False)
     assert built.returncode == 0, built.stderr.decode()
