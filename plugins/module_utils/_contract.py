@@ -26,7 +26,7 @@ POD_NAME_PREFIX = "task-pod-"
 ORDER_INITIAL = 0
 ORDER_QUIT = -1
 
-HANDOFF_LOCAL = "Local"
+# The hand-off that is not the default.
 HANDOFF_ANNOTATION = "Annotation"
 
 # A Pod that is lost (deleted, evicted) is replaced until this many have been lost.

@@ -2,6 +2,10 @@
 
 from .system import Ignored, posix
 
+TYPE_CHECKING = False  # not typing's: see system
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 COPY_CHUNK = 1 << 26
 
 
@@ -53,24 +57,19 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 def write_renamed(path: str, content: bytes, mode: int = 0o644) -> None:
     """Create or replace a file; it appears under its name only when it is complete."""
-    descriptor, temporary = _open_temporary(path, mode)
-    try:
-        try:
-            write_all(descriptor, content)
-        finally:
-            posix.close(descriptor)
-        posix.rename(temporary, path)
-    except OSError:
-        _remove(temporary)
-        raise
+    _fill_and_rename(path, mode, lambda descriptor: write_all(descriptor, content))
 
 
 def copy_renamed(source: str, path: str, mode: int) -> None:
     """As write_renamed, with the content of another file."""
+    _fill_and_rename(path, mode, lambda descriptor: _copy_content(source, descriptor))
+
+
+def _fill_and_rename(path: str, mode: int, fill: "Callable[[int], None]") -> None:
     descriptor, temporary = _open_temporary(path, mode)
     try:
         try:
-            _copy_content(source, descriptor)
+            fill(descriptor)
         finally:
             posix.close(descriptor)
         posix.rename(temporary, path)
