@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ROOT / "build" / "collections"
 
@@ -19,3 +21,7 @@ def link_collection() -> None:
 
 link_collection()
 sys.path[:0] = [str(ROOT), str(COLLECTIONS)]
+
+# No example has to be quick: the machine may be busy.
+settings.register_profile("taskflow", deadline=None)
+settings.load_profile("taskflow")

@@ -46,6 +46,13 @@ class Step:
         return self
 
     @property
+    def ending(self) -> tuple[object, object, object, int]:
+        """State, reason and exit code as reported everywhere, and the agent's own exit code."""
+        for field in ("state", "exitCode", "reason", "retries", "continued"):
+            assert self.done.get(field) == self.message.get(field)
+        return self.message["state"], self.message["reason"], self.message["exitCode"], self.process.returncode
+
+    @property
     def done(self) -> dict[str, object]:
         return json.loads((self.directory / "done").read_bytes())
 
@@ -83,20 +90,34 @@ class Pod:
         return ["--after", str(self.run_directory(name) / "done")]
 
     def succeed(self, name: object) -> None:
+        self.leave_done(name, '{"state": "Succeeded", "exitCode": 0}\n')
+
+    def leave_done(self, name: object, content: str) -> None:
         """Leave the done file of a step that does not exist; whole at once, as the agent does."""
         done = self.run_directory(name) / "done"
-        done.with_suffix(".tmp").write_text('{"state": "Succeeded", "exitCode": 0}\n')
+        done.with_suffix(".tmp").write_text(content)
         done.with_suffix(".tmp").rename(done)
 
     def wait_for_order(self, content: str) -> list[str]:
         return ["--wait", str(self.order_file), "--waitcontent", content]
 
     def start(self, name, *arguments, prefix=(), **options) -> Step:
-        command = [*prefix, self.agent, *self.flags(name), *arguments]
+        return self._launch(name, [*self.flags(name), *arguments], prefix, **options)
+
+    def _launch(self, name, arguments, prefix=(), **options) -> Step:
+        command = [*prefix, self.agent, *arguments]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         step = Step(subprocess.Popen(command, **options), self.run_directory(name))
         self._steps.append(step)
         return step
+
+    def start_sidecar(self, *arguments, **options) -> Step:
+        return self._launch("sidecar", ["sidecar", *self.sidecar_flags(), *arguments], **options)
+
+    def sidecar_flags(self) -> list[str]:
+        flags = self.flags("sidecar")
+        done = flags.index("--done")
+        return flags[:done] + flags[done + 2 :]
 
     def run(self, *arguments, **options) -> Step:
         step = self.start(1, *arguments, **options)

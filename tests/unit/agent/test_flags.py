@@ -3,7 +3,15 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from taskflow_agent.flags import FlagError, StepOptions, parse_install, parse_step
+from taskflow_agent.flags import (
+    COMMON_FLAGS,
+    STEP_FLAGS,
+    FlagError,
+    StepOptions,
+    parse_install,
+    parse_sidecar,
+    parse_step,
+)
 
 
 def parse(*arguments):
@@ -76,6 +84,24 @@ def test_script_without_arguments():
         (["--encodefile", "f", "--script-dir", "d", "--command", "x"], "--encodefile"),
         (["--", "x"], "--encodefile"),
         ([], "--command"),
+        (["--timeout", "0", "--command", "x"], "--timeout"),
+        (["--timeout", "-1", "--command", "x"], "--timeout"),
+        (["--timeout", "soon", "--command", "x"], "--timeout"),
+        (["--on-error", "ignore", "--command", "x"], "--on-error"),
+        (["--retries", "101", "--command", "x"], "--retries"),
+        (["--retries", "-1", "--command", "x"], "--retries"),
+        (["--retries", "9" * 5000, "--command", "x"], "--retries"),
+        (["--result", "a", "--command", "x"], "--results-dir"),
+        (["--results-dir", "d", "--result", "a", "--result", "a", "--command", "x"], "--result"),
+        (["--results-of", "a=f", "--command", "x"], "--fill"),
+        (["--fill", "", "--command", "x"], "--fill"),
+        (["--fill", "m", "--results-of", "a", "--command", "x"], "--results-of"),
+        (["--fill", "m", "--results-of", "a=", "--command", "x"], "--results-of"),
+        (["--fill", "m", "--results-of", "=f", "--command", "x"], "--results-of"),
+        (["--fill", "m", "--results-of", "a=f", "--results-of", "a=g", "--command", "x"], "--results-of"),
+        (["--env", "NAME", "--command", "x"], "--env"),
+        (["--env", "=text", "--command", "x"], "--env"),
+        (["--until", "f", "--command", "x"], "--until"),
     ],
 )
 def test_a_wrong_flag_is_named(arguments, named):
@@ -84,6 +110,47 @@ def test_a_wrong_flag_is_named(arguments, named):
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.outcome.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_9", "_", "0", "9-", "__--"])
+def test_names_of_results(name):
+    assert parse("--results-dir", "d", "--result", name, "--command", "x").results == [name]
+
+
+@pytest.mark.parametrize("name", ["-", "-a", "a.b", "a/b", "..", "é", "a b", "a\n", "²"])
+def test_what_is_no_name_of_a_result(name):
+    with pytest.raises(FlagError, match="--result"):
+        parse("--results-dir", "d", "--result", name, "--command", "x")
+
+
+def test_the_flags_of_results_and_tries():
+    options = parse(
+        *("--timeout", "0.5", "--on-error", "continue", "--retries", "100", "--results-dir", "d"),
+        *("--result", "a", "--result", "b", "--fill", "m", "--results-of", "one=f=g", "--results-of", "two=h"),
+        *("--env", "A=", "--env", "B=x=y", "--env", "A=again", "--command", "c"),
+    )
+    assert (options.timeout, options.on_error, options.retries) == (0.5, "continue", 100)
+    assert (options.results_dir, options.results) == ("d", ["a", "b"])
+    assert (options.fill, options.results_of) == ("m", [("one", "f=g"), ("two", "h")])
+    assert options.env == [("A", ""), ("B", "x=y"), ("A", "again")]
+
+
+def test_what_they_are_without():
+    options = parse("--command", "c")
+    assert (options.timeout, options.on_error, options.retries) == (None, "stop", 0)
+    assert (options.results_dir, options.fill, options.env) == (None, None, [])
+
+
+def test_the_flags_of_a_sidecar():
+    options = StepOptions()
+    parse_sidecar(["--until", "1/done", "--until", "2/done", "--quit", "x", "--wait", "w", "--command", "c"], options)
+    assert (options.until, options.wait, options.quit) == (["1/done", "2/done"], "w", "x")
+
+
+@pytest.mark.parametrize("flag", sorted(set(STEP_FLAGS) - set(COMMON_FLAGS)))
+def test_a_sidecar_knows_no_flag_that_is_a_steps_alone(flag):
+    with pytest.raises(FlagError, match=f"unknown flag '{flag}'"):
+        parse_sidecar([flag, "1", "--command", "c"], StepOptions())
 
 
 def test_the_files_named_before_a_wrong_flag_are_known():

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -114,6 +115,60 @@ def test_a_done_file_comes_back(tmp_path):
     assert (ending.state, ending.exit_code) == ("Failed", 3)
     assert path.read_bytes().count(b"\n") == 1
     assert json.loads(path.read_bytes())["exitCode"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "lets_pass"),
+    [
+        ('{"state":"Succeeded","exitCode":0}', True),
+        ('{"state":"Succeeded","exitCode":0,"continued":1}', True),
+        ('{"state":"Failed","exitCode":3,"continued":1}', True),
+        ('{"state":"Failed","exitCode":3}', False),
+        ('{"state":"Failed","exitCode":3,"continued":0}', False),
+        ('{"state":"Failed","exitCode":3,"continued":"yes"}', False),
+        ('{"state":"Failed","continued":1}', False),
+        ('{"state":"Skipped","exitCode":1,"continued":1}', False),
+        ('{"state":"Cancelled","exitCode":1,"continued":1}', False),
+        ('{"state":"Nonsense","exitCode":1,"continued":1}', False),
+        ("nonsense", False),
+    ],
+)
+def test_which_ending_lets_the_next_step_run(tmp_path, content, lets_pass):
+    (tmp_path / "done").write_text(content)
+    ending = report.read_done(str(tmp_path / "done"))
+    assert ending is not None
+    assert ending.lets_pass is lets_pass
+
+
+@pytest.mark.parametrize(("state", "continued"), [("Failed", True), ("Succeeded", False), ("Cancelled", False)])
+def test_only_a_failure_is_continued(tmp_path, state, continued):
+    outcome = Outcome(state, 3, "Error")
+    outcome.goes_on = True
+    report.write_done(str(tmp_path / "done"), outcome)
+    assert ("continued" in json.loads((tmp_path / "done").read_bytes())) is continued
+
+
+def test_results_come_back(tmp_path):
+    outcome = an_outcome("why")
+    outcome.retries, outcome.results = 2, {"a": '1\n"2"', "b-c": ""}
+    report.write_done(str(tmp_path / "done"), outcome)
+    assert report.read_results(str(tmp_path / "done")) == outcome.results
+    assert json.loads((tmp_path / "done").read_bytes())["retries"] == 2
+
+
+def test_results_stay_when_everything_else_gives_way():
+    fields = {"state": "Failed", "exitCode": 3, "reason": "Error", "retries": 1, "continued": 1}
+    lasting = {**fields, "result.a": "x" * 100}
+    limit = len(report.flatjson.dumps(lasting))
+    text = report.fit({**lasting, "signal": 9, "startedAt": "t", "finishedAt": "t", "message": "m" * 500}, limit)
+    assert json.loads(text) == lasting
+
+
+def test_a_pipe_in_place_of_a_done_file_is_a_failure(tmp_path):
+    os.mkfifo(tmp_path / "done")
+    ending = report.read_done(str(tmp_path / "done"))
+    assert ending is not None
+    assert ending.state == "Failed"
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,43 @@
 """Starting the command: fork and exec, with nothing of the agent left in the new process."""
 
-from .fsio import open_nothing, read_if_exists
+from .flags import StepOptions
+from .fsio import directory_of, open_nothing, read_if_exists
 from .outcome import NOT_EXECUTABLE, NOT_FOUND, StepError
 from .signals import Dispositions
 from .system import Ignored, environment_value, posix, strerror
 
+Variables = list[tuple[bytes, bytes]]
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNEXPECTED = 5  # EIO
+STDOUT = 1
 _GOES_ON = (FileNotFoundError, NotADirectoryError)
 
 
-def start(arguments: list[str], out: str, dispositions: Dispositions) -> int:
+def command_line(options: StepOptions, arguments: list[str]) -> list[str]:
+    """The arguments are the command, or they are those of the script, which is unpacked."""
+    if options.encodefile is None:
+        return arguments
+    from .script import unpack  # noqa: PLC0415 - what few steps need does not delay the others
+
+    return unpack(options.encodefile, options.script_dir or directory_of(options.encodefile), arguments)
+
+
+def start(arguments: list[str], out: str, dispositions: Dispositions, variables: list[tuple[str, str]]) -> int:
     """Start the command in a process group of its own; returns its process id, once it runs.
 
-    The environment is the agent's own, untouched: execv passes the block on as the kernel gave it, with
-    duplicates and oddities that a dictionary would lose.
+    The environment is the agent's own, untouched but for the variables: execv passes the block on as the
+    kernel gave it, with duplicates and oddities that a dictionary would lose.
     """
-    encoded = [argument.encode("utf-8", "surrogateescape") for argument in arguments]
+    encoded = [as_bytes(argument) for argument in arguments]
+    encoded_variables = [(as_bytes(name), as_bytes(value)) for name, value in variables]
     nothing = open_nothing()
     output = open_output(out)
     reading, writing = posix.pipe()  # close-on-exec: stays silent if exec succeeds
     pid = posix.fork()
     if pid == 0:
-        _become_command(encoded, nothing, output, writing, dispositions)
-    posix.close(writing)
-    posix.close(nothing)
+        _become_command(encoded, encoded_variables, (nothing, output), writing, dispositions)
+    for descriptor in (writing, nothing) if output == STDOUT else (writing, nothing, output):
+        posix.close(descriptor)
     _set_group(pid)
     report = posix.read(reading, 16)
     posix.close(reading)
@@ -34,28 +47,37 @@ def start(arguments: list[str], out: str, dispositions: Dispositions) -> int:
     return pid
 
 
+def as_bytes(text: str) -> bytes:
+    """As it came: undecodable bytes of an argument are surrogates in between."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def open_output(out: str) -> int:
     if out == "stdout":
-        return 1
+        return STDOUT
     try:
         return posix.open(out, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StepError("OutputError", f"--out: cannot open {out}: {strerror(error)}") from None
 
 
-def _become_command(arguments: list[bytes], nothing: int, output: int, report: int, dispositions: Dispositions) -> None:
-    number = UNEXPECTED
+def _become_command(
+    arguments: list[bytes], variables: Variables, streams: tuple[int, int], report: int, dispositions: Dispositions
+) -> None:
+    failure = UNEXPECTED
     try:
         _set_group(0)
         _take_terminal()
-        posix.dup2(nothing, 0)
-        posix.dup2(output, 1)
+        for number, descriptor in enumerate(streams):
+            posix.dup2(descriptor, number)
         dispositions.restore_in_child()
-        execute(arguments)
+        set_variables(variables)
+        search_path = dict(variables).get(b"PATH", environment_value(b"PATH"))
+        execute(arguments, search_path or DEFAULT_PATH)
     except OSError as error:
-        number = error.errno or UNEXPECTED
+        failure = error.errno or UNEXPECTED
     finally:
-        posix.write(report, b"%d" % number)
+        posix.write(report, b"%d" % failure)
         posix._exit(NOT_EXECUTABLE)
 
 
@@ -72,11 +94,18 @@ def _take_terminal() -> None:
             posix.tcsetpgrp(1, posix.getpid())
 
 
-def execute(arguments: list[bytes]) -> None:
+def set_variables(variables: Variables) -> None:
+    """Each once, at the end of this process's environment."""
+    for name, value in variables:
+        posix.unsetenv(name)  # the block may hold it twice
+        posix.putenv(name, value)
+
+
+def execute(arguments: list[bytes], search_path: bytes) -> None:
     """Replace this process by the command; returns never, raises the OSError that says most."""
     refused: OSError | None = None
     missing: OSError = FileNotFoundError(2, "No such file or directory")
-    for path in candidates(arguments[0], environment_value(b"PATH") or DEFAULT_PATH):
+    for path in candidates(arguments[0], search_path):
         try:
             posix.execv(path, arguments)
         except _GOES_ON as error:

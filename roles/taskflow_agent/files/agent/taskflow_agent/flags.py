@@ -2,8 +2,16 @@
 
 from .outcome import StepError
 
+TYPE_CHECKING = False  # not typing's: see system
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    FlagTable = dict[str, tuple[str, Callable[[str, str], object]]]
+
 KUBELET_MESSAGE_LIMIT = 4096
 SMALLEST_MESSAGE_LIMIT = 40  # room for state and exit code
+MOST_RETRIES = 100
+STOP, CONTINUE = "stop", "continue"
 
 
 class FlagError(StepError):
@@ -14,7 +22,7 @@ class FlagError(StepError):
 
 
 class StepOptions:
-    """What the flags of step mode say; the attributes are named after them."""
+    """What the flags of step mode and sidecar mode say; the attributes are named after them."""
 
     def __init__(self) -> None:
         self.wait: str | None = None
@@ -23,12 +31,22 @@ class StepOptions:
         self.ready: str | None = None
         self.await_files: list[str] = []
         self.after: str | None = None
+        self.until: list[str] = []
         self.done: str | None = None
         self.termination_log = "/dev/termination-log"
         self.termination_log_is_default = True
         self.termination_limit = KUBELET_MESSAGE_LIMIT
         self.out = "stdout"
         self.grace = 10.0
+        self.timeout: float | None = None
+        self.on_error = STOP
+        self.retries = 0
+        self.results_dir: str | None = None
+        self.results: list[str] = []
+        self.fill: str | None = None
+        self.results_of: list[tuple[str, str]] = []
+        """Step and done file."""
+        self.env: list[tuple[str, str]] = []
         self.encodefile: str | None = None
         self.script_dir: str | None = None
         self.arguments: list[str] = []
@@ -43,63 +61,8 @@ class InstallOptions:
         """For every script its pieces, in order."""
 
 
-TEXT_FLAGS = {
-    "--wait": "wait",
-    "--waitcontent": "waitcontent",
-    "--quit": "quit",
-    "--ready": "ready",
-    "--after": "after",
-    "--done": "done",
-    "--termination-log": "termination_log",
-    "--out": "out",
-    "--encodefile": "encodefile",
-    "--script-dir": "script_dir",
-}
-MAY_BE_EMPTY = ("--waitcontent",)
-
-
-def parse_step(arguments: list[str], options: StepOptions) -> None:
-    """Fill the options; on a FlagError they hold what came before the wrong flag."""
-    seen: set[str] = set()
-    index = 0
-    while index < len(arguments):
-        flag = arguments[index]
-        if flag in ("--command", "--"):
-            options.arguments = arguments[index + 1 :]
-            seen.add(flag)
-            break
-        if flag in seen:
-            raise FlagError(f"{flag} is given twice")
-        _set_step_flag(options, flag, _value_of(arguments, index))
-        if flag != "--await":
-            seen.add(flag)
-        index += 2
-    _check_step(options, seen)
-
-
-def _value_of(arguments: list[str], index: int) -> str:
-    flag = arguments[index]
-    if flag not in TEXT_FLAGS and flag not in ("--await", "--grace", "--termination-limit"):
-        raise FlagError(f"unknown flag {flag!r}")
-    if index + 1 == len(arguments):
-        raise FlagError(f"{flag} needs a value")
-    value = arguments[index + 1]
-    if not value and flag not in MAY_BE_EMPTY:
-        raise FlagError(f"{flag} needs a value that is not empty")
+def _text(_flag: str, value: str) -> str:
     return value
-
-
-def _set_step_flag(options: StepOptions, flag: str, value: str) -> None:
-    if flag == "--await":
-        options.await_files.append(value)
-    elif flag == "--grace":
-        options.grace = _seconds(flag, value)
-    elif flag == "--termination-limit":
-        options.termination_limit = _message_limit(flag, value)
-    else:
-        setattr(options, TEXT_FLAGS[flag], value)
-        if flag == "--termination-log":
-            options.termination_log_is_default = False
 
 
 def _seconds(flag: str, value: str) -> float:
@@ -112,24 +75,150 @@ def _seconds(flag: str, value: str) -> float:
     return seconds
 
 
+def _positive_seconds(flag: str, value: str) -> float:
+    seconds = _seconds(flag, value)
+    if not seconds:
+        raise FlagError(f"{flag} needs a number of seconds above 0, not {value!r}")
+    return seconds
+
+
+def _whole_number(flag: str, value: str, least: int, most: int) -> int:
+    is_number = value.isascii() and value.isdigit() and len(value) < 10
+    if not is_number or not least <= int(value) <= most:
+        raise FlagError(f"{flag} needs a number from {least} to {most}, not {value[:40]!r}")
+    return int(value)
+
+
 def _message_limit(flag: str, value: str) -> int:
-    limit = int(value) if value.isascii() and value.isdigit() else 0
-    if not SMALLEST_MESSAGE_LIMIT <= limit <= KUBELET_MESSAGE_LIMIT:
-        wanted = f"a number from {SMALLEST_MESSAGE_LIMIT} to {KUBELET_MESSAGE_LIMIT}"
-        raise FlagError(f"{flag} needs {wanted}, not {value!r}")
-    return limit
+    return _whole_number(flag, value, SMALLEST_MESSAGE_LIMIT, KUBELET_MESSAGE_LIMIT)
 
 
-def _check_step(options: StepOptions, seen: set[str]) -> None:
-    for flag, needed in (
-        ("--waitcontent", "--wait"),
-        ("--quit", "--wait"),
-        ("--encodefile", "--script-dir"),
-        ("--script-dir", "--encodefile"),
-        ("--", "--encodefile"),
-    ):
+def _retries(flag: str, value: str) -> int:
+    return _whole_number(flag, value, 0, MOST_RETRIES)
+
+
+def _on_error(flag: str, value: str) -> str:
+    if value not in (STOP, CONTINUE):
+        raise FlagError(f"{flag} needs {STOP} or {CONTINUE}, not {value[:40]!r}")
+    return value
+
+
+def _result_name(flag: str, value: str) -> str:
+    plain = value.replace("-", "_").replace("_", "0")
+    if value.startswith("-") or not plain.isascii() or not plain.isalnum():
+        raise FlagError(f"{flag} needs a name of letters, digits, - and _, not {value[:40]!r}")
+    return value
+
+
+def _pair(flag: str, value: str) -> tuple[str, str]:
+    name, equals, text = value.partition("=")
+    if not name or not equals:
+        raise FlagError(f"{flag} needs NAME=VALUE, not {value[:40]!r}")
+    return name, text
+
+
+def _file_of_step(flag: str, value: str) -> tuple[str, str]:
+    step, path = _pair(flag, value)
+    if not path:
+        raise FlagError(f"{flag} needs STEP=DONEFILE, not {value[:40]!r}")
+    return step, path
+
+
+COMMON_FLAGS: "FlagTable" = {
+    "--wait": ("wait", _text),
+    "--quit": ("quit", _text),
+    "--ready": ("ready", _text),
+    "--termination-log": ("termination_log", _text),
+    "--termination-limit": ("termination_limit", _message_limit),
+    "--out": ("out", _text),
+    "--grace": ("grace", _seconds),
+    "--encodefile": ("encodefile", _text),
+    "--script-dir": ("script_dir", _text),
+}
+SIDECAR_FLAGS: "FlagTable" = {**COMMON_FLAGS, "--until": ("until", _text)}
+STEP_FLAGS: "FlagTable" = {
+    **COMMON_FLAGS,
+    "--waitcontent": ("waitcontent", _text),
+    "--await": ("await_files", _text),
+    "--after": ("after", _text),
+    "--done": ("done", _text),
+    "--timeout": ("timeout", _positive_seconds),
+    "--on-error": ("on_error", _on_error),
+    "--retries": ("retries", _retries),
+    "--results-dir": ("results_dir", _text),
+    "--result": ("results", _result_name),
+    "--fill": ("fill", _text),
+    "--results-of": ("results_of", _file_of_step),
+    "--env": ("env", _pair),
+}
+MAY_BE_EMPTY = ("--waitcontent",)
+NEEDS = (
+    ("--waitcontent", "--wait"),
+    ("--quit", "--wait"),
+    ("--result", "--results-dir"),
+    ("--results-of", "--fill"),
+    ("--encodefile", "--script-dir"),
+    ("--script-dir", "--encodefile"),
+    ("--", "--encodefile"),
+)
+
+
+def parse_step(arguments: list[str], options: StepOptions) -> None:
+    """Fill the options; on a FlagError they hold what came before the wrong flag."""
+    _parse(arguments, options, STEP_FLAGS)
+
+
+def parse_sidecar(arguments: list[str], options: StepOptions) -> None:
+    """As parse_step, with the flags of sidecar mode."""
+    _parse(arguments, options, SIDECAR_FLAGS)
+
+
+def _parse(arguments: list[str], options: StepOptions, known: "FlagTable") -> None:
+    seen: set[str] = set()
+    index = 0
+    while index < len(arguments):
+        flag = arguments[index]
+        if flag in ("--command", "--"):
+            options.arguments = arguments[index + 1 :]
+            seen.add(flag)
+            break
+        if flag not in known:
+            raise FlagError(f"unknown flag {flag!r}")
+        attribute, read = known[flag]
+        value = read(flag, _value_of(arguments, index))
+        _set(options, attribute, value, flag, flag in seen)
+        seen.add(flag)
+        index += 2
+    options.termination_log_is_default = "--termination-log" not in seen
+    _check(options, seen)
+
+
+def _value_of(arguments: list[str], index: int) -> str:
+    flag = arguments[index]
+    if index + 1 == len(arguments):
+        raise FlagError(f"{flag} needs a value")
+    value = arguments[index + 1]
+    if not value and flag not in MAY_BE_EMPTY:
+        raise FlagError(f"{flag} needs a value that is not empty")
+    return value
+
+
+def _set(options: StepOptions, attribute: str, value: object, flag: str, again: bool) -> None:
+    before = getattr(options, attribute)
+    if isinstance(before, list):
+        before.append(value)
+    elif again:
+        raise FlagError(f"{flag} is given twice")
+    else:
+        setattr(options, attribute, value)
+
+
+def _check(options: StepOptions, seen: set[str]) -> None:
+    for flag, needed in NEEDS:
         if flag in seen and needed not in seen:
             raise FlagError(f"{flag} needs {needed}")
+    _check_unique("--result", options.results)
+    _check_unique("--results-of", [step for step, _path in options.results_of])
     if "--command" in seen:
         if options.encodefile is not None:
             raise FlagError("--command and --encodefile exclude each other")
@@ -137,6 +226,11 @@ def _check_step(options: StepOptions, seen: set[str]) -> None:
             raise FlagError("--command needs a command after it")
     elif options.encodefile is None:
         raise FlagError("nothing to run: --command or --encodefile is needed")
+
+
+def _check_unique(flag: str, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise FlagError(f"{flag} is given twice for one name")
 
 
 def parse_install(arguments: list[str]) -> InstallOptions:

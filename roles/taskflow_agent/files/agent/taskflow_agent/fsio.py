@@ -23,20 +23,23 @@ def exists(path: str) -> bool:
 
 
 def read_if_exists(path: str, limit: int = 1 << 16) -> bytes | None:
-    """The first `limit` bytes, or None if there is no such file; any other error is the caller's."""
+    """The first `limit` bytes, or None if there is no such file; any other error is the caller's.
+
+    A pipe in its place is nothing to wait for.
+    """
     try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    return _read_and_close(descriptor, limit)
+    return read_and_close(descriptor, limit)
 
 
 def read_whole(path: str) -> bytes:
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    return _read_and_close(descriptor, posix.fstat(descriptor).st_size + 1)
+    return read_and_close(descriptor, posix.fstat(descriptor).st_size + 1)
 
 
-def _read_and_close(descriptor: int, limit: int) -> bytes:
+def read_and_close(descriptor: int, limit: int) -> bytes:
     content = b""
     try:
         while len(content) < limit:
@@ -91,7 +94,7 @@ def write_fresh(path: str, content: bytes, mode: int) -> None:
 
 def overwrite(path: str, content: bytes) -> None:
     """Replace the content of a file that must exist and stay the same file (a bind mount)."""
-    descriptor = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    descriptor = posix.open(path, posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     try:
         posix.ftruncate(descriptor, 0)
         write_all(descriptor, content)

@@ -2,7 +2,7 @@
 
 from .flags import StepOptions
 from .fsio import directory_of, exists, read_if_exists
-from .outcome import CANCELLED, DID_NOT_RUN, SIGNAL_BASE, SKIPPED, SUCCEEDED, Outcome, StepError
+from .outcome import CANCELLED, DID_NOT_RUN, SIGNAL_BASE, SKIPPED, Outcome, StepError
 from .report import read_done
 from .signals import ENDING, next_signal
 from .system import posix, signal, strerror
@@ -25,6 +25,13 @@ class Order:
 
     def says_quit(self, content: bytes | None) -> bool:
         return content == self._quit
+
+    def ends_command(self) -> bool:
+        """Whether a running command is to be ended; it is worth more than the remote control."""
+        try:
+            return self.says_quit(self.content())
+        except OSError:
+            return False
 
     def says_start(self, content: bytes | None) -> bool:
         return not self._turn or content == self._turn
@@ -51,18 +58,18 @@ class Gate:
             raise StepError("Error", f"cannot read {path}: {strerror(error)}") from None
 
     def _look(self) -> Outcome | bool:
-        previous_succeeded = True
+        previous_has_ended = True
         if self._after is not None:
             ending = read_done(self._after)
-            if ending is not None and ending.state != SUCCEEDED:
+            if ending is not None and not ending.lets_pass:
                 message = f"the previous step did not succeed: {ending}"
                 return Outcome(SKIPPED, DID_NOT_RUN, "Skipped", message)
-            previous_succeeded = ending is not None
+            previous_has_ended = ending is not None
         content = self._order.content()
         if self._order.says_quit(content):
             return Outcome(CANCELLED, DID_NOT_RUN, "Cancelled", "cancelled before it was started")
         self._missing = [path for path in self._missing if not exists(path)]
-        return previous_succeeded and not self._missing and self._order.says_start(content)
+        return previous_has_ended and not self._missing and self._order.says_start(content)
 
 
 def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:

@@ -3,7 +3,7 @@
 from .flags import InstallOptions, parse_install
 from .fsio import copy_renamed, write_renamed
 from .outcome import StepError
-from .step import complain
+from .stderr import complain
 from .system import Ignored, posix, strerror
 
 PROGRAM_NAME = "taskflow-agent"

@@ -1,8 +1,7 @@
-"""Which mode?"""
+"""Which mode? Only its own modules are imported: the others would delay every step."""
 
 from . import __version__
 from .fsio import write_all
-from .install import run_install
 from .step import run_step
 
 
@@ -12,5 +11,11 @@ def main(arguments: list[str]) -> int:
         write_all(1, f"taskflow-agent {__version__}\n".encode())
         return 0
     if arguments[:1] == ["install"]:
+        from .install import run_install  # noqa: PLC0415
+
         return run_install(arguments[1:])
+    if arguments[:1] == ["sidecar"]:
+        from .sidecar import run_sidecar  # noqa: PLC0415
+
+        return run_sidecar(arguments[1:])
     return run_step(arguments)

@@ -6,6 +6,7 @@ SKIPPED = "Skipped"
 CANCELLED = "Cancelled"
 
 DID_NOT_RUN = 1  # exit code of a step that was skipped or cancelled before it started
+TIMED_OUT = 124  # as timeout(1) says it
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNAL_BASE = 128
@@ -22,6 +23,14 @@ class Outcome:
         self.signal: int | None = None
         self.started: int | None = None
         self.finished: int | None = None
+        self.retries = 0
+        self.results: dict[str, str] = {}
+        self.goes_on = False
+        """Whether the steps after it run also if it failed."""
+
+    @property
+    def continued(self) -> bool:
+        return self.goes_on and self.state == FAILED
 
 
 class StepError(Exception):

@@ -5,19 +5,22 @@ import time
 from . import flatjson
 from .flatjson import Fields
 from .fsio import overwrite, read_if_exists, write_renamed
-from .outcome import FAILED, Outcome
+from .outcome import FAILED, SUCCEEDED, Outcome
 
 CUT_MARK = "… (cut)"
 # Given up one after the other if the limit is too small for all.
-EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason")
+EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason", "retries", "continued")
+RESULT = "result."
 
 
 class Ending:
     """What a done file says."""
 
-    def __init__(self, state: str, exit_code: int) -> None:
+    def __init__(self, state: str, exit_code: int, continued: bool = False) -> None:
         self.state = state
         self.exit_code = exit_code
+        self.lets_pass = state == SUCCEEDED or (state == FAILED and continued)
+        """Whether the steps after it run."""
 
     def __str__(self) -> str:
         return f"{self.state}, exit code {self.exit_code}"
@@ -30,9 +33,22 @@ def read_done(path: str) -> Ending | None:
         return None
     try:
         fields = flatjson.loads(content)
-        return Ending(str(fields["state"]), int(fields["exitCode"]))
+        return Ending(str(fields["state"]), int(fields["exitCode"]), fields.get("continued") == 1)
     except (ValueError, KeyError):
         return Ending(FAILED, 1)
+
+
+def read_results(path: str) -> dict[str, str]:
+    """The results in a done file; none if there is no such file, or if it makes no sense."""
+    try:
+        fields = flatjson.loads(read_if_exists(path) or b"")
+    except (OSError, ValueError):
+        return {}
+    return {
+        name.removeprefix(RESULT): value
+        for name, value in fields.items()
+        if name.startswith(RESULT) and isinstance(value, str)
+    }
 
 
 def write_done(path: str, outcome: Outcome) -> None:
@@ -55,7 +71,10 @@ def write_termination_message(path: str, outcome: Outcome, limit: int) -> None:
 
 
 def fit(fields: Fields, limit: int) -> bytes:
-    """The fields as JSON of at most `limit` bytes: the message is cut, then whole fields are left out."""
+    """The fields as JSON of at most `limit` bytes: the message is cut, then whole fields are left out.
+
+    The results stay: `results.collect` has seen to it that there is room for them.
+    """
     fields = dict(fields)
     text = flatjson.dumps(fields)
     message = str(fields.get("message", ""))
@@ -90,14 +109,25 @@ def timestamp(nanoseconds: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1_000_000:03d}Z"
 
 
-def _fields(outcome: Outcome) -> Fields:
+def lasting_fields(outcome: Outcome) -> Fields:
+    """Those that every report holds beside the results."""
     fields: Fields = {
         "state": outcome.state,
         "exitCode": outcome.exit_code,
         "reason": outcome.reason,
     }
+    if outcome.retries:
+        fields["retries"] = outcome.retries
+    if outcome.continued:
+        fields["continued"] = 1
+    return fields
+
+
+def _fields(outcome: Outcome) -> Fields:
+    fields = lasting_fields(outcome)
     if outcome.signal is not None:
         fields["signal"] = outcome.signal
+    fields.update({RESULT + name: value for name, value in outcome.results.items()})
     if outcome.started is not None and outcome.finished is not None:
         fields["startedAt"] = timestamp(outcome.started)
         fields["finishedAt"] = timestamp(outcome.finished)

@@ -1,36 +1,45 @@
 """Step mode, from the flags to the exit code."""
 
-import time
-
-from .command import start
 from .flags import StepOptions, parse_step
-from .fsio import directory_of, occupy_standard_descriptors, write_all, write_renamed
+from .fsio import occupy_standard_descriptors, write_renamed
 from .gate import POLL_INTERVAL, Gate, Order, wait_at
 from .outcome import FAILED, Outcome, StepError
-from .report import own_message, write_done, write_termination_message
-from .script import unpack
+from .report import write_done, write_termination_message
 from .signals import Dispositions
-from .supervise import Supervisor, conclude
-from .system import Ignored, strerror, take_orphans
+from .stderr import complain
+from .system import strerror, take_orphans
+from .tries import Tries
 from .watch import DirectoryWatch
+
+TYPE_CHECKING = False  # not typing's: see system
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def run_step(arguments: list[str]) -> int:
+    options = StepOptions()
+    return publish(options, conduct(arguments, options, parse_step, wait_and_run))
+
+
+def conduct(
+    arguments: list[str],
+    options: StepOptions,
+    parse: "Callable[[list[str], StepOptions], None]",
+    work: "Callable[[StepOptions, Dispositions], Outcome]",
+) -> Outcome:
     """Everything that can go wrong ends in an outcome: somebody waits for the done file."""
     occupy_standard_descriptors()
     dispositions = Dispositions()
-    options = StepOptions()
     try:
-        parse_step(arguments, options)
-        outcome = wait_and_run(options, dispositions)
+        parse(arguments, options)
+        return work(options, dispositions)
     except StepError as error:
         complain(str(error))
-        outcome = error.outcome
+        return error.outcome
     except Exception as error:
         text = f"internal error: {type(error).__name__}: {error}"
         complain(text)
-        outcome = Outcome(FAILED, 1, "InternalError", text)
-    return publish(options, outcome)
+        return Outcome(FAILED, 1, "InternalError", text)
 
 
 def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
@@ -38,33 +47,20 @@ def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
     order = Order(options)
     gate = Gate(options, order)
     watch = DirectoryWatch(gate.directories(), POLL_INTERVAL)
-    if options.ready is not None:
-        write_ready(options.ready)
+    write_ready(options)
     refused = wait_at(gate, watch)
     if refused is not None:
         return refused
-    return run_command(options, order, watch, dispositions)
+    return Tries(options, order, watch, dispositions).run()
 
 
-def write_ready(path: str) -> None:
+def write_ready(options: StepOptions) -> None:
+    if options.ready is None:
+        return
     try:
-        write_renamed(path, b"")
+        write_renamed(options.ready, b"")
     except OSError as error:
-        raise StepError("Error", f"--ready: cannot write {path}: {strerror(error)}") from None
-
-
-def run_command(options: StepOptions, order: Order, watch: DirectoryWatch, dispositions: Dispositions) -> Outcome:
-    command = options.arguments
-    if options.encodefile is not None:
-        command = unpack(options.encodefile, options.script_dir or directory_of(options.encodefile), command)
-    pid = start(command, options.out, dispositions)
-    started = time.time_ns()
-    supervisor = Supervisor(pid, order, watch, options.grace)
-    outcome = conclude(supervisor, supervisor.run())
-    outcome.started = started
-    outcome.finished = max(started, time.time_ns())
-    outcome.message = own_message(options.termination_log, options.termination_limit) or outcome.message
-    return outcome
+        raise StepError("Error", f"--ready: cannot write {options.ready}: {strerror(error)}") from None
 
 
 def publish(options: StepOptions, outcome: Outcome) -> int:
@@ -79,17 +75,12 @@ def publish(options: StepOptions, outcome: Outcome) -> int:
             outcome.exit_code = outcome.exit_code or 1
             outcome.reason = "DoneFileError"
             outcome.message = text
+            outcome.goes_on = False  # nobody will read that it does
+            outcome.results = {}
     try:
         write_termination_message(options.termination_log, outcome, options.termination_limit)
     except OSError as error:
         # Outside a Pod there is none; nobody asked for one either.
         if not (options.termination_log_is_default and isinstance(error, FileNotFoundError)):
             complain(f"--termination-log: cannot write {options.termination_log}: {strerror(error)}")
-    return outcome.exit_code
-
-
-def complain(text: str) -> None:
-    """One line on stderr; the only thing that the agent ever says."""
-    line = " ".join(text.splitlines())
-    with Ignored(OSError):
-        write_all(2, f"taskflow-agent: {line}\n".encode("utf-8", "surrogateescape"))
+    return 0 if outcome.continued else outcome.exit_code

@@ -1,36 +1,59 @@
-"""The time while the command runs: pass signals on, watch for cancellation, collect the dead."""
+"""The time while the command runs: pass signals on, end it when it is due, collect the dead."""
 
 import time
 
-from .gate import Order
-from .outcome import CANCELLED, Outcome, of_exit_code
-from .signals import FORWARDED, next_signal
+from .gate import reap_strangers
+from .outcome import CANCELLED, FAILED, SIGNAL_BASE, TIMED_OUT, Outcome, of_exit_code
+from .signals import ENDING, FORWARDED, next_signal
 from .system import Ignored, posix, signal
 from .watch import DirectoryWatch
 
+TYPE_CHECKING = False  # not typing's: see system
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 POLL_INTERVAL = 0.25
 NEVER = 86400.0
+REST_PATIENCE = 1.0
+REST_INTERVAL = 0.001
 
 
 class Supervisor:
-    """Runs until the command has ended; `cancelled` tells whether that was on order."""
+    """Runs until the command has ended.
 
-    def __init__(self, pid: int, order: Order, watch: DirectoryWatch, grace: float) -> None:
+    It ends the command when `is_to_end` (None: nobody ever says so) returns true, or when the time is up,
+    whatever comes first; `ordered` and `timed_out` tell. `signalled` tells of a signal from outside that
+    was meant to end the command.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        is_to_end: "Callable[[], bool] | None",
+        watch: DirectoryWatch,
+        grace: float,
+        timeout: float | None = None,
+    ) -> None:
         self._pid = pid
-        self._order = order
+        self._is_to_end = is_to_end
         self._watch = watch
-        self._interval = NEVER if order.path is None else max(watch.interval, POLL_INTERVAL)
+        self._interval = NEVER if is_to_end is None else max(watch.interval, POLL_INTERVAL)
         self._grace = grace
+        self.timeout = timeout
+        self._timeout_at = None if timeout is None else time.monotonic() + timeout
         self._kill_at: float | None = None
         self._killed = False
-        self.cancelled = False
+        self.ordered = False
+        self.timed_out = False
+        self.signalled = False
 
     def run(self) -> int:
         """The exit code as of waitstatus_to_exitcode."""
         while True:
-            self._obey_order()
+            self._end_if_due()
             number = next_signal(self._patience())
             if number in FORWARDED:
+                self.signalled = self.signalled or number in ENDING
                 self._signal_group(number)
             status = self._reap()
             if status is not None:
@@ -39,24 +62,21 @@ class Supervisor:
             self._watch.forget_events()
             self._kill_if_due()
 
-    def _obey_order(self) -> None:
-        if self.cancelled or not self._says_quit():
+    def _end_if_due(self) -> None:
+        if self._kill_at is not None:
             return
-        self.cancelled = True
-        self._kill_at = time.monotonic() + self._grace
-        self._signal_group(signal.SIGTERM)
-        self._signal_group(signal.SIGCONT)  # a stopped process would not even notice
-
-    def _says_quit(self) -> bool:
-        try:
-            return self._order.says_quit(self._order.content())
-        except OSError:
-            return False  # the command is worth more than the remote control
+        self.ordered = self._is_to_end is not None and self._is_to_end()
+        self.timed_out = not self.ordered and self._timeout_at is not None and time.monotonic() >= self._timeout_at
+        if self.ordered or self.timed_out:
+            self._kill_at = time.monotonic() + self._grace
+            self._signal_group(signal.SIGTERM)
+            self._signal_group(signal.SIGCONT)  # a stopped process would not even notice
 
     def _patience(self) -> float:
-        if self._kill_at is None or self._killed:
+        until = self._timeout_at if self._kill_at is None else self._kill_at
+        if until is None or self._killed:
             return self._interval
-        return max(0.0, min(self._interval, self._kill_at - time.monotonic()))
+        return max(0.0, min(self._interval, until - time.monotonic()))
 
     def _kill_if_due(self) -> None:
         if self._kill_at is not None and not self._killed and time.monotonic() >= self._kill_at:
@@ -88,15 +108,33 @@ def end_rest(group: int) -> None:
     in a shared process namespace only the group.
     """
     with Ignored(OSError):  # nobody left
-        if posix.getpid() == 1:
-            posix.kill(-1, signal.SIGKILL)
-        else:
-            posix.killpg(group, signal.SIGKILL)
+        _signal_rest(group, signal.SIGKILL)
+
+
+def await_end_of_rest(group: int) -> None:
+    """Let the killed be gone before the command runs again; one that cannot die holds up nothing."""
+    limit = time.monotonic() + REST_PATIENCE
+    with Ignored(OSError):  # nobody left
+        while time.monotonic() < limit:
+            reap_strangers()
+            _signal_rest(group, 0)
+            time.sleep(REST_INTERVAL)
+
+
+def _signal_rest(group: int, number: int) -> None:
+    if posix.getpid() == 1:
+        posix.kill(-1, number)
+    else:
+        posix.killpg(group, number)
 
 
 def conclude(supervisor: Supervisor, exit_code: int) -> Outcome:
     outcome = of_exit_code(exit_code)
-    if supervisor.cancelled:
+    if supervisor.timed_out:
+        killed = exit_code == -signal.SIGKILL
+        message = f"the command did not end within {supervisor.timeout:.10g} s"
+        return Outcome(FAILED, SIGNAL_BASE + signal.SIGKILL if killed else TIMED_OUT, "TimedOut", message)
+    if supervisor.ordered:
         outcome.state = CANCELLED
         outcome.reason = "Cancelled"
         outcome.message = "cancelled while it was running"

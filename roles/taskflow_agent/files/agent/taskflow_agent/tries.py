@@ -1,0 +1,114 @@
+"""The command's tries: the first, and as many more as --retries allows."""
+
+import time
+
+from .command import command_line, start
+from .flags import CONTINUE, StepOptions
+from .fsio import overwrite
+from .gate import Order
+from .outcome import FAILED, Outcome, StepError
+from .report import own_message
+from .signals import ENDING, Dispositions, next_signal
+from .stderr import complain
+from .supervise import Supervisor, await_end_of_rest, conclude
+from .system import Ignored
+from .watch import DirectoryWatch
+
+TYPE_CHECKING = False  # not typing's: see system
+if TYPE_CHECKING:
+    from .results import Results
+
+
+class Tries:
+    """Runs the command until it has not failed, or may not run again."""
+
+    def __init__(self, options: StepOptions, order: Order, watch: DirectoryWatch, dispositions: Dispositions) -> None:
+        self._options = options
+        self._results = results_of(options)
+        self._order = order
+        self._watch = watch
+        self._dispositions = dispositions
+        self._retries = 0
+        self._started: int | None = None
+        self._ended_from_outside = False
+
+    def run(self) -> Outcome:
+        """The last try's outcome, with its results; the times enclose all of them."""
+        try:
+            outcome = self._run_all()
+        except StepError as error:
+            complain(str(error))
+            outcome = error.outcome
+        options = self._options
+        outcome.retries = self._retries
+        # When the Pod is being ended, nothing else is to begin.
+        outcome.goes_on = options.on_error == CONTINUE and not self._ended_from_outside
+        if self._started is not None:
+            outcome.started = self._started
+            outcome.finished = max(self._started, time.time_ns())
+            outcome.message = own_message(options.termination_log, options.termination_limit) or outcome.message
+            if self._results is not None:
+                self._results.collect(outcome)
+        return outcome
+
+    def _run_all(self) -> Outcome:
+        arguments, variables = filled_in(self._options)
+        command = command_line(self._options, arguments)
+        while True:
+            if self._results is not None:
+                self._results.make_directory()
+            pid = start(command, self._options.out, self._dispositions, variables)
+            self._started = self._started or time.time_ns()
+            supervisor = self._supervisor(pid)
+            outcome = conclude(supervisor, supervisor.run())
+            self._ended_from_outside = supervisor.signalled
+            if not self._may_run_again(outcome, supervisor):
+                return outcome
+            self._prepare_next(pid, outcome)
+
+    def _supervisor(self, pid: int) -> Supervisor:
+        is_to_end = None if self._order.path is None else self._order.ends_command
+        return Supervisor(pid, is_to_end, self._watch, self._options.grace, self._options.timeout)
+
+    def _may_run_again(self, outcome: Outcome, supervisor: Supervisor) -> bool:
+        if outcome.state != FAILED or self._retries == self._options.retries:
+            return False
+        return not (supervisor.signalled or _ending_signal_waits() or self._order.ends_command())
+
+    def _prepare_next(self, pid: int, outcome: Outcome) -> None:
+        self._retries += 1
+        which = f"try {self._retries} of {self._options.retries + 1}"
+        complain(f"{which} failed (exit code {outcome.exit_code}), trying again")
+        await_end_of_rest(pid)
+        if self._results is not None:
+            self._results.remove(self._retries)
+        with Ignored(OSError):  # it is told at the end if there is none
+            overwrite(self._options.termination_log, b"")
+
+
+# What few steps need does not delay the others: hence the imports in these two.
+
+
+def filled_in(options: StepOptions) -> tuple[list[str], list[tuple[str, str]]]:
+    """The words of the command, and the variables of its environment."""
+    if options.fill is None:
+        return options.arguments, options.env
+    from .fill import fill_in  # noqa: PLC0415
+
+    return fill_in(options, options.fill)
+
+
+def results_of(options: StepOptions) -> "Results | None":
+    if options.results_dir is None:
+        return None
+    from .results import Results  # noqa: PLC0415
+
+    return Results(options.results_dir, options.results, options.termination_limit)
+
+
+def _ending_signal_waits() -> bool:
+    """One that came when there was no command to pass it on to."""
+    while (number := next_signal(0)) is not None:
+        if number in ENDING:
+            return True
+    return False
