@@ -13,13 +13,15 @@ class TaskError(Exception):
         reason: one CamelCase word, fit for a condition.
         message: what is wrong, where, and what to do.
         permanent: True when only a changed spec can help; False when a later try may succeed.
+        retry_after: after how many seconds that try makes sense, where that is known.
     """
 
-    def __init__(self, reason: str, message: str, permanent: bool = False) -> None:
+    def __init__(self, reason: str, message: str, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.permanent = permanent
+        self.retry_after = retry_after
 
 
 class InvalidSpec(TaskError):

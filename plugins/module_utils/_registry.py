@@ -1,35 +1,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to the collection: its interface may change without notice.
-"""Read an image's configuration from its registry."""
+"""Read what an image runs from a registry: from its manifest, or the one for the platform in its index."""
 
 from __future__ import annotations
 
-import json
+import enum
+import hashlib
+import importlib.util
 import platform
 import typing as t
-from urllib.parse import urlsplit
 
 from . import _image
-from ._errors import TaskError
+from ._image import ImageConfig
 
-try:
-    import dxf
-    import dxf.exceptions
-    import requests
+if t.TYPE_CHECKING:
+    from ._image_cache import ImageCache
 
-    HAS_DXF = True
-except ImportError:
-    HAS_DXF = False
+# Looked for only: importing it costs more than a look-up that the cache answers.
+HAS_DXF = importlib.util.find_spec("dxf") is not None
 
 # Names of the Go port, which images use, for what the kernel calls its machine.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+# Seconds that all look-ups of one Task may take together.
+DEADLINE = 5.0
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-# Seconds to connect, and between two reads.
-TIMEOUT = 10
 
 
 def local_architecture() -> str:
@@ -38,67 +36,99 @@ def local_architecture() -> str:
     return ARCHITECTURES.get(machine, machine)
 
 
-class Registries:
-    """Looks images up in their registries, anonymously.
+class Cause(enum.Enum):
+    """What kind of failure it is, for whoever has to tell what to do about it."""
+
+    DENIED = "credentials are missing or wrong"
+    MISSING = "no such image"
+    BUSY = "too many requests"
+    UNTRUSTED = "the certificate is not trusted"
+    TIMEOUT = "no answer"
+    UNREACHABLE = "no connection"
+    PENDING = "another process is asking"
+    OTHER = "anything else"
+
+
+class RegistryFailure(Exception):
+    """A registry's endpoint did not tell what an image runs.
 
     Args:
-        mirrors: for a registry's name, the URLs to ask before it, as the nodes' container runtime does.
-        architecture: whose image is read where a reference names several.
+        cause: the kind of failure.
+        words: what it said, to be read after its name and a colon.
+        retry_after: in how many seconds it may be asked again, where that is known.
     """
 
-    def __init__(self, mirrors: t.Mapping[str, t.Sequence[str]], architecture: str) -> None:
-        self.mirrors = mirrors
-        self.architecture = architecture
-
-    def config(self, image: str) -> _image.ImageConfig:
-        """Return what an image runs by itself.
-
-        Raises:
-            TaskError: ImageLookupFailed, with what each registry that was asked said.
-        """
-        name = _image.parse_image(image)
-        failures = []
-        for url in _image.endpoints(name.registry, self.mirrors):
-            try:
-                return self._fetch(url, name)
-            except (dxf.exceptions.DXFError, requests.RequestException, ValueError, KeyError) as error:
-                failures.append(f"{urlsplit(url).netloc}: {_explain(error)}")
-        raise TaskError(
-            "ImageLookupFailed",
-            f"the ENTRYPOINT of image {image} could not be read: {'; '.join(failures)}. "
-            "Check the image's name, or give the step a command",
-        )
-
-    def _fetch(self, url: str, name: _image.ImageName) -> _image.ImageConfig:
-        parts = urlsplit(url)
-        registry = dxf.DXF(
-            parts.netloc, name.repository, _authenticate, insecure=parts.scheme == "http", timeout=TIMEOUT
-        )
-        manifest = json.loads(registry.get_manifest_and_response(name.reference)[0])
-        if "manifests" in manifest or manifest.get("mediaType") in INDEX_TYPES:
-            digest = _image.choose_manifest(manifest, "linux", self.architecture)
-            if digest is None:
-                raise ValueError(f"it has no image for linux/{self.architecture}")
-            manifest = json.loads(registry.get_manifest_and_response(digest)[0])
-        blob = b"".join(registry.pull_blob(manifest["config"]["digest"]))
-        return _image.image_config(json.loads(blob))
+    def __init__(self, cause: Cause, words: str, retry_after: float | None = None) -> None:
+        super().__init__(words)
+        self.cause = cause
+        self.words = words
+        self.retry_after = retry_after
 
 
-def _authenticate(registry: t.Any, response: t.Any) -> None:
-    registry.authenticate(response=response)
+class Source(t.Protocol):
+    """A repository of a registry. Each method raises RegistryFailure."""
+
+    def digest_of(self, reference: str) -> str | None:
+        """Return the digest that a tag stands for; None where the registry does not tell."""
+
+    def manifest(self, reference: str) -> bytes:
+        """Return the manifest or index under a tag or digest."""
+
+    def blob(self, digest: str) -> bytes:
+        """Return a blob, checked against its digest."""
 
 
-def _explain(error: Exception) -> str:
-    """Return what went wrong at a registry, in a few words."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"HTTP {response.status_code} {response.reason}"
-    if isinstance(error, dxf.exceptions.DXFUnauthorizedError):
-        return "HTTP 401 Unauthorized"
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUT} s"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    if isinstance(error, KeyError):
-        return f"its manifest lacks {error}"
-    return str(error) or type(error).__name__
+def read_image(source: Source, reference: str, architecture: str, cache: ImageCache) -> ImageConfig:
+    """Return what an image runs by itself, and keep it in the cache.
+
+    A tag costs one request when its image is in the cache: a HEAD, which registries do not count against a rate limit
+    on pulls.
+
+    Args:
+        source: the image's repository.
+        reference: a tag or a digest.
+        architecture: whose image is read where the reference names several.
+        cache: what is known already.
+
+    Raises:
+        RegistryFailure: it can't be read, or is no image for the architecture.
+    """
+    if not _is_digest(reference):
+        digest = source.digest_of(reference)
+        known = cache.get(digest, architecture) if digest else None
+        if known is not None:
+            return known
+    content = _manifest(source, reference)
+    try:
+        config = _config(source, content, architecture)
+    except ValueError as error:
+        raise RegistryFailure(Cause.OTHER, str(error)) from error
+    # The digest of what was read, not the one that the registry claims.
+    cache.put("sha256:" + hashlib.sha256(content).hexdigest(), architecture, config)
+    return config
+
+
+def _config(source: Source, content: bytes, architecture: str) -> ImageConfig:
+    manifest = _image.parse_object(content, "its manifest")
+    if "manifests" in manifest or manifest.get("mediaType") in INDEX_TYPES:
+        digest = _image.choose_manifest(manifest, "linux", architecture)
+        if digest is None:
+            raise ValueError(f"it has no image for linux/{architecture}")
+        manifest = _image.parse_object(_manifest(source, digest), "its manifest")
+    blob = source.blob(_image.config_digest(manifest))
+    return _image.image_config(_image.parse_object(blob, "its image's configuration"))
+
+
+def _is_digest(reference: str) -> bool:
+    return ":" in reference
+
+
+def _manifest(source: Source, reference: str) -> bytes:
+    """Return a manifest; one that is asked for by its digest must have it."""
+    content = source.manifest(reference)
+    algorithm, _, digest = reference.rpartition(":")
+    if algorithm and algorithm not in ("sha256", "sha512"):
+        raise RegistryFailure(Cause.OTHER, f"its manifest's digest is of an unknown kind, {algorithm}")
+    if algorithm and hashlib.new(algorithm, content).hexdigest() != digest.lower():
+        raise RegistryFailure(Cause.OTHER, "its manifest does not have the digest that was asked for")
+    return content

@@ -1,97 +1,259 @@
-"""Looking images up in a real registry: the one of the throw-away cluster."""
+"""Looking images up in real registries, as users and as nobody, over TLS and without."""
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
-import os
-import uuid
-from pathlib import Path
-from urllib.parse import urljoin
 
 import pytest
-import requests
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import Registries
+from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import ImageCache
+from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, look_up
+from registries import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    INDEX,
+    OTHER_PASSWORD,
+    OTHER_USER,
+    PASSWORD,
+    USER,
+    Authority,
+    Registry,
+    Stand,
+)
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
 NOBODY = "http://127.0.0.1:1"
 
 
-@pytest.fixture(scope="module")
-def url() -> str:
-    """The registry's URL."""
-    facts = json.loads((Path(os.environ["KUBECONFIG"]).parent / "cluster.json").read_text())
-    return f"http://{facts['registry_push']}"
+class Cluster:
+    """The Secrets and ServiceAccounts of a namespace, made up."""
+
+    def __init__(self, **secrets: dict) -> None:
+        self.secrets = secrets
+        self.account: dict = {}
+
+    def get_secret(self, namespace: str, name: str) -> dict | None:
+        return self.secrets.get(name)
+
+    def get_service_account(self, namespace: str, name: str) -> dict | None:
+        return self.account
 
 
-class Repository:
-    """A repository of the test's own, to push to."""
-
-    def __init__(self, url: str) -> None:
-        self.name = f"test/{uuid.uuid4().hex}"
-        self._base = f"{url}/v2/{self.name}"
-
-    def push_blob(self, content: bytes) -> dict[str, object]:
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        start = requests.post(f"{self._base}/blobs/uploads/", timeout=10)
-        place = urljoin(start.url, start.headers["Location"])
-        requests.put(place, params={"digest": digest}, data=content, timeout=10).raise_for_status()
-        return {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(content)}
-
-    def push_manifest(self, tag: str, manifest: dict[str, object]) -> dict[str, object]:
-        content = json.dumps(manifest).encode()
-        headers = {"Content-Type": str(manifest["mediaType"])}
-        requests.put(f"{self._base}/manifests/{tag}", data=content, headers=headers, timeout=10).raise_for_status()
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        return {"mediaType": manifest["mediaType"], "digest": digest, "size": len(content)}
-
-    def push_image(self, tag: str, **config: list[str]) -> dict[str, object]:
-        """Push an image without layers, and return what an index says of it."""
-        blob = self.push_blob(json.dumps({"config": config}).encode())
-        return self.push_manifest(tag, {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob, "layers": []})
+def pull_secret(key: str, user: str = USER, password: str = PASSWORD, legacy: bool = False) -> dict:
+    entries = {key: {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}}
+    kind, name = ("dockercfg", ".dockercfg") if legacy else ("dockerconfigjson", ".dockerconfigjson")
+    content = json.dumps(entries if legacy else {"auths": entries})
+    return {"type": f"kubernetes.io/{kind}", "data": {name: base64.b64encode(content.encode()).decode()}}
 
 
-@pytest.fixture
-def repository(url: str) -> Repository:
-    return Repository(url)
+def look(image: str, cluster: Cluster | None = None, *secrets: str, architecture: str = "amd64", **options):
+    mirrors = options.pop("mirrors", {})
+    settings = LookupSettings(mirrors, architecture, **options)
+    return look_up(cluster or Cluster(), "team", "default", secrets, [image], settings)[image]
 
 
-def look_up(url: str, image: str, architecture: str = "amd64") -> ImageConfig:
-    return Registries({"docker.io": [url]}, architecture).config(image)
+def refusal(*arguments, **options) -> TaskError:
+    """Look up what fails, and return how; no error may tell a password or leave the image out."""
+    with pytest.raises(TaskError) as caught:
+        look(*arguments, **options)
+    error = caught.value
+    assert (error.reason, error.permanent) == ("ImageLookupFailed", False)
+    assert error.retry_after >= 1
+    assert arguments[0] in error.message
+    for word in (PASSWORD, OTHER_PASSWORD, "wrong-word", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()):
+        assert word not in error.message
+    return error
 
 
-def test_tag_digest_and_the_default_tag(url, repository):
+def test_tag_digest_and_the_default_tag(plain):
+    repository = plain.repository()
     pushed = repository.push_image("latest", Entrypoint=["/run", "a b"], Cmd=["c"])
     expected = ImageConfig(("/run", "a b"), ("c",))
     for reference in ("", ":latest", f"@{pushed['digest']}", f":old@{pushed['digest']}"):
-        assert look_up(url, repository.name + reference) == expected
+        assert look(repository.name + reference, mirrors={"docker.io": [plain.url]}) == expected
 
 
-def test_an_index_leads_to_the_architectures_own_image(url, repository):
-    platforms = []
+@pytest.mark.parametrize("media_type", [INDEX, DOCKER_LIST])
+def test_an_index_leads_to_the_architectures_own_image(plain, media_type):
+    repository = plain.repository()
+    index = repository.push_index("v1", media_type)
+    mirrors = {"docker.io": [plain.url], "localhost:1": [plain.url]}
     for architecture in ("arm64", "amd64"):
-        entry = repository.push_image(architecture, Entrypoint=[f"/{architecture}"])
-        platforms.append({**entry, "platform": {"os": "linux", "architecture": architecture}})
-    repository.push_manifest("v1", {"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms})
-    for architecture in ("arm64", "amd64"):
-        assert look_up(url, f"{repository.name}:v1", architecture).entrypoint == (f"/{architecture}",)
-    with pytest.raises(TaskError, match="no image for linux/s390x"):
-        look_up(url, f"{repository.name}:v1", "s390x")
+        for reference in (":v1", f"@{index['digest']}"):
+            found = look(repository.name + reference, architecture=architecture, mirrors=mirrors)
+            assert found.entrypoint == (f"/{architecture}",)
+    message = refusal(f"localhost:1/{repository.name}:v1", architecture="s390x", mirrors=mirrors).message
+    assert f"{plain.host}: it has no image for linux/s390x" in message
 
 
-def test_the_next_mirror_is_asked_when_one_does_not_answer(url, repository):
+def test_a_single_manifest_of_docker(plain):
+    repository = plain.repository()
+    repository.push_image("v1", DOCKER_MANIFEST, Cmd=["sh"])
+    assert look(f"{repository.name}:v1", mirrors={"docker.io": [plain.url]}) == ImageConfig((), ("sh",))
+
+
+def test_docker_hubs_names_are_filled_in(authority):
+    with Stand() as mirror:
+        for image in ("busybox", "docker.io/busybox:latest", "index.docker.io/library/busybox"):
+            refusal(image, mirrors={"docker.io": [mirror.url]})
+        assert {path for _, path, _ in mirror.asked} == {"/v2/library/busybox/manifests/latest"}
+
+
+def test_an_image_with_neither_entrypoint_nor_cmd(plain):
+    repository = plain.repository()
+    repository.push_image("v1")
+    assert look(f"{repository.name}:v1", mirrors={"docker.io": [plain.url]}) == ImageConfig()
+
+
+def test_the_next_mirror_is_asked_when_one_does_not_answer(plain):
+    repository = plain.repository()
     repository.push_image("v1", Cmd=["x"])
-    registries = Registries({"docker.io": [NOBODY, url]}, "amd64")
-    assert registries.config(f"{repository.name}:v1") == ImageConfig((), ("x",))
+    assert look(f"{repository.name}:v1", mirrors={"docker.io": [NOBODY, plain.url]}) == ImageConfig((), ("x",))
 
 
-def test_what_every_registry_said_is_told(url, repository):
-    registries = Registries({"localhost:1": [NOBODY, url]}, "amd64")
-    with pytest.raises(TaskError) as caught:
-        registries.config(f"localhost:1/{repository.name}:v9")
-    assert (caught.value.reason, caught.value.permanent) == ("ImageLookupFailed", False)
-    host = url.removeprefix("http://")
-    assert f"127.0.0.1:1: no connection; {host}: HTTP 404 Not Found; localhost:1: no connection" in caught.value.message
+def test_what_every_registry_said_is_told(plain):
+    image = f"localhost:1/{plain.repository().name}:v9"
+    message = refusal(image, mirrors={"localhost:1": [NOBODY, plain.url]}).message
+    assert message == (
+        f"the ENTRYPOINT of image {image} could not be read: 127.0.0.1:1: no connection (Connection refused); "
+        f"{plain.host}: it has no such image or tag (HTTP 404 Not Found); localhost:1: no connection (Connection "
+        "refused). Check the image's name and tag; or give the step a command"
+    )
+
+
+def test_what_is_cached_by_its_digest_needs_no_registry(tmp_path, authority):
+    cache_dir = str(tmp_path / "cache")
+    (tmp_path / "data").mkdir()
+    with Registry(tmp_path / "data", authority) as registry:
+        repository = registry.repository()
+        pushed = repository.push_image("v1", Entrypoint=["/run"])
+        found = look(f"{repository.image}:v1", ca_file=authority.ca, cache_dir=cache_dir)
+    assert found.entrypoint == ("/run",)
+    assert ImageCache(cache_dir).get(str(pushed["digest"]), "amd64") == found
+    assert look(f"{repository.image}@{pushed['digest']}", cache_dir=cache_dir) == found
+    assert "Connection refused" in refusal(f"{repository.image}:v1", ca_file=authority.ca, cache_dir=cache_dir).message
+
+
+def test_a_tag_that_moved_is_noticed(plain, tmp_path):
+    repository = plain.repository()
+    options = {"mirrors": {"docker.io": [plain.url]}, "cache_dir": str(tmp_path)}
+    for word in ("one", "two", "two"):
+        repository.push_image("v1", Cmd=[word])
+        assert look(f"{repository.name}:v1", **options).cmd == (word,)
+
+
+def test_a_registry_with_a_ca_of_its_own(trusted, authority):
+    repository = trusted.repository()
+    repository.push_image("v1", Cmd=["x"])
+    assert look(f"{repository.image}:v1", ca_file=authority.ca).cmd == ("x",)
+    message = refusal(f"{repository.image}:v1").message
+    assert f"{trusted.host}: its TLS certificate is not trusted (" in message
+    assert message.endswith(
+        "Have the registry's CA in the operator's variable taskflow_operator_registry_ca; or give the step a command"
+    )
+
+
+def test_a_ca_of_ones_own_takes_none_of_the_others_away(trusted, authority, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "data").mkdir()
+    other = Authority(tmp_path / "other")
+    with Registry(tmp_path / "data", other) as second:
+        images = []
+        for registry in (trusted, second):
+            repository = registry.repository()
+            repository.push_image("v1", Cmd=["x"])
+            images.append(f"{repository.image}:v1")
+        # Whom requests trusts, which are the public CAs where nothing else is said.
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", other.ca)
+        for image in images:
+            assert look(image, ca_file=authority.ca).cmd == ("x",)
+
+
+def test_a_certificate_for_another_host_is_not_for_want_of_a_ca(trusted, authority):
+    port = trusted.host.rpartition(":")[2]
+    message = refusal(f"localhost:{port}/x", ca_file=authority.ca).message
+    assert "its TLS certificate is not trusted (Hostname mismatch" in message
+    assert "taskflow_operator_registry_ca" not in message
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_ca_that_is_none_is_told(trusted, tmp_path, content):
+    if content is not None:
+        (tmp_path / "ca.crt").write_text(content)
+    message = refusal(f"{trusted.host}/x", ca_file=str(tmp_path / "ca.crt")).message
+    assert f"the CA certificates in {tmp_path}/ca.crt can't be used: " in message
+    assert "taskflow_operator_registry_ca" in message
+
+
+def test_a_registry_that_speaks_no_tls_is_told(plain):
+    message = refusal(f"{plain.host}/x").message
+    assert f"{plain.host}: no TLS connection (" in message
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pull_secret_of_the_task(private, authority, legacy):
+    repository = private.repository()
+    repository.push_image("v1", Cmd=["x"])
+    for key in (private.host, f"https://{private.host}/v1/", f"{private.host}/test"):
+        cluster = Cluster(s=pull_secret(key, legacy=legacy))
+        assert look(f"{repository.image}:v1", cluster, "s", ca_file=authority.ca).cmd == ("x",)
+
+
+def test_a_pull_secret_of_the_service_account(private, authority):
+    repository = private.repository()
+    repository.push_image("v1", Cmd=["x"])
+    cluster = Cluster(s=pull_secret(private.host), bad=pull_secret(private.host, password="wrong-word"))
+    cluster.account = {"imagePullSecrets": [{"name": "s"}]}
+    assert look(f"{repository.image}:v1", cluster, ca_file=authority.ca).cmd == ("x",)
+    # One that the Pod names takes its place.
+    refusal(f"{repository.image}:v1", cluster, "bad", ca_file=authority.ca)
+
+
+def test_one_users_word_after_the_other_is_tried(private, authority):
+    repository = private.repository()
+    repository.push_image("v1", Cmd=["x"])
+    cluster = Cluster(
+        old=pull_secret(f"{private.host}/test", password="wrong-word"),
+        new=pull_secret(private.host, OTHER_USER, OTHER_PASSWORD),
+    )
+    assert look(f"{repository.image}:v1", cluster, "old", "new", ca_file=authority.ca).cmd == ("x",)
+
+
+def test_a_registry_that_lets_nobody_in_is_told_with_the_secrets_part_in_it(private, authority):
+    image = f"{private.repository().image}:v1"
+    ask = f"{private.host}: it asks for credentials (HTTP 401)"
+    message = refusal(image, ca_file=authority.ca).message
+    assert f"{ask}, and neither the Pod nor its ServiceAccount names a pull secret" in message
+    cluster = Cluster(other=pull_secret("other.example"), wrong=pull_secret(private.host, password="wrong-word"))
+    message = refusal(image, cluster, "other", "gone", ca_file=authority.ca).message
+    assert f'{ask}: none of the pull secrets "other", "gone" matches {image.removesuffix(":v1")}, and pull' in message
+    assert 'pull secret "gone" is not there in namespace team' in message
+    message = refusal(image, cluster, "wrong", ca_file=authority.ca).message
+    assert f'{private.host}: it refuses the credentials of pull secret "wrong" (HTTP 401)' in message
+
+
+def test_an_image_that_is_not_there_is_told_apart_where_the_registry_lets_one_in(private, authority):
+    cluster = Cluster(s=pull_secret(private.host))
+    message = refusal(f"{private.host}/no/such:v1", cluster, "s", ca_file=authority.ca).message
+    assert f"{private.host}: it has no such image or tag (HTTP 404 Not Found)" in message
+
+
+def test_a_mirror_gets_what_is_for_itself(private, authority):
+    repository = private.repository()
+    repository.push_image("v1", Cmd=["x"])
+    options = {"mirrors": {"localhost:1": [private.url]}, "ca_file": authority.ca}
+    image = f"localhost:1/{repository.name}:v1"
+    for_registry, for_mirror = Cluster(s=pull_secret("localhost:1")), Cluster(s=pull_secret(private.host))
+    assert (
+        f'none of the pull secrets "s" matches {private.host}/' in refusal(image, for_registry, "s", **options).message
+    )
+    assert look(image, for_mirror, "s", **options).cmd == ("x",)
+
+
+def test_a_password_of_the_users_netrc_is_not_sent(private, authority, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    repository = private.repository()
+    repository.push_image("v1", Cmd=["x"])
+    assert "it asks for credentials" in refusal(f"{repository.image}:v1", ca_file=authority.ca).message
