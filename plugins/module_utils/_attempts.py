@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 from . import _contract as c
+from . import _order, _verdict
+from ._durations import parse_time
 from ._errors import TaskError
+from ._pod import Attempt
+from ._run import is_ending, is_finished, is_of_run, is_terminal, number_of, recorded_status, with_cancellations
 
 Object = dict[str, t.Any]
-
-FINAL = ("Successful", "Failure")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,72 +24,129 @@ class Plan:
     """What to do about a Task's Pods.
 
     Attributes:
-        current: the Pod that runs the present spec, if there is one.
-        delete: Pods that run an older spec, or a second one of this spec.
-        attempt: the number of the attempt to create a Pod for now; 0 to create none.
-        waiting: True while the Pods of an earlier run are still there, so that none may be created yet.
+        action: created, kept, waiting, suspended or finished, as the module task_pod returns it.
+        current: the Pod of the present run, if there is one.
+        delete: Pods of an earlier run, a second one of this, or one that is not to start any more.
+        attempt: which attempt to create a Pod for now; None to create none.
+        why: why there is another attempt, in words.
     """
 
+    action: str
     current: Object | None = None
     delete: tuple[Object, ...] = ()
-    attempt: int = 0
-    waiting: bool = False
-
-
-def observed_status(task: Object) -> Object:
-    """Return the Task's status where it speaks of the present generation of the spec; else an empty one."""
-    status: Object = task.get("status") or {}
-    return status if status.get("observedGeneration") == task["metadata"]["generation"] else {}
-
-
-def is_finished(task: Object) -> bool:
-    """Tell whether the present generation of the Task has its verdict."""
-    return observed_status(task).get("status") in FINAL
+    attempt: Attempt | None = None
+    why: str = ""
 
 
 def current_pod(task: Object, pods: t.Iterable[Object]) -> Object | None:
-    """Return the Pod that runs the Task's present spec: the oldest, should there be two. None without one."""
-    candidates = [pod for pod in pods if _is_current(task, pod) and not _is_ending(pod)]
-    return min(candidates, key=_age, default=None)
+    """Return the Pod of the Task's present run: that of the last attempt. None without one.
+
+    One that somebody deletes is lost, unless all of its steps had passed by then, or one had failed.
+    """
+    pods = list(pods)
+    task = with_cancellations(task, pods)
+    # After the last attempt's Pod is gone, those of failed attempts before it are not taken for it.
+    last = int(recorded_status(task).get("attempts", 0))
+    of_run = (pod for pod in pods if is_of_run(task, pod) and _attempt_of(pod) >= last)
+    candidates = [pod for pod in of_run if not is_ending(pod) or _had_ended(task, pod)]
+    return max(candidates, key=lambda pod: (_attempt_of(pod), pod["metadata"]["name"]), default=None)
 
 
-def plan_pods(task: Object, pods: t.Iterable[Object]) -> Plan:
+def plan_pods(task: Object, pods: t.Iterable[Object], now: str) -> Plan:
     """Decide what to do about a Task's Pods, so that at most one is alive at any time.
 
     Args:
         task: the Task, as the API server returns it.
         pods: every Pod that the Task owns.
+        now: the time, as RFC 3339 in UTC.
 
     Raises:
-        TaskError: PodLost, permanent: too many Pods of this generation have been lost.
+        TaskError: PodLost, permanent: too many Pods of this run have been lost.
     """
     pods = list(pods)
+    task = with_cancellations(task, pods)
     if task["metadata"].get("deletionTimestamp"):
-        return Plan()
-    current = current_pod(task, pods)
-    delete = tuple(pod for pod in pods if pod is not current and not _is_ending(pod))
-    if current or is_finished(task):
-        return Plan(current, delete)
-    if pods:
-        return Plan(delete=delete, waiting=True)
-    attempt = int(observed_status(task).get("attempts", 0)) + 1
-    if attempt > c.MAX_ATTEMPTS:
+        return Plan("finished")
+    finished, current = is_finished(task), current_pod(task, pods)
+    if not finished and _verdict.is_suspended(task, current, now):
+        return Plan("suspended", delete=tuple(pod for pod in pods if not is_ending(pod)))
+    delete = tuple(pod for pod in pods if pod is not current and not is_ending(pod) and not _is_kept(task, pod))
+    if finished or _verdict.shall_stop(task, now):
+        return _plan_end(task, current, delete, finished)
+    attempt, why = _next_attempt(task, current)
+    if attempt is None:
+        return Plan("kept", current, delete)
+    if current and not is_terminal(current):
+        # Containers that others have added still run in it.
+        current, delete = None, (*delete, *([] if is_ending(current) else [current]))
+    if any(pod is not current and (is_ending(pod) or not is_terminal(pod)) for pod in pods):
+        return Plan("waiting", current, delete)
+    _check_losses(attempt)
+    return Plan("created", current, delete, attempt, why)
+
+
+def _plan_end(task: Object, current: Object | None, delete: tuple[Object, ...], finished: bool) -> Plan:
+    """Return the plan for a Task that has its verdict, or shall end: a Pod that is not to start any more goes."""
+    if current and not is_ending(current) and not is_terminal(current) and _order.runs_nothing(task, current):
+        # It has no logs of steps to keep.
+        return Plan("finished", delete=(*delete, current))
+    return Plan("finished" if finished or current is None else "kept", current, delete)
+
+
+def _next_attempt(task: Object, current: Object | None) -> tuple[Attempt | None, str]:
+    """Return which attempt is due, and why; None while the present one goes on or has decided the Task."""
+    if current is None:
+        status = recorded_status(task)
+        number, retry = int(status.get("attempts", 0)), int(status.get("retries", 0))
+        return Attempt(number + 1, retry), "the one before was lost" if number else ""
+    number, retry = _attempt_of(current), number_of(current, c.RETRY_ANNOTATION, 0)
+    if not is_terminal(current) and not _order.is_over(task, current):
+        return None, ""
+    state = _verdict.judge(task, current, _NEVER)
+    if state.reason == "Retrying":
+        return Attempt(number + 1, retry + 1), f"retry {retry + 1} of {task['spec']['retries']}"
+    if _verdict.loss_of(current) and state.status == _verdict.PENDING:
+        return Attempt(number + 1, retry), f"the one before was lost: {state.reason}"
+    return None, ""
+
+
+# A time before every deadline: here only the Pod counts.
+_NEVER = "1970-01-01T00:00:00Z"
+
+
+def _check_losses(attempt: Attempt) -> None:
+    losses = attempt.number - 1 - attempt.retry
+    if losses >= c.MAX_LOSSES:
         raise TaskError(
             "PodLost",
-            f"{c.MAX_ATTEMPTS} Pods of this Task were deleted or lost before it had ended; it is not tried again",
+            f"{losses} Pods of this Task were deleted or lost before it had ended; it is not tried again",
             permanent=True,
         )
-    return Plan(attempt=attempt)
 
 
-def _is_current(task: Object, pod: Object) -> bool:
-    annotations = pod["metadata"].get("annotations") or {}
-    return bool(annotations.get(c.GENERATION_ANNOTATION) == str(task["metadata"]["generation"]))
+def _is_kept(task: Object, pod: Object) -> bool:
+    """Tell whether a Pod stays for its logs: an earlier attempt of this run that has ended, or the one that decided."""
+    if is_finished(task) and pod["metadata"]["name"] == recorded_status(task).get("podName"):
+        return True
+    return is_of_run(task, pod) and is_terminal(pod)
 
 
-def _age(pod: Object) -> tuple[str, str]:
-    return pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]
+def _had_ended(task: Object, pod: Object) -> bool:
+    """Tell whether a Pod that is being deleted had decided the Task before."""
+    steps = _order.step_statuses(task, pod)
+    if _order.passed(steps) == len(steps):
+        return True
+    metadata = pod["metadata"]
+    grace = datetime.timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
+    asked = parse_time(metadata["deletionTimestamp"]) - grace
+    return any(
+        step["state"] == _order.FAILED
+        and not step.get("continued")
+        and step.get("startedAt")
+        and parse_time(step["finishedAt"]) < asked
+        for step in steps
+    )
 
 
-def _is_ending(pod: Object) -> bool:
-    return bool(pod["metadata"].get("deletionTimestamp"))
+def _attempt_of(pod: Object) -> int:
+    return number_of(pod, c.ATTEMPT_ANNOTATION, 1)

@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import typing as t
 import uuid
 
@@ -30,6 +31,7 @@ Object = dict[str, t.Any]
 # Seconds to connect, and to wait for an answer.
 TIMEOUT = (5, 30)
 EVENT_MESSAGE_MAX = 1024
+NATIVE_SIDECARS_SINCE = (1, 29)
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"
 
 
@@ -51,12 +53,27 @@ class Cluster:
 
     def get_task(self, namespace: str, name: str) -> Object | None:
         """Return the Task; None when there is none."""
-        try:
-            return self._request(f"read Task {namespace}/{name}", "GET", _task_path(namespace, name))
-        except TaskError as error:
-            if error.reason == "NotFound":
-                return None
-            raise
+        return self._get(f"read Task {namespace}/{name}", _task_path(namespace, name))
+
+    def get_secret(self, namespace: str, name: str) -> Object | None:
+        """Return a Secret; None when there is none."""
+        return self._get(f"read Secret {namespace}/{name}", _path(namespace, "secrets", name))
+
+    def get_service_account(self, namespace: str, name: str) -> Object | None:
+        """Return a ServiceAccount; None when there is none."""
+        return self._get(f"read ServiceAccount {namespace}/{name}", _path(namespace, "serviceaccounts", name))
+
+    def has_native_sidecars(self) -> bool:
+        """Tell whether the cluster takes init containers that go on beside the others (1.29 and later)."""
+        version = self._request("ask for the version of Kubernetes", "GET", "/version")
+        numbers = [re.match(r"\d+", str(version.get(key))) for key in ("major", "minor")]
+        return tuple(int(n[0]) if n else 0 for n in numbers) >= NATIVE_SIDECARS_SINCE
+
+    def delete_task(self, task: Object) -> None:
+        """Delete this very Task, provided that nobody changed it meanwhile; nothing happens when it is gone already."""
+        metadata = task["metadata"]
+        what = f"delete Task {metadata['namespace']}/{metadata['name']}"
+        self._delete(what, _task_path(metadata["namespace"], metadata["name"]), metadata, ("uid", "resourceVersion"))
 
     def pods_of(self, task: Object) -> list[Object]:
         """Return every Pod that the Task owns."""
@@ -67,7 +84,11 @@ class Cluster:
         return [pod for pod in answer["items"] if _is_owned_by(pod, metadata["uid"])]
 
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
-        """Create the Pod and return it. A dry run asks the API server whether it would be taken."""
+        """Create the Pod and return it. A dry run asks the API server whether it would be taken.
+
+        Raises:
+            TaskError: AlreadyExists, when there is a Pod of this name: somebody else made it, or it is still ending.
+        """
         namespace = pod["metadata"]["namespace"]
         query = {"dryRun": "All"} if dry_run else {}
         return self._request(f"create a Pod in namespace {namespace}", "POST", _path(namespace, "pods"), query, pod)
@@ -76,15 +97,15 @@ class Cluster:
         """Delete this very Pod; nothing happens when it is gone already."""
         metadata = pod["metadata"]
         what = f"delete Pod {metadata['namespace']}/{metadata['name']}"
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": metadata["uid"]}}
-        try:
-            self._request(what, "DELETE", _path(metadata["namespace"], "pods", metadata["name"]), body=options)
-        except TaskError as error:
-            if error.reason not in ("NotFound", "Conflict"):
-                raise
+        self._delete(what, _path(metadata["namespace"], "pods", metadata["name"]), metadata, ("uid",))
 
-    def set_order(self, pod: Object, order: int) -> Object:
+    def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
         """Change the Pod's order annotation, provided it still is what it was, and return the Pod.
+
+        Args:
+            pod: the Pod, as it was read.
+            order: the new value.
+            cancelled: whether to mark the Pod as one that spec.cancel ended, too.
 
         Raises:
             TaskError: OrderConflict, when somebody else changed it meanwhile.
@@ -98,6 +119,9 @@ class Cluster:
             *([{"op": "test", "path": annotation, "value": before}] if before is not None else []),
             {"op": "add", "path": annotation, "value": str(order)},
         ]
+        if cancelled:
+            mark = c.CANCELLED_ANNOTATION.replace("/", "~1")
+            patch.append({"op": "add", "path": f"/metadata/annotations/{mark}", "value": "true"})
         what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
         path = _path(metadata["namespace"], "pods", metadata["name"])
         try:
@@ -135,6 +159,27 @@ class Cluster:
         }
         with contextlib.suppress(TaskError):
             self._request("record an Event", "POST", _path(metadata["namespace"], "events"), body=body)
+
+    def _get(self, what: str, path: str) -> Object | None:
+        try:
+            return self._request(what, "GET", path)
+        except TaskError as error:
+            if error.reason == "NotFound":
+                return None
+            raise
+
+    def _delete(self, what: str, path: str, metadata: Object, conditions: t.Iterable[str]) -> None:
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {key: metadata[key] for key in conditions},
+        }
+        try:
+            self._request(what, "DELETE", path, body=options)
+        except TaskError as error:
+            if error.reason not in ("NotFound", "Conflict"):
+                raise
 
     def _request(
         self,
@@ -212,11 +257,15 @@ def _is_owned_by(pod: Object, uid: str) -> bool:
 def _refusal(what: str, status: int, body: bytes) -> TaskError:
     """Turn the API server's refusal into words and a reason; only a refusal of the content is permanent."""
     try:
-        message = str(json.loads(body)["message"])
+        said = json.loads(body)
+        message = str(said["message"])
     except (TypeError, ValueError, KeyError):
-        message = f"HTTP status {status}"
+        said, message = {}, f"HTTP status {status}"
     reason = "QuotaExceeded" if "exceeded quota" in message else REASONS.get(status, "APIError")
+    if said.get("reason") == ALREADY_EXISTS:
+        reason = ALREADY_EXISTS
     return TaskError(reason, f"could not {what}: {message}", permanent=status in (400, 422))
 
 
+ALREADY_EXISTS = "AlreadyExists"
 REASONS = {400: "Refused", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Refused"}

@@ -18,7 +18,13 @@ ORDER_ANNOTATION = "taskorder"
 TYPE_LABEL, TYPE_LABEL_VALUE = "type", "taskpod"
 TASK_LABEL = "taskname"
 GENERATION_ANNOTATION = GROUP + "/generation"
+SPEC_HASH_ANNOTATION = GROUP + "/spec-hash"
 ATTEMPT_ANNOTATION = GROUP + "/attempt"
+RETRY_ANNOTATION = GROUP + "/retry"
+# "true" on the Pod of a run that spec.cancel ended.
+CANCELLED_ANNOTATION = GROUP + "/cancelled"
+# On a Task: its order goes no further than this number; any other value holds it where it is.
+HOLD_ANNOTATION = GROUP + "/hold-order"
 POD_NAME_PREFIX = "task-pod-"
 
 # The values of the order annotation: 0 before the first step, 1 to N while step N runs, -1 at the end of a Task
@@ -26,11 +32,22 @@ POD_NAME_PREFIX = "task-pod-"
 ORDER_INITIAL = 0
 ORDER_QUIT = -1
 
-# The hand-off that is not the default.
+# The hand-off, the resource policy and the way to take a failure that are not the defaults.
 HANDOFF_ANNOTATION = "Annotation"
+RESOURCES_MAX = "Max"
+ON_ERROR_CONTINUE = "continue"
+
+# What may change in a spec without a new run.
+CONTROL_FIELDS = ("cancel", "suspend", "ttlSecondsAfterFinished")
 
 # A Pod that is lost (deleted, evicted) is replaced until this many have been lost.
-MAX_ATTEMPTS = 3
+MAX_LOSSES = 3
+
+# Seconds that the steps of a Task have to end after its timeout, before the Task is given up without them, and
+# that the kubelet waits beyond the timeout before it ends the Pod itself (should the operator be away).
+TIMEOUT_GRACE = 60
+# Seconds after which a Pod that should have ended is said to be stuck.
+STUCK_AFTER = 60
 
 # Where things are in the Pod.
 AGENT_NAME = "taskflow-agent"
@@ -39,6 +56,7 @@ RUN_DIR = "/taskflow/run"
 SCRIPTS_DIR = "/taskflow/scripts"
 PODINFO_DIR = "/etc/podinfo"
 ORDER_FILE_NAME = "order"
+RESULTS_DIR_NAME = "results"
 # The kubelet cuts a container's termination message at 4 KiB, and at its share of 12 KiB among the Pod's containers.
 CONTAINER_MESSAGE_BYTES = 4096
 POD_MESSAGE_BYTES = 12 * 1024
@@ -46,6 +64,8 @@ INSTALL_CONTAINER = "taskflow-install"
 AGENT_VOLUME = "taskflow-agent"
 RUN_VOLUME_PREFIX = "taskflow-run-"
 SCRIPTS_VOLUME = "taskflow-scripts"
+# One string of an argument vector or environment, its terminating NUL included (MAX_ARG_STRLEN of Linux).
+ARGUMENT_BYTES = 128 * 1024
 PODINFO_VOLUME = "podinfo"
 RESERVED_VOLUME_PREFIX = "taskflow-"
 RESERVED_PATHS = ("/taskflow", PODINFO_DIR)
@@ -53,3 +73,5 @@ RESERVED_PATHS = ("/taskflow", PODINFO_DIR)
 DEFAULT_AGENT_IMAGE = "docker.io/taskflow/agent:v" + COLLECTION_VERSION
 AGENT_IMAGE_ENV = "TASKFLOW_AGENT_IMAGE"
 REGISTRY_MIRRORS_ENV = "TASKFLOW_REGISTRY_MIRRORS"
+REGISTRY_CA_ENV = "TASKFLOW_REGISTRY_CA"
+IMAGE_CACHE_ENV = "TASKFLOW_IMAGE_CACHE"

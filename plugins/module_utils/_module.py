@@ -42,5 +42,6 @@ def run_module(
         cluster = _cluster.Cluster(module.params["kubeconfig"], module.params["context"])
         result = work(module, cluster)
     except TaskError as error:
-        module.fail_json(msg=error.message, reason=error.reason, permanent=error.permanent)
+        after = {} if error.retry_after is None else {"retry_after": error.retry_after}
+        module.fail_json(msg=error.message, reason=error.reason, permanent=error.permanent, **after)
     module.exit_json(**result)

@@ -5,24 +5,30 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import gzip
+import dataclasses
 import hashlib
-import json
+import math
 import typing as t
 
+from . import _agent
 from . import _contract as c
+from ._durations import seconds_of
 from ._errors import InvalidSpec
 from ._image import ImageConfig
+from ._merge import merge_step
+from ._resources import keep_largest_requests
+from ._run import spec_hash
+from ._spec import Resolved, resolve
+from ._variables import refuse_inline
 
 Object = dict[str, t.Any]
 
-# One string of an argument vector holds at most 128 KiB (MAX_ARG_STRLEN of Linux); a script travels in pieces.
-SCRIPT_CHUNK = 96 * 1024
 NAME_MAX = 63
-# What generateName appends to a name.
-SUFFIX_LENGTH = 5
+# The end of a Pod's name, as Kubernetes itself makes them: letters that spell no words.
+SUFFIX_LETTERS, SUFFIX_LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
+# What a Task's containers have that a core/v1 Container has not.
+OWN_FIELDS = ("script", "timeout", "onError", "retries")
 
 # The user of the agent's image.
 AGENT_UID = 65532
@@ -35,6 +41,19 @@ RESTRICTED_SECURITY_CONTEXT: Object = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """Which Pod of a run it is.
+
+    Attributes:
+        number: of all Pods of the run, from 1.
+        retry: how many of the Pods before it failed and are retried by it.
+    """
+
+    number: int = 1
+    retry: int = 0
+
+
 def label_value(name: str) -> str:
     """Return a resource's name as a label value: cut and hashed when it is longer than a label may be."""
     if len(name) <= NAME_MAX:
@@ -43,10 +62,16 @@ def label_value(name: str) -> str:
     return name[: NAME_MAX - len(digest) - 1].rstrip("-.") + "-" + digest
 
 
-def generate_name(task_name: str) -> str:
-    """Return the Pod's generateName, short enough for the whole name to fit a label and a host name."""
+def pod_name(task: Object, attempt: int) -> str:
+    """Return the name of an attempt's Pod: always the same, so that it can't be made twice.
+
+    It is short enough to be a label and a host name.
+    """
+    metadata = task["metadata"]
     room = NAME_MAX - SUFFIX_LENGTH - 1
-    return (c.POD_NAME_PREFIX + task_name.replace(".", "-"))[:room].rstrip("-") + "-"
+    start = (c.POD_NAME_PREFIX + metadata["name"].replace(".", "-"))[:room].rstrip("-")
+    digest = hashlib.sha256(f"{metadata['uid']}/{spec_hash(task)}/{attempt}".encode()).digest()
+    return f"{start}-{''.join(SUFFIX_LETTERS[byte % len(SUFFIX_LETTERS)] for byte in digest[:SUFFIX_LENGTH])}"
 
 
 def task_labels(name: str) -> dict[str, str]:
@@ -54,125 +79,257 @@ def task_labels(name: str) -> dict[str, str]:
     return {c.TYPE_LABEL: c.TYPE_LABEL_VALUE, c.TASK_LABEL: label_value(name)}
 
 
-def images_to_look_up(task: Object) -> list[str]:
-    """Return the images whose ENTRYPOINT must be known: those of steps with neither command nor script."""
-    wanted = (s["image"] for s in task["spec"]["steps"] if not s.get("command") and not s.get("script"))
+def images_to_look_up(resolved: Resolved, native_sidecars: bool = False) -> list[str]:
+    """Return the images whose ENTRYPOINT must be known: those the agent starts without a command or a script."""
+    containers = resolved.steps + ([] if native_sidecars else resolved.sidecars)
+    wanted = (x["image"] for x in containers if not x.get("command") and not x.get("script"))
     return list(dict.fromkeys(wanted))
 
 
-def build_pod(task: Object, agent_image: str, image_configs: t.Mapping[str, ImageConfig], attempt: int = 1) -> Object:
+def build_pod(
+    task: Object,
+    agent_image: str,
+    image_configs: t.Mapping[str, ImageConfig],
+    attempt: Attempt = Attempt(),
+    native_sidecars: bool = False,
+) -> Object:
     """Build the Pod of one attempt of a Task.
 
     Args:
         task: the Task, as the API server returns it.
         agent_image: the image that holds the agent.
         image_configs: what each image of images_to_look_up() runs by itself.
-        attempt: which Pod of this generation of the spec it is, from 1.
+        attempt: which Pod of the run it is.
+        native_sidecars: whether the cluster has them (init containers with restartPolicy Always).
 
     Raises:
-        InvalidSpec: a field holds what the operator needs for itself.
+        InvalidSpec: a field is wrong, or holds what the operator needs for itself.
     """
-    spec, template = task["spec"], task["spec"].get("podTemplate") or {}
-    check_spec(spec)
-    steps = spec["steps"]
+    resolved = resolve(task)
+    builder = _Builder(task["spec"], resolved, image_configs, native_sidecars)
+    template = resolved.template
     pod_spec = {key: copy.deepcopy(value) for key, value in template.items() if key != "metadata"}
     pod_spec.update(
         restartPolicy="Never",
-        initContainers=[_install_container(steps, agent_image, template.get("securityContext") or {})],
-        containers=[_step_container(spec, number, image_configs) for number in range(1, len(steps) + 1)],
-        volumes=copy.deepcopy(spec.get("volumes") or []) + _own_volumes(steps),
+        initContainers=[builder.install_container(agent_image), *builder.native_sidecars()],
+        containers=builder.steps() + builder.ordinary_sidecars(),
+        volumes=resolved.volumes + builder.volumes(),
     )
-    if spec.get("serviceAccountName"):
-        pod_spec["serviceAccountName"] = spec["serviceAccountName"]
+    if task["spec"].get("timeout"):
+        # Should the operator be away when the time is up.
+        limit = seconds_of(task["spec"]["timeout"], "spec.timeout")
+        pod_spec["activeDeadlineSeconds"] = math.ceil(limit) + c.TIMEOUT_GRACE
+    if resolved.service_account:
+        pod_spec["serviceAccountName"] = resolved.service_account
     else:
         pod_spec["automountServiceAccountToken"] = False
     metadata = _pod_metadata(task, template.get("metadata") or {}, attempt)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec}
 
 
-def command_line(step: Object, image: ImageConfig | None) -> list[str]:
-    """Return the argument vector of a step without a script, by the rules of a core/v1 Container.
+def command_line(container: Object, path: str, raw_args: list[str], image: ImageConfig | None) -> list[str]:
+    """Return the argument vector of a container without a script, by the rules of a core/v1 Container.
 
     A command drops the image's ENTRYPOINT and CMD; args without a command replace CMD. What comes from the image is
     escaped, since the kubelet expands $(NAME) in a container's args but not in an image's own.
 
+    Args:
+        container: its references are filled in.
+        path: its place in the spec.
+        raw_args: its args as they were written.
+        image: what its image runs; may be None where there is a command.
+
     Raises:
-        InvalidSpec: nothing says what to run.
+        InvalidSpec: nothing says what to run, or a value would become part of a program of the ENTRYPOINT.
     """
-    command, args = step.get("command") or [], step.get("args") or []
+    command, args = container.get("command") or [], container.get("args") or []
     if command:
         return [*command, *args]
     if image is None:
-        raise ValueError(f"the configuration of image {step['image']} was not looked up")
+        raise ValueError(f"the configuration of image {container['image']} was not looked up")
+    refuse_inline([*image.entrypoint, *raw_args], f"{path} (after the image's ENTRYPOINT)")
     entrypoint = [_escape(word) for word in image.entrypoint]
     line = [*entrypoint, *(args or [_escape(word) for word in image.cmd])]
     if not line:
         raise InvalidSpec(
-            f"spec.steps[{step['name']}].command",
-            f"is empty, and the image {step['image']} has neither ENTRYPOINT nor CMD: say what to run",
+            f"{path}.command",
+            f"is empty, and the image {container['image']} has neither ENTRYPOINT nor CMD: say what to run",
         )
     return line
 
 
-def encode_script(script: str) -> str:
-    """Return a script as the agent reads it: gzip, then base64."""
-    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
+class _Builder:
+    """The containers and volumes of one Pod."""
+
+    def __init__(
+        self, spec: Object, resolved: Resolved, images: t.Mapping[str, ImageConfig], native_sidecars: bool
+    ) -> None:
+        self._spec, self._resolved, self._images, self._native = spec, resolved, images, native_sidecars
+        self._steps, self._sidecars = resolved.steps, resolved.sidecars
+        self._grace: int | None = resolved.template.get("terminationGracePeriodSeconds")
+        self._scripts = {
+            number: container["script"]
+            for number, container in enumerate(self._steps + self._sidecars, start=1)
+            if container.get("script")
+        }
+
+    def install_container(self, agent_image: str) -> Object:
+        """Return the init container that installs the agent."""
+        security = copy.deepcopy(RESTRICTED_SECURITY_CONTEXT)
+        if (self._resolved.template.get("securityContext") or {}).get("runAsUser") == 0:
+            # The image's own user, which a Pod that runs as root would override.
+            security["runAsUser"] = AGENT_UID
+        mounts = [{"name": c.AGENT_VOLUME, "mountPath": c.AGENT_DIR}]
+        if self._scripts:
+            mounts.append({"name": c.SCRIPTS_VOLUME, "mountPath": c.SCRIPTS_DIR})
+        return {
+            "name": c.INSTALL_CONTAINER,
+            "image": agent_image,
+            "args": _agent.install_arguments(self._scripts),
+            "volumeMounts": mounts,
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+            "securityContext": security,
+        }
+
+    def steps(self) -> list[Object]:
+        """Return the steps' containers: the author's own, started by the agent."""
+        containers = [self._step(number) for number in range(1, len(self._steps) + 1)]
+        return keep_largest_requests(containers) if self._spec.get("resourcePolicy") == c.RESOURCES_MAX else containers
+
+    def ordinary_sidecars(self) -> list[Object]:
+        """Return the sidecars that are containers beside the steps, which the agent stops when those have ended."""
+        return [] if self._native else [self._sidecar(index) for index in range(len(self._sidecars))]
+
+    def native_sidecars(self) -> list[Object]:
+        """Return the sidecars that are init containers which go on, and which the kubelet stops."""
+        if not self._native:
+            return []
+        return [{**self._native_sidecar(index), "restartPolicy": "Always"} for index in range(len(self._sidecars))]
+
+    def volumes(self) -> list[Object]:
+        """Return the operator's own volumes."""
+        order_file = {
+            "path": c.ORDER_FILE_NAME,
+            "fieldRef": {"fieldPath": f"metadata.annotations['{c.ORDER_ANNOTATION}']"},
+        }
+        volumes: list[Object] = [
+            {"name": c.AGENT_VOLUME, "emptyDir": {}},
+            {"name": c.PODINFO_VOLUME, "downwardAPI": {"items": [order_file]}},
+        ]
+        volumes += [{"name": _agent.run_volume(number), "emptyDir": {}} for number in self._numbers()]
+        if self._scripts:
+            volumes.append({"name": c.SCRIPTS_VOLUME, "emptyDir": {}})
+        return volumes
+
+    def _numbers(self) -> range:
+        return range(1, len(self._steps) + len(self._sidecars) + 1)
+
+    def _container_count(self) -> int:
+        return len(self._steps) + len(self._sidecars) + 1
+
+    def _step(self, number: int) -> Object:
+        step, resolved = self._steps[number - 1], self._resolved
+        reads = resolved.reads[number - 1]
+        flags = _agent.order_flags()
+        flags += _agent.turn_flags(number, self._awaited(), self._turn(number))
+        flags += _agent.report_flags(step, self._container_count())
+        flags += _agent.failure_flags(step, self._grace)
+        flags += _agent.result_flags(number, resolved.writes[number - 1])
+        flags += _agent.fill_flags(step, {self._steps[n - 1]["name"]: n for n in reads}, resolved.mark)
+        seen = set(self._awaited()) if number == 1 else {number - 1, *reads}
+        words = self._words(number, f"spec.steps[{number - 1}]", self._raw_step(number))
+        return self._started_by_agent(step, number, [*flags, *words], seen)
+
+    def _turn(self, number: int) -> int | None:
+        """Return the order that a step waits for; None where its neighbours tell it when it is its turn."""
+        if self._spec.get("handoff") == c.HANDOFF_ANNOTATION:
+            return number
+        # Only the API server knows when a sidecar is ready.
+        return 1 if number == 1 and any(s.get("readinessProbe") for s in self._sidecars) else None
+
+    def _awaited(self) -> list[int]:
+        """Return the containers that the first step waits for."""
+        return [n for n in self._numbers() if n > 1 and not (self._native and n > len(self._steps))]
+
+    def _raw_step(self, number: int) -> Object:
+        return merge_step(self._spec.get("stepTemplate") or {}, self._spec["steps"][number - 1])
+
+    def _sidecar(self, index: int) -> Object:
+        sidecar, number = self._sidecars[index], len(self._steps) + index + 1
+        flags = ["sidecar", *_agent.order_flags(), "--ready", _agent.ready_file(number)]
+        flags += _agent.until_flags(len(self._steps))
+        flags += _agent.report_flags(sidecar, self._container_count())
+        flags += _agent.grace_flags(self._grace)
+        flags += self._words(number, f"spec.sidecars[{index}]", self._spec["sidecars"][index])
+        return self._started_by_agent(sidecar, number, flags, set(range(1, len(self._steps) + 1)))
+
+    def _native_sidecar(self, index: int) -> Object:
+        sidecar, number = self._sidecars[index], len(self._steps) + index + 1
+        if not sidecar.get("script"):
+            return _core_fields(sidecar)
+        flags = ["sidecar", *_agent.report_flags(sidecar, self._container_count()), *_agent.grace_flags(self._grace)]
+        flags += self._words(number, f"spec.sidecars[{index}]", sidecar)
+        return self._started_by_agent(sidecar, number, flags, set())
+
+    def _words(self, number: int, path: str, raw: Object) -> list[str]:
+        """Return what a container runs, as the agent's last arguments."""
+        container = (self._steps + self._sidecars)[number - 1]
+        if container.get("script"):
+            words = container.get("args") or []
+            line = [*_agent.script_flags(number), *words]
+        else:
+            words = command_line(container, path, raw.get("args") or [], self._images.get(container["image"]))
+            line = ["--command", *words]
+        for word in words:
+            if len(word.encode()) >= c.ARGUMENT_BYTES:
+                raise InvalidSpec(
+                    path,
+                    f"the argument {word[:20]!r}... has {len(word.encode())} bytes, and Linux takes no more than "
+                    f"{c.ARGUMENT_BYTES - 1}: use a script, or a file of a volume",
+                )
+        return line
+
+    def _started_by_agent(self, container: Object, number: int, arguments: list[str], seen: set[int]) -> Object:
+        """Return the container with the agent for its command, and the operator's mounts.
+
+        Only its own run directory is writable, and it sees those in ``seen``: no step forges another's end.
+        """
+        started = _core_fields(container)
+        started["command"], started["args"] = [_agent.AGENT], arguments
+        mounts: list[Object] = [
+            {"name": c.AGENT_VOLUME, "mountPath": c.AGENT_DIR, "readOnly": True},
+            {"name": c.PODINFO_VOLUME, "mountPath": c.PODINFO_DIR, "readOnly": True},
+            {"name": _agent.run_volume(number), "mountPath": _agent.run_dir(number)},
+        ]
+        for other in sorted(seen):
+            mounts.append({"name": _agent.run_volume(other), "mountPath": _agent.run_dir(other), "readOnly": True})
+        if number in self._scripts:
+            mounts.append({"name": c.SCRIPTS_VOLUME, "mountPath": c.SCRIPTS_DIR, "readOnly": True})
+        started["volumeMounts"] = (started.get("volumeMounts") or []) + mounts
+        return started
 
 
-def check_spec(spec: Object) -> None:
-    """Refuse what the CRD's schema can't: names and paths that the operator needs for itself.
-
-    Raises:
-        InvalidSpec: it names the first field that is wrong.
-    """
-    seen: set[str] = set()
-    for index, step in enumerate(spec["steps"]):
-        path = f"spec.steps[{index}]"
-        if step["name"] in seen:
-            raise InvalidSpec(f"{path}.name", f"{step['name']!r} is the name of another step")
-        seen.add(step["name"])
-        if step["name"] == c.INSTALL_CONTAINER:
-            raise InvalidSpec(f"{path}.name", f"{c.INSTALL_CONTAINER!r} is reserved for the operator")
-        if step.get("script") and step.get("command"):
-            raise InvalidSpec(f"{path}.command", "a step has either a script or a command")
-        for key in ("command", "args"):
-            _check_words(f"{path}.{key}", step.get(key) or [])
-        for mount_index, mount in enumerate(step.get("volumeMounts") or []):
-            _check_mount(f"{path}.volumeMounts[{mount_index}]", mount)
-    for index, volume in enumerate(spec.get("volumes") or []):
-        name = str(volume.get("name", ""))
-        if name == c.PODINFO_VOLUME or name.startswith(c.RESERVED_VOLUME_PREFIX):
-            raise InvalidSpec(f"spec.volumes[{index}].name", f"{name!r} is reserved for the operator")
-
-
-def _check_words(path: str, words: list[t.Any]) -> None:
-    for index, word in enumerate(words):
-        if not isinstance(word, str):
-            raise InvalidSpec(f"{path}[{index}]", f"must be a string, not {json.dumps(word)}")
-
-
-def _check_mount(path: str, mount: Object) -> None:
-    where = str(mount.get("mountPath", "")).rstrip("/") + "/"
-    for reserved in c.RESERVED_PATHS:
-        if where.startswith(reserved + "/") or (reserved + "/").startswith(where):
-            raise InvalidSpec(f"{path}.mountPath", f"{mount.get('mountPath')!r} would hide {reserved} of the operator")
+def _core_fields(container: Object) -> Object:
+    return {key: copy.deepcopy(value) for key, value in container.items() if key not in OWN_FIELDS}
 
 
 def _escape(word: str) -> str:
     return word.replace("$", "$$")
 
 
-def _pod_metadata(task: Object, template: Object, attempt: int) -> Object:
+def _pod_metadata(task: Object, template: Object, attempt: Attempt) -> Object:
     metadata = task["metadata"]
     return {
-        "generateName": generate_name(metadata["name"]),
+        "name": pod_name(task, attempt.number),
         "namespace": metadata["namespace"],
         "labels": {**(template.get("labels") or {}), **task_labels(metadata["name"])},
         "annotations": {
             **(template.get("annotations") or {}),
             c.ORDER_ANNOTATION: str(c.ORDER_INITIAL),
             c.GENERATION_ANNOTATION: str(metadata["generation"]),
-            c.ATTEMPT_ANNOTATION: str(attempt),
+            c.SPEC_HASH_ANNOTATION: spec_hash(task),
+            c.ATTEMPT_ANNOTATION: str(attempt.number),
+            c.RETRY_ANNOTATION: str(attempt.retry),
         },
         "ownerReferences": [
             {
@@ -185,100 +342,3 @@ def _pod_metadata(task: Object, template: Object, attempt: int) -> Object:
             }
         ],
     }
-
-
-def _install_container(steps: list[Object], agent_image: str, pod_security: Object) -> Object:
-    security = copy.deepcopy(RESTRICTED_SECURITY_CONTEXT)
-    if pod_security.get("runAsUser") == 0:
-        # The image's own user, which a Pod that runs as root would override.
-        security["runAsUser"] = AGENT_UID
-    args = ["install", c.AGENT_DIR]
-    mounts = [{"name": c.AGENT_VOLUME, "mountPath": c.AGENT_DIR}]
-    if any(step.get("script") for step in steps):
-        args += ["--scripts-dir", c.SCRIPTS_DIR]
-        mounts.append({"name": c.SCRIPTS_VOLUME, "mountPath": c.SCRIPTS_DIR})
-    for number, step in enumerate(steps, start=1):
-        text = encode_script(step["script"]) if step.get("script") else ""
-        for start in range(0, len(text), SCRIPT_CHUNK):
-            args += ["--script", f"{number}={text[start : start + SCRIPT_CHUNK]}"]
-    return {
-        "name": c.INSTALL_CONTAINER,
-        "image": agent_image,
-        "args": args,
-        "volumeMounts": mounts,
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": security,
-    }
-
-
-def _step_container(spec: Object, number: int, image_configs: t.Mapping[str, ImageConfig]) -> Object:
-    """Return the container of step ``number`` (from 1): the author's own, started by the agent."""
-    step = spec["steps"][number - 1]
-    container = {key: copy.deepcopy(value) for key, value in step.items() if key != "script"}
-    container["command"] = [f"{c.AGENT_DIR}/{c.AGENT_NAME}"]
-    container["args"] = _agent_flags(spec, number)
-    if step.get("script"):
-        container["args"] += ["--encodefile", f"{c.SCRIPTS_DIR}/{number}", "--script-dir", _run_dir(number), "--"]
-        container["args"] += step.get("args") or []
-    else:
-        container["args"] += ["--command", *command_line(step, image_configs.get(step["image"]))]
-    container["volumeMounts"] = (container.get("volumeMounts") or []) + _own_mounts(spec["steps"], number)
-    return container
-
-
-def _agent_flags(spec: Object, number: int) -> list[str]:
-    step = spec["steps"][number - 1]
-    flags = ["--wait", f"{c.PODINFO_DIR}/{c.ORDER_FILE_NAME}", "--quit", str(c.ORDER_QUIT)]
-    if spec.get("handoff") == c.HANDOFF_ANNOTATION:
-        flags += ["--waitcontent", str(number)]
-    flags += ["--ready", f"{_run_dir(number)}/ready", "--done", f"{_run_dir(number)}/done"]
-    if number == 1:
-        for other in range(2, len(spec["steps"]) + 1):
-            flags += ["--await", f"{_run_dir(other)}/ready"]
-    else:
-        flags += ["--after", f"{_run_dir(number - 1)}/done"]
-    flags += ["--termination-limit", str(_message_limit(len(spec["steps"]) + 1))]
-    path = step.get("terminationMessagePath")
-    return flags + (["--termination-log", path] if path else [])
-
-
-def _message_limit(containers: int) -> int:
-    """Return how many bytes of its termination message each of a Pod's containers keeps."""
-    return min(c.CONTAINER_MESSAGE_BYTES, c.POD_MESSAGE_BYTES // containers)
-
-
-def _run_dir(number: int) -> str:
-    return f"{c.RUN_DIR}/{number}"
-
-
-def _run_volume(number: int) -> str:
-    return f"{c.RUN_VOLUME_PREFIX}{number}"
-
-
-def _own_mounts(steps: list[Object], number: int) -> list[Object]:
-    """Return the operator's mounts of a step. Only its own run directory is writable: no step forges another's end."""
-    seen = range(2, len(steps) + 1) if number == 1 else [number - 1]
-    mounts: list[Object] = [
-        {"name": c.AGENT_VOLUME, "mountPath": c.AGENT_DIR, "readOnly": True},
-        {"name": c.PODINFO_VOLUME, "mountPath": c.PODINFO_DIR, "readOnly": True},
-        {"name": _run_volume(number), "mountPath": _run_dir(number)},
-    ]
-    mounts += [{"name": _run_volume(n), "mountPath": _run_dir(n), "readOnly": True} for n in seen]
-    if steps[number - 1].get("script"):
-        mounts.append({"name": c.SCRIPTS_VOLUME, "mountPath": c.SCRIPTS_DIR, "readOnly": True})
-    return mounts
-
-
-def _own_volumes(steps: list[Object]) -> list[Object]:
-    order_file = {
-        "path": c.ORDER_FILE_NAME,
-        "fieldRef": {"fieldPath": f"metadata.annotations['{c.ORDER_ANNOTATION}']"},
-    }
-    volumes: list[Object] = [
-        {"name": c.AGENT_VOLUME, "emptyDir": {}},
-        {"name": c.PODINFO_VOLUME, "downwardAPI": {"items": [order_file]}},
-    ]
-    volumes += [{"name": _run_volume(number), "emptyDir": {}} for number in range(1, len(steps) + 1)]
-    if any(step.get("script") for step in steps):
-        volumes.append({"name": c.SCRIPTS_VOLUME, "emptyDir": {}})
-    return volumes

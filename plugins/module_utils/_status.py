@@ -5,26 +5,52 @@
 
 from __future__ import annotations
 
-import datetime
+import math
 import typing as t
 
 from . import _contract as c
 from . import _order
-from ._attempts import FINAL, observed_status
+from ._attempts import current_pod
+from ._durations import format_duration, parse_time, seconds_until
 from ._errors import TaskError
+from ._run import (
+    CANCELLED_GENERATION,
+    CONDITION,
+    FINAL,
+    condition_of,
+    deadline,
+    expiry,
+    is_terminal,
+    number_of,
+    recorded_status,
+    spec_hash,
+    with_cancellations,
+)
+from ._verdict import (
+    CANCELLED,
+    FAILURE,
+    PENDING,
+    SUCCESSFUL,
+    TIMED_OUT,
+    Verdict,
+    cause_of,
+    is_suspended,
+    judge,
+    judge_without_pod,
+    suspended,
+)
 
 Object = dict[str, t.Any]
 
-PENDING, RUNNING, SUCCESSFUL, FAILURE = "Pending", "Running", "Successful", "Failure"
-CONDITION = "Succeeded"
-
-
-class Verdict(t.NamedTuple):
-    """The Task's state in one word, and why."""
-
-    status: str
-    reason: str
-    message: str
+# Seconds between two tries of what can't be done now: as long as it has lasted so far, within these.
+SHORTEST_PAUSE, LONGEST_PAUSE = 2, 300
+# Seconds between two looks at Pods that are still ending.
+WAITING_PAUSE = 30
+# What a status says of its Pod alone; with the Pod it is gone.
+OF_ONE_POD = ("steps", "results", "order")
+# Reasons that nobody needs to be told of; that the steps run is told as such.
+QUIET_REASONS = ("Pending", "WaitingForPod", "Running")
+NORMAL_REASONS = ("Suspended", "Held")
 
 
 class Event(t.NamedTuple):
@@ -35,173 +61,163 @@ class Event(t.NamedTuple):
     message: str
 
 
-def compute_status(task: Object, pod: Object | None, problem: TaskError | None, now: str) -> Object:
+def compute_status(task: Object, pods: t.Sequence[Object], problem: TaskError | None, now: str) -> Object:
     """Return the whole new status of a Task.
 
     Args:
         task: the Task, with its present status.
-        pod: the Pod of the present attempt, if there is one.
+        pods: every Pod that the Task owns.
         problem: what keeps the Task from having a Pod, if anything does. One that may pass says nothing of a Task
-            whose Pod is there.
+            whose Pod has not ended.
         now: the time, as RFC 3339 in UTC.
 
-    A verdict, once reached, never changes for this generation of the spec; only the steps that were still ending do.
+    A verdict, once reached, never changes for this run; only the steps that were still ending do.
     """
-    old = observed_status(task)
-    status = dict(old)
-    status["observedGeneration"] = task["metadata"]["generation"]
-    if pod is not None:
-        status.update(_of_pod(task, pod))
+    task = with_cancellations(task, pods)
+    old = recorded_status(task)
+    pod = current_pod(task, pods)
+    marks = _marks(task)
     if old.get("status") in FINAL:
-        return status
-    status.setdefault("steps", [{"name": s["name"], "state": _order.WAITING} for s in task["spec"]["steps"]])
-    if problem and (problem.permanent or pod is None):
-        verdict = _problem_verdict(problem)
-    else:
-        verdict = _pod_verdict(task, pod, status["steps"])
-    status["status"] = verdict.status
-    status["progress"] = _progress(status["steps"])
-    status["conditions"] = _conditions((task.get("status") or {}).get("conditions") or [], verdict, status, now)
-    if verdict.status in FINAL:
-        status["completionTime"] = _completion_time(status["steps"], now)
-        if status.get("startTime"):
-            status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
-    return status
+        status = {**old, **marks, **(_of_pod(task, pod) if pod and _same_pod(old, pod) else {})}
+        reason = condition_of(old).get("reason", "")
+        status["steps"] = _stopped_steps(status["steps"], old["status"], reason)
+        return _without_cancellation(status, reason)
+    if is_suspended(task, pod, now):
+        return _with_verdict(task, {**marks, "steps": _waiting_steps(task)}, suspended(), now)
+    status = {key: value for key, value in old.items() if key not in OF_ONE_POD}
+    status.update(marks, **(_of_pod(task, pod) if pod else {}))
+    # Of the whole run, so that it does not begin anew with each Pod.
+    status["startTime"] = old.get("startTime") or (pod["metadata"]["creationTimestamp"] if pod else now)
+    status["startAt"] = parse_time(status["startTime"]).strftime("%Y-%m-%d %H:%M:%S")
+    status.setdefault("steps", _waiting_steps(task))
+    return _with_verdict(task, status, _verdict(task, pod, pods, problem, now), now)
+
+
+def next_look(task: Object, problem: TaskError | None, now: str) -> int | None:
+    """Return after how many seconds a Task is to be looked at again though nothing may happen to it meanwhile.
+
+    Args:
+        task: the Task, with its new status.
+        problem: as in compute_status.
+        now: the time, as RFC 3339 in UTC.
+    """
+    status = recorded_status(task)
+    if status.get("status") in FINAL:
+        moment = expiry(task)
+        return None if moment is None else max(1, math.ceil(seconds_until(moment, now)))
+    waits: list[float] = []
+    moment = deadline(task)
+    if moment is not None:
+        left = seconds_until(moment, now)
+        waits.append(left if left > 0 else left + c.TIMEOUT_GRACE)
+    if problem is not None:
+        lasted = -seconds_until(parse_time(status.get("startTime") or now), now)
+        waits.append(max(problem.retry_after or 0, min(max(lasted, SHORTEST_PAUSE), LONGEST_PAUSE)))
+    elif condition_of(status).get("reason") == "WaitingForPod":
+        waits.append(WAITING_PAUSE)
+    return max(1, math.ceil(min(waits))) if waits else None
 
 
 def compute_events(old: Object, new: Object) -> list[Event]:
     """Return the events that tell a person what changed from one status to the next."""
-    same_run = old.get("podName") == new.get("podName") and old.get("observedGeneration") == new.get(
-        "observedGeneration"
-    )
+    same_run = old.get("podName") == new.get("podName") and old.get("specHash") == new.get("specHash")
     before = {s["name"]: s["state"] for s in old.get("steps") or []} if same_run else {}
     total = len(new.get("steps") or [])
     events = []
     for number, step in enumerate(new.get("steps") or [], start=1):
         if before.get(step["name"], _order.WAITING) != step["state"]:
-            events += _step_events(step, f'step "{step["name"]}" ({number} of {total})')
-    was, condition = (_condition(old) if same_run else {}), _condition(new)
+            was_waiting = before.get(step["name"], _order.WAITING) == _order.WAITING
+            events += _step_events(step, f'step "{step["name"]}" ({number} of {total})', was_waiting)
+    if _has_begun(new) and not (same_run and _has_begun(old)):
+        events.insert(0, Event("Normal", "Started", f"the steps run in Pod {new.get('podName')}"))
+    was, condition = (condition_of(old) if same_run else {}), condition_of(new)
     if (was.get("status"), was.get("reason")) != (condition.get("status"), condition.get("reason")):
         events += _verdict_events(new, condition)
     return events
 
 
-def format_duration(start: datetime.datetime, end: datetime.datetime) -> str:
-    """Return the time between two moments in whole seconds, as Go writes a duration: 31s, 1m20s, 1h0m3s."""
-    seconds = max(0, int((end - start).total_seconds()))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{seconds}s"
-    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+def _verdict(
+    task: Object, pod: Object | None, pods: t.Sequence[Object], problem: TaskError | None, now: str
+) -> Verdict:
+    if problem and (problem.permanent or pod is None):
+        return Verdict(FAILURE if problem.permanent else PENDING, problem.reason, problem.message)
+    verdict = judge(task, pod, now) if pod else judge_without_pod(task, pods, now)
+    if problem and pod and is_terminal(pod) and verdict.status not in FINAL:
+        # The next attempt's Pod can't be made.
+        return Verdict(PENDING, problem.reason, f"{problem.message} ({verdict.message})")
+    return verdict
 
 
-def parse_time(text: str) -> datetime.datetime:
-    """Read a time as the API server writes it (RFC 3339)."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+def _with_verdict(task: Object, status: Object, verdict: Verdict, now: str) -> Object:
+    """Return the status with what a verdict says: state, progress, conditions and, at the end, times and results."""
+    status["status"] = verdict.status
+    status["steps"] = _stopped_steps(status["steps"], verdict.status, verdict.reason)
+    status["progress"] = _progress(status["steps"])
+    status["conditions"] = _conditions((task.get("status") or {}).get("conditions") or [], verdict, status, now)
+    if verdict.status in FINAL:
+        status["completionTime"] = _completion_time(status["steps"], verdict, now)
+        status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
+        return _without_cancellation(status, verdict.reason)
+    return status
+
+
+def _waiting_steps(task: Object) -> list[Object]:
+    return [{"name": step["name"], "state": _order.WAITING} for step in task["spec"]["steps"]]
+
+
+def _marks(task: Object) -> Object:
+    """Return what tells which run, and which spec, the status is of."""
+    generation = task["metadata"]["generation"]
+    marks = {"observedGeneration": generation, "specHash": spec_hash(task)}
+    if task["spec"].get("cancel"):
+        return {**marks, CANCELLED_GENERATION: generation}
+    until = (task.get("status") or {}).get(CANCELLED_GENERATION)
+    return {**marks, CANCELLED_GENERATION: until} if until else marks
+
+
+def _without_cancellation(status: Object, reason: str) -> Object:
+    """Return the status of a Task that has ended; what came too late to cancel it is no part of it."""
+    return status if reason == CANCELLED else {k: v for k, v in status.items() if k != CANCELLED_GENERATION}
+
+
+def _stopped_steps(steps: list[Object], status: str, reason: str) -> list[Object]:
+    """Return the steps, of a Task that was told to end: one that waits then will never begin."""
+    if status != CANCELLED and reason != TIMED_OUT:
+        return steps
+    return [
+        {"name": step["name"], "state": _order.CANCELLED} if step["state"] == _order.WAITING else step for step in steps
+    ]
+
+
+def _same_pod(status: Object, pod: Object) -> bool:
+    return bool(status.get("podName") == pod["metadata"]["name"])
 
 
 def _of_pod(task: Object, pod: Object) -> Object:
     """Return the fields of the status that come straight from the Pod."""
-    metadata = pod["metadata"]
-    start = metadata["creationTimestamp"]
-    return {
-        "podName": metadata["name"],
+    steps = _order.step_statuses(task, pod)
+    fields = {
+        "podName": pod["metadata"]["name"],
         "order": str(_order.pod_order(pod)),
-        "attempts": int((metadata.get("annotations") or {}).get(c.ATTEMPT_ANNOTATION, "1")),
-        "startTime": start,
-        "startAt": parse_time(start).strftime("%Y-%m-%d %H:%M:%S"),
-        "steps": _order.step_statuses(task, pod),
+        "attempts": number_of(pod, c.ATTEMPT_ANNOTATION, 1),
+        "retries": number_of(pod, c.RETRY_ANNOTATION, 0),
+        "steps": steps,
     }
-
-
-def _problem_verdict(problem: TaskError) -> Verdict:
-    return Verdict(FAILURE if problem.permanent else PENDING, problem.reason, problem.message)
-
-
-def _pod_verdict(task: Object, pod: Object | None, steps: list[Object]) -> Verdict:
-    if pod is None:
-        return Verdict(PENDING, "WaitingForPod", "the Pod of an earlier run is still ending")
-    order = _order.pod_order(pod)
-    ended = _final_verdict(pod, steps)
-    # The verdict comes after the order that goes with it, so that the two never contradict each other.
-    if ended and order == _order.next_order(order, task, pod):
-        return ended
-    if order == c.ORDER_INITIAL and not any(s["state"] != _order.WAITING for s in steps):
-        return _pending(task, pod, steps)
-    return Verdict(RUNNING, "Running", f"{_ended_count(steps)} of {len(steps)} steps have ended")
-
-
-def _final_verdict(pod: Object, steps: list[Object]) -> Verdict | None:
-    total = len(steps)
-    for number, step in enumerate(steps, start=1):
-        if step["state"] == _order.FAILED:
-            return Verdict(FAILURE, "StepFailed", f'step "{step["name"]}" ({number} of {total}) failed: {_cause(step)}')
-    if all(step["state"] == _order.SUCCEEDED for step in steps):
-        return Verdict(SUCCESSFUL, "Succeeded", f"all {total} steps succeeded")
-    if all(step["state"] in _order.ENDED for step in steps):
-        return Verdict(FAILURE, "Cancelled", f"the steps were told to end: the Pod's order is {_order.pod_order(pod)}")
-    return _failed_pod(pod) if (pod.get("status") or {}).get("phase") == "Failed" else None
-
-
-def _cause(step: Object) -> str:
-    words = f"exit code {step['exitCode']}"
-    if step.get("reason") not in (None, "Error"):
-        words += f", {step['reason']}"
-    return f"{words}: {step['message']}" if step.get("message") else words
-
-
-def _failed_pod(pod: Object) -> Verdict:
-    status = pod["status"]
-    for container in status.get("initContainerStatuses") or []:
-        ended = (container.get("state") or {}).get("terminated") or {}
-        if ended.get("exitCode"):
-            detail = ended.get("message") or ended.get("reason") or "no reason given"
-            return Verdict(
-                FAILURE,
-                "AgentInstallFailed",
-                f"init container {container['name']} ended with exit code {ended['exitCode']}: {detail}",
-            )
-    message = status.get("message") or "the Pod failed before its steps had ended"
-    return Verdict(FAILURE, status.get("reason") or "PodFailed", message)
-
-
-def _pending(task: Object, pod: Object, steps: list[Object]) -> Verdict:
-    """Say what a Pod that has not started waits for."""
-    images = {step["name"]: step["image"] for step in task["spec"]["steps"]}
-    for step in steps:
-        if step.get("reason"):
-            message = f'step "{step["name"]}", image {images[step["name"]]}: {step.get("message", step["reason"])}'
-            return Verdict(PENDING, step["reason"], message)
-    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, *_order.ORDINARY_WAITS):
-            detail = waiting.get("message") or waiting["reason"]
-            return Verdict(PENDING, waiting["reason"], f"agent image {container['image']}: {detail}")
-    for condition in (pod.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Verdict(PENDING, condition.get("reason", "Unschedulable"), condition.get("message", ""))
-    return Verdict(PENDING, "Pending", "the Pod is starting")
+    results = {name: value for step in steps for name, value in (step.get("results") or {}).items()}
+    return {**fields, "results": results} if results else fields
 
 
 def _progress(steps: list[Object]) -> str:
     """Return the step that runs or ran last, of how many."""
-    begun = [n for n, s in enumerate(steps, start=1) if s["state"] in (_order.RUNNING, _order.SUCCEEDED, _order.FAILED)]
+    states = (_order.RUNNING, _order.SUCCEEDED, _order.FAILED)
+    begun = [n for n, s in enumerate(steps, start=1) if s["state"] in states or s.get("startedAt")]
     return f"{max(begun, default=0)}/{len(steps)}"
-
-
-def _ended_count(steps: list[Object]) -> int:
-    return sum(step["state"] in _order.ENDED for step in steps)
-
-
-def _condition(status: Object) -> Object:
-    return next((x for x in status.get("conditions") or [] if x["type"] == CONDITION), {})
 
 
 def _conditions(present: list[Object], verdict: Verdict, status: Object, now: str) -> list[Object]:
     """Return the conditions with ours renewed; the time of its last transition stays while its status does."""
-    truth = {SUCCESSFUL: "True", FAILURE: "False"}.get(verdict.status, "Unknown")
-    was = _condition({"conditions": present})
+    truth = {SUCCESSFUL: "True", FAILURE: "False", CANCELLED: "False"}.get(verdict.status, "Unknown")
+    was = condition_of({"conditions": present})
     since = was.get("lastTransitionTime", now) if was.get("status") == truth else now
     condition = {
         "type": CONDITION,
@@ -214,30 +230,47 @@ def _conditions(present: list[Object], verdict: Verdict, status: Object, now: st
     return [x for x in present if x["type"] != CONDITION] + [condition]
 
 
-def _completion_time(steps: list[Object], now: str) -> str:
-    """Return when the last step that ran ended, to the second; now where no step tells."""
+def _completion_time(steps: list[Object], verdict: Verdict, now: str) -> str:
+    """Return when the last step that ran ended, to the second; now where that did not decide the Task."""
     ends = [s["finishedAt"] for s in steps if s.get("startedAt") and s.get("finishedAt")]
-    return max(map(parse_time, ends)).strftime("%Y-%m-%dT%H:%M:%SZ") if ends else now
+    if not ends or verdict.status == CANCELLED or verdict.reason == TIMED_OUT:
+        return now
+    return max(map(parse_time, ends)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _step_events(step: Object, who: str) -> list[Event]:
+def _has_begun(status: Object) -> bool:
+    """Tell whether a step runs, or has run."""
+    return any(step["state"] == _order.RUNNING or step.get("startedAt") for step in status.get("steps") or [])
+
+
+def _step_events(step: Object, who: str, was_waiting: bool) -> list[Event]:
+    """Return the events of a step's new state; one that ended while nobody looked has started, too."""
+    started = [Event("Normal", "StepStarted", f"{who} started")]
     if step["state"] == _order.RUNNING:
-        return [Event("Normal", "StepStarted", f"{who} started")]
+        return started
+    return (started if was_waiting and step.get("startedAt") else []) + _end_events(step, who)
+
+
+def _end_events(step: Object, who: str) -> list[Event]:
     if step["state"] == _order.SUCCEEDED:
         return [Event("Normal", "StepSucceeded", f"{who} succeeded")]
+    if step.get("continued"):
+        return [Event("Warning", "StepFailed", f"{who} failed, and the Task continues: {cause_of(step)}")]
     if step["state"] == _order.FAILED:
-        return [Event("Warning", "StepFailed", f"{who} failed: {_cause(step)}")]
+        return [Event("Warning", "StepFailed", f"{who} failed: {cause_of(step)}")]
+    if step["state"] == _order.CANCELLED and step.get("startedAt"):
+        return [Event("Normal", "StepCancelled", f"{who} was told to end")]
     return []
 
 
 def _verdict_events(status: Object, condition: Object) -> list[Event]:
-    message = condition.get("message", "")
+    message, reason = condition.get("message", ""), condition.get("reason", "Pending")
     if status["status"] == SUCCESSFUL:
         return [Event("Normal", "Completed", f"{message} in {status.get('duration', '0s')}")]
     if status["status"] == FAILURE:
         return [Event("Warning", "Failed", message)]
-    if status["status"] == RUNNING:
-        return [Event("Normal", "Started", f"the steps run in Pod {status.get('podName')}")]
-    if condition.get("reason") in ("Pending", "WaitingForPod"):
+    if status["status"] == CANCELLED:
+        return [Event("Normal", "Cancelled", message)]
+    if reason in QUIET_REASONS:
         return []
-    return [Event("Warning", condition.get("reason", "Pending"), message)]
+    return [Event("Normal" if reason in NORMAL_REASONS else "Warning", reason, message)]

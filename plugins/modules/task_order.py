@@ -14,6 +14,9 @@ description:
   - It is V(0) at first, then V(1) to the number of the last step, and V(-1) for good once a step has failed.
   - It goes up by one at a time. With C(handoff) V(Annotation) that is what starts a step. With V(Local) the steps
     start each other, and the order follows them.
+  - With C(handoff) V(Annotation) the Task's annotation C(api.practice.com/hold-order) holds it, at the number that it
+    gives, or where it is if that is no number.
+  - A Task with C(spec.cancel), or whose C(spec.timeout) has passed, is told to end by V(-1).
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:
@@ -45,8 +48,10 @@ import typing as t
 
 from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
 from ansible_collections.taskflow.operator.plugins.module_utils._attempts import current_pod
+from ansible_collections.taskflow.operator.plugins.module_utils._cluster import timestamp
 from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
 from ansible_collections.taskflow.operator.plugins.module_utils._order import orders_to_come, pod_order
+from ansible_collections.taskflow.operator.plugins.module_utils._verdict import shall_stop
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -60,11 +65,12 @@ def advance(module: AnsibleModule, cluster: Cluster) -> dict[str, t.Any]:
     if task is None or pod is None:
         return {"changed": False}
     before = pod_order(pod)
-    orders = orders_to_come(before, task, pod)
+    orders = orders_to_come(before, task, pod, shall_stop(task, timestamp()))
     after = orders[-1] if orders else before
     if not module.check_mode:
         for order in orders:
-            pod = cluster.set_order(pod, order)
+            cancelled = order == c.ORDER_QUIT and bool(task["spec"].get("cancel"))
+            pod = cluster.set_order(pod, order, cancelled)
     return {
         "changed": bool(orders),
         "order": after,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _order
-from factory import RUNNING, ended, make_pod, make_task, set_states, waiting
+from factory import RUNNING, continued, ended, make_pod, make_step, make_task, set_states, waiting
 from hypothesis import given
 from hypothesis import strategies as st
 
 NAMES = ["zeta", "alpha", "mid", "last"]
+HOLD = "api.practice.com/hold-order"
+KILLED = ended(137, reported=False)
 
 
 def states_of(task, pod):
@@ -19,6 +22,15 @@ def states_of(task, pod):
 
 def pod_of(order, *states, phase="Running"):
     return set_states(make_pod(order, phase), **dict(zip(NAMES, states, strict=False)))
+
+
+def status_of(state, **pod):
+    """Return the status of a Task's only step."""
+    (status,) = _order.step_statuses(make_task("zeta"), pod_of(1, state, **pod))
+    return status
+
+
+# The order.
 
 
 @pytest.mark.parametrize(
@@ -36,9 +48,12 @@ def pod_of(order, *states, phase="Running"):
         (0, [ended(), ended(1), ended(1, state="Skipped")], [1, 2, -1]),
         (3, [ended(), ended(), ended(1)], [-1]),
         (2, [ended(), ended(137, reported=False, reason="OOMKilled"), RUNNING], [-1]),
+        # A step that failed and continues lets the next one run, the last one ends the Task.
+        (1, [continued(), RUNNING, RUNNING], [2]),
+        (0, [continued(), ended(), continued()], [1, 2, 3]),
         # A step that fails before its turn ends the Task; the order does not go past the steps before it.
         (1, [RUNNING, RUNNING, ended(1)], [-1]),
-        (0, [RUNNING, ended(137, reported=False), waiting()], [-1]),
+        (0, [RUNNING, KILLED, waiting()], [-1]),
         (-1, [ended(), ended(), ended()], []),
         # Statuses that lag behind never take the order back.
         (3, [ended(), RUNNING, RUNNING], []),
@@ -54,9 +69,113 @@ def test_a_pod_that_failed_without_a_failed_step_ends_the_order():
     assert _order.next_order(0, make_task("zeta"), make_pod(0, "Failed")) == -1
 
 
+@pytest.mark.parametrize(
+    ("order", "states", "orders"),
+    [
+        (0, [waiting(), waiting()], [-1]),
+        (0, [RUNNING, RUNNING], [-1]),
+        (1, [RUNNING, RUNNING], [-1]),
+        (1, [ended(), RUNNING], [-1]),
+        (-1, [ended(), RUNNING], []),
+        # All that it was to do has been done.
+        (1, [ended(), ended()], [2]),
+        (2, [ended(), continued()], []),
+    ],
+)
+def test_a_task_that_shall_stop_is_told_so_once(order, states, orders):
+    task = make_task(*NAMES[:2])
+    assert _order.orders_to_come(order, task, pod_of(order, *states), stop=True) == orders
+
+
+@pytest.mark.parametrize(
+    ("hold", "order", "orders"),
+    [
+        ("0", 0, []),
+        ("1", 0, [1]),
+        ("2", 0, [1, 2]),
+        ("9", 0, [1, 2, 3]),
+        ("1", 2, []),
+        ("true", 0, []),
+        ("true", 2, []),
+        ("", 1, []),
+        ("-1", 1, []),
+        ("1.5", 0, []),
+        ("²", 0, []),
+    ],
+)
+def test_the_order_is_held_where_the_annotation_says(hold, order, orders):
+    task = make_task(*NAMES[:3], handoff="Annotation", annotations={HOLD: hold})
+    pod = pod_of(order, ended(), ended(), RUNNING)
+    assert _order.orders_to_come(order, task, pod) == orders
+
+
+def test_the_local_handoff_is_not_held():
+    pod = pod_of(0, RUNNING, RUNNING)
+    assert _order.orders_to_come(0, make_task("zeta", "alpha", annotations={HOLD: "0"}), pod) == [1]
+
+
+@pytest.mark.parametrize("hold", ["1", "true"])
+def test_a_held_order_does_not_outlive_a_failure_or_a_stop(hold):
+    task = make_task("zeta", "alpha", "mid", handoff="Annotation", annotations={HOLD: hold})
+    assert _order.orders_to_come(1, task, pod_of(1, ended(1), RUNNING, RUNNING)) == [-1]
+    assert _order.orders_to_come(1, task, pod_of(1, ended(), RUNNING, RUNNING), stop=True) == [-1]
+
+
+def test_a_held_order_does_not_outlive_the_death_of_a_step_that_waits():
+    task = make_task("zeta", "alpha", "mid", handoff="Annotation", annotations={HOLD: "1"})
+    assert _order.orders_to_come(1, task, pod_of(1, ended(), KILLED, RUNNING)) == [-1]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    ("sidecar", "orders"),
+    [
+        ({"ready": True, "state": RUNNING}, [1]),
+        ({"ready": False, "state": RUNNING}, []),
+        ({"state": waiting()}, []),
+        ({"ready": False, "state": ended(1)}, [1]),
+    ],
+)
+def test_the_first_step_awaits_a_sidecar_until_it_is_ready(native, sidecar, orders):
+    task = make_task("zeta", sidecars=[make_step("s", readinessProbe={"tcpSocket": {"port": 1}})])
+    pod = pod_of(0, RUNNING)
+    where = "initContainerStatuses" if native else "containerStatuses"
+    pod["status"].setdefault(where, []).append({"name": "s", **sidecar})
+    assert _order.orders_to_come(0, task, pod) == orders
+    assert states_of(task, pod) == ["Waiting"]
+    pod["metadata"]["annotations"]["taskorder"] = "1"
+    assert states_of(task, pod) == (["Waiting"] if "waiting" in sidecar["state"] else ["Running"])
+
+
+@pytest.mark.parametrize(("state", "orders"), [(waiting("ErrImagePull"), []), (RUNNING, [1]), (ended(1), [1])])
+def test_a_sidecar_without_a_probe_is_awaited_until_it_has_started(state, orders):
+    task = make_task("zeta", sidecars=[make_step("s")])
+    pod = pod_of(0, RUNNING)
+    pod["status"]["containerStatuses"].append({"name": "s", "state": state})
+    assert _order.orders_to_come(0, task, pod) == orders
+    assert states_of(task, pod) == (["Running"] if orders else ["Waiting"])
+
+
+@pytest.mark.parametrize("handoff", ["Local", "Annotation"])
+def test_a_sidecar_that_is_no_longer_ready_takes_nothing_back_and_holds_nothing_up(handoff):
+    sidecars = [make_step("s", readinessProbe={"tcpSocket": {"port": 1}})]
+    task = make_task("zeta", "alpha", sidecars=sidecars, handoff=handoff)
+    pod = pod_of(1, RUNNING, RUNNING)
+    pod["status"]["containerStatuses"].append({"name": "s", "ready": False, "state": RUNNING})
+    assert states_of(task, pod) == ["Running", "Waiting"]
+    pod = pod_of(1, ended(), RUNNING)
+    pod["status"]["containerStatuses"].append({"name": "s", "ready": False, "state": RUNNING})
+    assert _order.orders_to_come(1, task, pod) == [2]
+
+
+# The steps' states.
+
+
 def test_states_are_looked_up_by_name_and_only_the_next_step_runs():
     task = make_task("zeta", "alpha", "mid")
     assert states_of(task, pod_of(1, ended(), RUNNING, RUNNING)) == ["Succeeded", "Running", "Waiting"]
+    assert states_of(task, pod_of(1, continued(), RUNNING, RUNNING)) == ["Failed", "Running", "Waiting"]
+    assert states_of(task, pod_of(1, ended(1), RUNNING, RUNNING)) == ["Failed", "Waiting", "Waiting"]
     assert states_of(task, pod_of(0, RUNNING, RUNNING, waiting())) == ["Waiting", "Waiting", "Waiting"]
 
 
@@ -67,34 +186,99 @@ def test_with_the_annotation_handoff_a_step_runs_once_the_order_says_so():
 
 
 def test_the_agents_report_gives_times_and_reason():
-    pod = pod_of(1, ended(3, reason="Error", message="words"))
-    assert _order.step_statuses(make_task("zeta"), pod) == [
-        {
-            "name": "zeta",
-            "state": "Failed",
-            "exitCode": 3,
-            "reason": "Error",
-            "message": "words",
-            "startedAt": "2024-01-06T22:19:30.125Z",
-            "finishedAt": "2024-01-06T22:19:55.250Z",
-        }
-    ]
+    assert status_of(ended(3, reason="Error", message="words")) == {
+        "name": "zeta",
+        "state": "Failed",
+        "exitCode": 3,
+        "reason": "Error",
+        "message": "words",
+        "startedAt": "2024-01-06T22:19:30.125Z",
+        "finishedAt": "2024-01-06T22:19:55.250Z",
+    }
+
+
+def test_a_step_that_succeeded_keeps_what_the_agent_reports():
+    report = {"reason": "Completed", "message": "own words", "retries": 2, "result.v": "1", "result.u": ""}
+    status = status_of(ended(0, **report))
+    assert status["state"] == "Succeeded"
+    assert (status["reason"], status["message"], status["retries"]) == ("Completed", "own words", 2)
+    assert status["results"] == {"v": "1", "u": ""}
+    assert "continued" not in status
+
+
+def test_a_step_that_failed_and_continues_has_its_commands_exit_code():
+    status = status_of(continued(3, reason="Error", retries=1, **{"result.v": "half"}))
+    assert (status["state"], status["exitCode"], status["continued"]) == ("Failed", 3, True)
+    assert (status["retries"], status["results"]) == (1, {"v": "half"})
+
+
+def test_a_container_that_did_not_end_well_does_not_continue():
+    status = status_of(ended(137, "Failed", continued=1))
+    assert (status["state"], status["exitCode"]) == ("Failed", 137)
+    assert "continued" not in status
+
+
+def test_exit_code_0_with_the_report_of_a_failure_is_a_failure():
+    status = status_of(ended(0, "Failed", exitCode=3))
+    assert (status["state"], status["exitCode"]) == ("Failed", 3)
+    assert "continued" not in status
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"state": "Great"}', '{"state": 1}', "{}", '"Succeeded"'])
 def test_a_foreign_termination_message_is_not_taken_for_a_report(text):
-    pod = pod_of(1, ended(2, reported=False, message=text))
-    status = _order.step_statuses(make_task("zeta"), pod)[0]
-    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 2, "Error")
+    status = status_of(ended(2, reported=False, message=text))
+    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 2, "Killed")
+    assert status["message"] == (text or "the container was ended from outside, with its agent")
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "status"),
+    [
+        ({"reason": "OOMKilled"}, {"reason": "OOMKilled", "message": "limits.memory"}),
+        ({"reason": "Error"}, {"reason": "Killed", "message": "ended from outside"}),
+        ({"reason": "ContainerCannotRun", "message": "no such file"}, {"reason": "ContainerCannotRun"}),
+        ({"reason": "ContainerStatusUnknown"}, {"message": "ContainerStatusUnknown"}),
+    ],
+)
+def test_a_step_whose_agent_could_not_report_has_the_kubelets_words(kubelet, status):
+    times = {"startedAt": "2024-01-06T22:19:30Z", "finishedAt": "2024-01-06T22:19:31Z"}
+    found = status_of(ended(137, reported=False, **kubelet, **times))
+    assert (found["state"], found["exitCode"]) == ("Failed", 137)
+    for key, words in status.items():
+        assert words in found[key]
+    assert {key: found[key] for key in times} == times
+
+
+def test_a_command_that_was_out_of_memory_is_told_by_an_agent_that_lived():
+    state = ended(137, reason="Signal", message="the command was ended by signal 9")
+    state["terminated"]["reason"] = "OOMKilled"
+    status = status_of(state)
+    assert (status["state"], status["reason"], status["exitCode"]) == ("Failed", "OOMKilled", 137)
+    assert "limits.memory" in status["message"]
+    assert status["startedAt"] == "2024-01-06T22:19:30.125Z"
+
+
+def test_a_command_that_was_out_of_memory_may_continue():
+    state = continued(137)
+    state["terminated"]["reason"] = "OOMKilled"
+    status = status_of(state)
+    assert (status["reason"], status["exitCode"], status["continued"]) == ("OOMKilled", 137, True)
+
+
+def test_exit_code_0_without_a_report_is_a_success():
+    assert status_of(ended(0, reported=False)) == {"name": "zeta", "state": "Succeeded", "exitCode": 0}
 
 
 def test_a_report_can_not_turn_a_failure_into_a_success():
-    pod = pod_of(1, ended(1, state="Succeeded"))
-    assert states_of(make_task("zeta"), pod) == ["Failed"]
+    status = status_of(ended(1, state="Succeeded"))
+    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 1, "Killed")
 
 
-def test_a_cancelled_command_that_ends_well_has_not_succeeded():
-    assert states_of(make_task("zeta"), pod_of(-1, ended(0, state="Cancelled"))) == ["Cancelled"]
+@pytest.mark.parametrize("exit_code", [0, 1, 143])
+@pytest.mark.parametrize("state", ["Cancelled", "Skipped"])
+def test_a_command_that_did_not_run_to_its_end_has_not_succeeded(exit_code, state):
+    status = status_of(ended(exit_code, state=state))
+    assert (status["state"], status["exitCode"]) == (state, exit_code)
 
 
 def test_skipped_and_cancelled_steps_are_not_failures():
@@ -109,30 +293,52 @@ def test_why_a_step_can_not_start_is_told():
     assert "reason" not in second
 
 
+def test_the_image_that_runs_is_told():
+    pod = pod_of(0, RUNNING)
+    pod["status"]["containerStatuses"][0]["imageID"] = "docker.io/library/busybox@sha256:1"
+    assert _order.step_statuses(make_task("zeta"), pod)[0]["imageID"] == "docker.io/library/busybox@sha256:1"
+
+
 @pytest.mark.parametrize("times", [("yesterday", "now"), (1, 2), ("2024-02-30T22:19:30.000Z", None)])
 def test_times_that_are_none_are_left_out_of_a_foreign_report(times):
-    pod = pod_of(1, ended(1, startedAt=times[0], finishedAt=times[1]))
-    status = _order.step_statuses(make_task("zeta"), pod)[0]
+    status = status_of(ended(1, startedAt=times[0], finishedAt=times[1]))
     assert status["state"] == "Failed"
     assert not {"startedAt", "finishedAt"} & set(status)
 
 
-@pytest.mark.parametrize("annotations", [None, {}, {"taskorder": "x"}])
+@pytest.mark.parametrize("field", ["reason", "message", "exitCode", "retries", "result.v"])
+@pytest.mark.parametrize("value", [None, [], {}, 1.5, True])
+def test_what_is_of_no_use_in_a_foreign_report_never_reaches_the_status(field, value):
+    status = status_of(ended(1, **{field: value}))
+    assert status["state"] == "Failed"
+    assert isinstance(status.get("reason", ""), str)
+    assert isinstance(status.get("message", ""), str)
+    assert type(status["exitCode"]) is int
+    assert type(status.get("retries", 0)) is int
+    # The CRD has a map of strings there: the API server would refuse the whole status.
+    assert all(isinstance(value, str) for value in (status.get("results") or {}).values())
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"taskorder": "x"}, {"taskorder": ""}])
 def test_a_missing_or_foreign_order_counts_as_the_first(annotations):
     pod = make_pod()
     pod["metadata"]["annotations"] = annotations
     assert _order.pod_order(pod) == 0
 
 
-CONTAINER = st.sampled_from([waiting(), RUNNING, ended(), ended(1), ended(1, state="Skipped")])
+CONTAINER = st.sampled_from(
+    [waiting(), RUNNING, ended(), ended(1), continued(), KILLED, ended(1, state="Skipped"), ended(0, state="Cancelled")]
+)
 
 
 @given(
     st.lists(st.lists(CONTAINER, min_size=4, max_size=4), min_size=1, max_size=12),
     st.sampled_from(["Local", "Annotation"]),
+    st.sampled_from([None, "0", "2", "true"]),
 )
-def test_whatever_arrives_the_order_rises_until_it_is_minus_one(snapshots, handoff):
-    task, order = make_task(*NAMES, handoff=handoff), 0
+def test_whatever_arrives_the_order_rises_until_it_is_minus_one(snapshots, handoff, hold):
+    annotations = {HOLD: hold} if hold else None
+    task, order = make_task(*NAMES, handoff=handoff, annotations=annotations), 0
     for snapshot in snapshots:
         pod = pod_of(order, *snapshot)
         path = [order, *_order.orders_to_come(order, task, pod)]
@@ -141,22 +347,41 @@ def test_whatever_arrives_the_order_rises_until_it_is_minus_one(snapshots, hando
         assert _order.orders_to_come(order, task, pod) == []
 
 
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=3)
+FIELDS = ["state", "exitCode", "reason", "message", "continued", "retries", "startedAt", "finishedAt"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), JSON)
+    | st.builds(lambda d: {"state": "Succeeded", **d}, st.dictionaries(st.sampled_from(FIELDS[1:]), JSON)),
+    st.integers(0, 255),
+)
+def test_no_report_whatever_makes_a_success_of_an_exit_code(report, exit_code):
+    status = status_of({"terminated": {"exitCode": exit_code, "message": json.dumps(report)}})
+    assert status["state"] in _order.ENDED
+    if exit_code:
+        assert status["state"] != "Succeeded"
+        assert not _order.has_passed(status)
+
+
 @given(st.integers(min_value=1, max_value=6), st.one_of(st.none(), st.integers(0, 5)), st.booleans())
 def test_step_by_step_the_annotation_handoff_goes_through_every_order(count, fails, twice):
     names = [f"s{n}" for n in range(count)]
     task, order, seen = make_task(*names, handoff="Annotation"), 0, []
     states = dict.fromkeys(names, RUNNING)
     for _ in range(3 * count + 3):
-        pod = set_states(make_pod(order), **states)
         for _ in range(2 if twice else 1):
             order = _order.next_order(order, task, set_states(make_pod(order), **states))
         seen.append(order)
         if order > 0:
             states[names[order - 1]] = ended(1 if fails == order - 1 else 0)
-        assert pod
-    expected = [-1] if fails is not None and fails < count else [count]
-    assert seen[-1:] == expected
-    assert [o for i, o in enumerate(seen) if i == 0 or seen[i - 1] != o] == [
-        *range(1, (fails + 1 if fails is not None and fails < count else count) + 1),
-        *([-1] if expected == [-1] else []),
-    ]
+    last = fails + 1 if fails is not None and fails < count else count
+    path = [o for i, o in enumerate(seen) if i == 0 or seen[i - 1] != o]
+    assert path == [*range(1, last + 1), *([-1] if fails is not None and fails < count else [])]
+
+
+def test_a_report_that_the_kubelet_cut_is_no_success():
+    cut = '{"state":"Failed","exitCode":3,"reason":"Error","continued":1,"result.x":"aaaa'
+    status = _order.step_statuses(make_task("zeta"), pod_of(1, {"terminated": {"exitCode": 0, "message": cut}}))[0]
+    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 3, "ReportCut")
+    assert status["continued"] is True

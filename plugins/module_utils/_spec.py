@@ -1,0 +1,156 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""What a Task's spec comes to: checked, the stepTemplate merged in, the references filled in. Pure."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import posixpath
+import typing as t
+
+from . import _agent
+from . import _contract as c
+from ._durations import seconds_of
+from ._errors import InvalidSpec
+from ._merge import merge_step
+from ._run import spec_hash
+from ._variables import Scope, Step, fill_container, fill_plain, param_values, read_results, written_results
+
+Object = dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A spec in which nothing is left to look up but the images.
+
+    Attributes:
+        steps, sidecars: containers, with the fields that a Task adds (script, timeout, ...).
+        volumes, template, service_account: as in the spec.
+        writes: for each step the names of the results that it writes.
+        reads: for each step the numbers (from 1) of the steps whose results the agent fills in.
+        mark: what marks those in the steps' words.
+    """
+
+    steps: list[Object]
+    sidecars: list[Object]
+    volumes: list[Object]
+    template: Object
+    service_account: str
+    writes: list[frozenset[str]]
+    reads: list[tuple[int, ...]]
+    mark: str
+
+
+def resolve(task: Object) -> Resolved:
+    """Return what a Task's spec comes to.
+
+    Raises:
+        InvalidSpec: it names the first field that is wrong.
+    """
+    spec = task["spec"]
+    merged = [merge_step(spec.get("stepTemplate") or {}, step) for step in spec["steps"]]
+    check_spec(spec, merged)
+    outside = Scope(param_values(spec))
+    # Only to have what is wrong in it named as its own.
+    fill_plain(spec.get("stepTemplate") or {}, "spec.stepTemplate", outside._replace(own=Step("", "", frozenset())))
+    mark = _mark(task)
+    written = [
+        Step(step["name"], _agent.results_dir(number), written_results(step))
+        for number, step in enumerate(merged, start=1)
+    ]
+    steps = [
+        fill_container(
+            step,
+            f"spec.steps[{index}]",
+            Scope(outside.params, written[index], {s.name: s for s in written[:index]}, mark),
+        )
+        for index, step in enumerate(merged)
+    ]
+    sidecars = [
+        fill_container(sidecar, f"spec.sidecars[{index}]", outside)
+        for index, sidecar in enumerate(spec.get("sidecars") or [])
+    ]
+    volumes = fill_plain(copy.deepcopy(spec.get("volumes") or []), "spec.volumes", outside)
+    _check_places(steps, sidecars, volumes)
+    numbers = {step.name: number for number, step in enumerate(written, start=1)}
+    return Resolved(
+        steps=steps,
+        sidecars=sidecars,
+        volumes=volumes,
+        template=fill_plain(copy.deepcopy(spec.get("podTemplate") or {}), "spec.podTemplate", outside),
+        service_account=fill_plain(spec.get("serviceAccountName") or "", "spec.serviceAccountName", outside),
+        writes=[step.results for step in written],
+        reads=[tuple(sorted(numbers[name] for name in read_results(step, mark))) for step in steps],
+        mark=mark,
+    )
+
+
+def check_spec(spec: Object, steps: list[Object]) -> None:
+    """Refuse what the CRD's schema can't: names that are taken, missing images, and the like.
+
+    Args:
+        spec: the Task's spec.
+        steps: its steps with the stepTemplate merged in.
+
+    Raises:
+        InvalidSpec: it names the first field that is wrong.
+    """
+    seen: set[str] = set()
+    for index, step in enumerate(steps):
+        path = f"spec.steps[{index}]"
+        if not step.get("image"):
+            raise InvalidSpec(f"{path}.image", "is missing, and spec.stepTemplate has none")
+        if step.get("timeout"):
+            seconds_of(step["timeout"], f"{path}.timeout")
+        _check_container(path, step, seen)
+    for index, sidecar in enumerate(spec.get("sidecars") or []):
+        _check_container(f"spec.sidecars[{index}]", sidecar, seen)
+    if spec.get("timeout"):
+        seconds_of(spec["timeout"], "spec.timeout")
+
+
+def _check_places(steps: list[Object], sidecars: list[Object], volumes: list[Object]) -> None:
+    """Refuse volumes and paths that the operator needs for itself, whatever parameter they come from."""
+    for index, volume in enumerate(volumes):
+        name = str(volume.get("name", ""))
+        if name == c.PODINFO_VOLUME or name.startswith(c.RESERVED_VOLUME_PREFIX):
+            raise InvalidSpec(f"spec.volumes[{index}].name", f"{name!r} is reserved for the operator")
+    for key, containers in (("steps", steps), ("sidecars", sidecars)):
+        for index, container in enumerate(containers):
+            for mount_index, mount in enumerate(container.get("volumeMounts") or []):
+                _check_mount(f"spec.{key}[{index}].volumeMounts[{mount_index}]", mount)
+
+
+def _check_container(path: str, container: Object, seen: set[str]) -> None:
+    if container["name"] in seen:
+        raise InvalidSpec(f"{path}.name", f"{container['name']!r} is the name of another step or sidecar")
+    seen.add(container["name"])
+    if container["name"] == c.INSTALL_CONTAINER:
+        raise InvalidSpec(f"{path}.name", f"{c.INSTALL_CONTAINER!r} is reserved for the operator")
+    if container.get("script") and container.get("command"):
+        raise InvalidSpec(f"{path}.command", "there is either a script or a command")
+    for key in ("command", "args"):
+        _check_words(f"{path}.{key}", container.get(key) or [])
+
+
+def _check_words(path: str, words: list[t.Any]) -> None:
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise InvalidSpec(f"{path}[{index}]", f"must be a string, not {json.dumps(word)}")
+
+
+def _check_mount(path: str, mount: Object) -> None:
+    # As the container runtime sees it: absolute, and without detours.
+    where = posixpath.normpath("/" + str(mount.get("mountPath", "")).lstrip("/")).rstrip("/") + "/"
+    for reserved in c.RESERVED_PATHS:
+        if where.startswith(reserved + "/") or (reserved + "/").startswith(where):
+            raise InvalidSpec(f"{path}.mountPath", f"{mount.get('mountPath')!r} would hide {reserved} of the operator")
+
+
+def _mark(task: Object) -> str:
+    """Return what no value can hold that was written before the Task was: a digest of the Task's UID."""
+    return "taskflow-" + hashlib.sha256(f"{task['metadata']['uid']}/{spec_hash(task)}".encode()).hexdigest()[:16]
