@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 COLLECTION := build/collections/ansible_collections/taskflow/operator
 PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
+ALONE := tests/e2e/test_demo.py tests/e2e/test_images.py tests/e2e/test_operator.py
 KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -45,9 +46,12 @@ kubeconfig: ## Print the path of the kubeconfig of that cluster
 	@scripts/kubeconfig.sh
 
 .PHONY: test
-test: test-unit up ## Run all tests; brings the cluster up if it is not (20 minutes, and 15 more the first time)
-	@echo "==> Running the tests that need programs, a cluster and the operator (about 20 minutes)."
-	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) tests/integration tests/e2e
+test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minutes, and 15 more the first time)
+	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 20 minutes)."
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) tests/integration
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
+	@echo "==> Running the tests that take the operator away, one at a time (about 8 minutes)."
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
 
 .PHONY: test-unit
 test-unit: prepare ## Run the tests that need no cluster (under a minute)
@@ -58,6 +62,10 @@ test-unit: prepare ## Run the tests that need no cluster (under a minute)
 lint: prepare ## Check style, types, YAML, playbooks and shell scripts (two minutes)
 	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint (two minutes)."
 	@scripts/lint.sh
+
+.PHONY: docs-api
+docs-api: prepare ## Write docs/api.md from crd/task.yaml and docs/api.md.in (seconds)
+	@$(BIN)/python scripts/api_docs.py
 
 .PHONY: prepare
 prepare: $(VENV)/.done $(COLLECTION)

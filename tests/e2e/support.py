@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 OPERATOR_NAMESPACE = "taskflow-system"
 # Generous, since nothing here asserts a speed: only a hang ends a wait.
 WAIT = 240
-FINAL = ("Successful", "Failure")
+FINAL = ("Successful", "Failure", "Cancelled")
 
 Object = dict[str, Any]
+
+# A line of shell that shows its arguments byte for byte; decoded() reads them again.
+SHOW_ARGUMENTS = 'for word in "$@"; do printf "%s" "$word" | od -An -v -tx1 | tr -d " \\n"; echo; done'
 
 
 class Cluster:
@@ -61,9 +66,39 @@ class Cluster:
         """Return the Pods of a Task."""
         return self.list("pods", f"taskname={name}")
 
+    def patch(self, kind: str, name: str, patch: Object, *words: str) -> None:
+        """Change some fields of an object."""
+        self.run("patch", kind, name, "--type=merge", "-p", json.dumps(patch), *words)
+
+    def post(self, path: str, body: Object) -> None:
+        """Send an object to a path of the API that kubectl has no command for."""
+        self.run("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
     def logs(self, pod: str, step: str, *words: str) -> str:
         """Return a step's log."""
         return self.run("logs", pod, "-c", step, *words).stdout
+
+    def events(self, name: str) -> list[Object]:
+        """Return the Events on a Task."""
+        selector = f"involvedObject.kind=Task,involvedObject.name={name}"
+        found: list[Object] = json.loads(self.run("get", "events", "--field-selector", selector, "-o", "json").stdout)[
+            "items"
+        ]
+        return found
+
+    def event(self, name: str, reason: str, words: str = "") -> str:
+        """Wait for an Event on a Task, with these words if they are given, and return its message."""
+
+        def message() -> str | None:
+            told = [e["message"] for e in self.events(name) if e["reason"] == reason]
+            return next((text for text in told if words in text), None)
+
+        found: str = self.wait(f"an Event {reason} {words!r} on Task {name}", message)
+        return found
+
+    def tell(self, pod: str, step: str, exit_code: int = 0) -> None:
+        """Let a step of waiter() end."""
+        self.run("exec", pod, "-c", step, "--", "sh", "-c", f"echo {exit_code} > /tmp/told")
 
     def wait(self, what: str, test: Callable[[], Any]) -> Any:
         """Wait until test() is true, and return what it returned."""
@@ -87,6 +122,30 @@ class Cluster:
             return task if status.get("observedGeneration") == wanted and status.get("status") in FINAL else None
 
         found: Object = self.wait(f"Task {name} to end", verdict)
+        return found
+
+    def running(self, name: str, other_than: str = "") -> Object:
+        """Wait until a step of the Task runs, in another Pod than the given one, and return the Task."""
+
+        def runs() -> Object | None:
+            task = self.task(name)
+            status = task.get("status", {})
+            now = status.get("observedGeneration") == task["metadata"]["generation"]
+            return task if now and status.get("podName") != other_than and "Running" in step_states(task) else None
+
+        found: Object = self.wait(f"a step of Task {name} to run", runs)
+        return found
+
+    def pending(self, name: str, *reasons: str) -> Object:
+        """Wait until the Task, as it is now, is Pending for one of these reasons, and return it."""
+
+        def waits() -> Object | None:
+            task = self.task(name)
+            status = task.get("status", {})
+            now = status.get("observedGeneration") == task["metadata"]["generation"]
+            return task if now and status["status"] == "Pending" and condition(task)["reason"] in reasons else None
+
+        found: Object = self.wait(f"Task {name} to be Pending, {' or '.join(reasons)}", waits)
         return found
 
     def settled(self, name: str) -> Object:
@@ -116,6 +175,51 @@ class OrderWatch:
         return [order for order, _ in itertools.groupby(orders.split())]
 
 
+class PodWatch:
+    """Records every change of a Task's Pods, in the order of the API server."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        words = ["get", "pods", "-l", f"taskname={name}", "-o", "json", "--watch", "--output-watch-events"]
+        # A file, since nobody reads a pipe meanwhile.
+        self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - stop() closes it
+        command = ["kubectl", "--namespace", namespace, *words]
+        self._watch = subprocess.Popen(command, stdout=self._file, stderr=subprocess.DEVNULL)
+
+    def stop(self) -> list[Object]:
+        """Stop watching and return the changes: each with its type and the Pod as object."""
+        time.sleep(1)  # what has just happened may be on its way
+        self._watch.terminate()
+        self._watch.wait(timeout=30)
+        self._file.seek(0)
+        with self._file:
+            return list(_json_values(self._file.read()))
+
+
+def _json_values(text: str) -> Iterator[Object]:
+    decoder, position = json.JSONDecoder(), 0
+    while start := re.compile(r"\S").search(text, position):
+        try:
+            value, position = decoder.raw_decode(text, start.start())
+        except ValueError:  # the end of it was cut off
+            return
+        yield value
+
+
+def alive_at_once(changes: list[Object]) -> set[int]:
+    """Return every number of a Task's Pods that were alive at the same time.
+
+    A Pod is alive until its containers have ended for good, or it is gone; also while it is being deleted.
+    """
+    alive: set[str] = set()
+    numbers = set()
+    for change in changes:
+        pod = change["object"]
+        ended = change["type"] == "DELETED" or pod["status"].get("phase") in ("Succeeded", "Failed")
+        (alive.discard if ended else alive.add)(pod["metadata"]["uid"])
+        numbers.add(len(alive))
+    return numbers
+
+
 def make_task(name: str, *steps: Object, **spec: Any) -> Object:
     """Return a Task of busybox steps, unless a step says otherwise."""
     return {
@@ -131,6 +235,11 @@ def shell(name: str, line: str) -> Object:
     return {"name": name, "command": ["sh", "-c", line]}
 
 
+def waiter(name: str) -> Object:
+    """Return a step that runs until Cluster.tell() says with which exit code it is to end."""
+    return shell(name, "until test -s /tmp/told; do sleep 0.1; done; exit $(cat /tmp/told)")
+
+
 def example(file: str) -> Object:
     """Return one of the example manifests."""
     loaded: Object = yaml.safe_load((ROOT / "examples" / file).read_text())
@@ -140,6 +249,18 @@ def example(file: str) -> Object:
 def step_states(task: Object) -> list[str]:
     """Return the states of a Task's steps, in the order of the spec."""
     return [step["state"] for step in task["status"]["steps"]]
+
+
+def ended_container(pod: Object, name: str) -> Object | None:
+    """Return how a Pod's container ended; None while it has not."""
+    statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+    ended: Object | None = next((s["state"].get("terminated") for s in statuses if s["name"] == name), None)
+    return ended
+
+
+def decoded(log: str) -> list[str]:
+    """Return what SHOW_ARGUMENTS has shown."""
+    return [bytes.fromhex(line).decode() for line in log.splitlines()]
 
 
 def condition(task: Object) -> Object:

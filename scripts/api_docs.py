@@ -1,0 +1,275 @@
+"""Write docs/api.md: the text of docs/api.md.in, with tables made from crd/task.yaml.
+
+A field's description may end with "If wrong: ...", which gets a column of its own. In the template, a line
+``<!-- table: NAME -->`` stands where a table goes, and ``<!-- note: ... -->`` is left out of the document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CRD = ROOT / "crd" / "task.yaml"
+TEMPLATE = ROOT / "docs" / "api.md.in"
+DOCUMENT = ROOT / "docs" / "api.md"
+
+Schema = dict[str, t.Any]
+
+FIRST_LINE = "<!-- Made by `make docs-api` from crd/task.yaml and docs/api.md.in: change those. -->\n"
+# Steps and sidecars have the fields of the stepTemplate too. One table shows them, with the paths of a step's.
+SHARED, SHARING = "spec.stepTemplate", ("spec.steps[]", "spec.sidecars[]")
+# The API server refuses a schema that describes the metadata.
+UNDESCRIBED = "metadata"
+
+LIMITS = ("enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+UNITS = {"string": " characters", "array": " items"}
+AS_IN_CORE = ("As in a core/v1", "as in a core/v1")
+
+_MARKER = re.compile(r"^<!-- table: (?P<name>\S+) -->$", re.MULTILINE)
+_NOTE = re.compile(r"<!-- note: .*?-->\n*", re.DOTALL)
+_HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
+# What is shown as code: $(...), paths, dotted names, and names with a capital inside.
+_CODE = re.compile(
+    r"\$+\([\w.-]*\)?"
+    r"|(?<!\w)(?:/[a-z][\w-]*)+"
+    r"|\b(?:spec|status|podTemplate)\.[\w.\[\]]*\w"
+    r"|\bapi\.practice\.com/[a-z0-9-]+"
+    r"|\b[a-z]+[A-Z]\w*"
+)
+
+
+class DocsError(Exception):
+    """The document can't be made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One field of the resource.
+
+    Attributes:
+        path: where it is, such as spec.steps[].timeout.
+        schema: its schema.
+        required: True where the API takes no object without it.
+    """
+
+    path: str
+    schema: Schema
+    required: bool
+
+    @property
+    def name(self) -> str:
+        """The field's own name."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def table(self) -> str:
+        """The name of the table that shows the field: the path of the object that has it."""
+        return self.path.rpartition(".")[0] or "Task"
+
+    @property
+    def is_status(self) -> bool:
+        """Whether the operator writes it, and nobody can get it wrong."""
+        return self.path.split(".")[0] == "status"
+
+
+def load_schema(path: Path = CRD) -> Schema:
+    """Return the schema of the resource."""
+    crd = yaml.safe_load(path.read_text())
+    schema: Schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def fields_of(schema: Schema, path: str = "") -> t.Iterator[Field]:
+    """Yield every field of the schema, each followed by those inside of it."""
+    for name, inner in (schema.get("properties") or {}).items():
+        field = Field(f"{path}.{name}" if path else name, inner, name in schema.get("required", ()))
+        yield field
+        yield from fields_of(inner, field.path)
+        yield from fields_of(inner.get("items") or {}, f"{field.path}[]")
+
+
+def undescribed(schema: Schema) -> list[str]:
+    """Return the paths of the fields that have no description."""
+    return [f.path for f in fields_of(schema) if not f.schema.get("description") and f.path != UNDESCRIBED]
+
+
+def shown_fields(schema: Schema) -> list[Field]:
+    """Return the fields as the document shows them: those that steps and sidecars share with the stepTemplate once."""
+    fields = list(fields_of(schema))
+    shared = {field.name: field.schema for field in fields if field.table == SHARED}
+    return [f for f in fields if f.table not in SHARING or shared.get(f.name) != f.schema]
+
+
+def split_description(schema: Schema) -> tuple[str, str]:
+    """Return what a field is, and what happens when it is wrong: empty where its description does not tell."""
+    what, _, wrong = " ".join(schema.get("description", "").split()).partition("If wrong: ")
+    return what.strip(), wrong.removesuffix(".")
+
+
+def when_wrong(field: Field) -> str:
+    """Return what happens when a field is wrong, from its description, or else from its schema."""
+    what, wrong = split_description(field.schema)
+    path = field.path.replace(SHARED + ".", "spec.steps.").replace("[]", "")
+    refused = f"the API refuses it: `{path}`"
+    if wrong:
+        return marked_up(wrong).replace("the API refuses it", refused, 1)
+    if field.required or any(limit in field.schema for limit in LIMITS):
+        return refused
+    if field.schema["type"] not in ("boolean", "integer") and any(words in what for words in AS_IN_CORE):
+        return "the API refuses the Pod: STATUS Failure, reason Refused, with its words"
+    return f"not {_article(type_name(field.schema))}: {refused}"
+
+
+def type_name(schema: Schema) -> str:
+    """Return the type of a field in words."""
+    if schema["type"] == "array":
+        return f"list of {type_name(schema['items'])}s"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"map of {type_name(schema['additionalProperties'])}s"
+    if schema.get("format") == "date-time":
+        return "time"
+    return str(schema["type"])
+
+
+def limits_of(schema: Schema) -> str:
+    """Return what limits a field's values, in words; empty where nothing does."""
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    words = []
+    least, most = (
+        next((schema[key] for key in keys if key in schema), None)
+        for keys in (("minimum", "minLength", "minItems"), ("maximum", "maxLength", "maxItems"))
+    )
+    unit = UNITS.get(schema["type"], "")
+    if least is not None and most is not None:
+        words.append(f"{least} to {most}{unit}")
+    elif most is not None:
+        words.append(f"at most {most}{unit}")
+    elif least is not None:
+        words.append("not empty" if unit and least == 1 else f"at least {least}{unit}")
+    if "pattern" in schema:
+        words.append(_code(schema["pattern"]))
+    return ", ".join(words)
+
+
+def marked_up(text: str) -> str:
+    """Return a description as Markdown for the cell of a table: names as code, nothing taken for markup."""
+    parts, end = [], 0
+    for match in _CODE.finditer(text):
+        parts += [_escaped(text[end : match.start()]), _code(match[0])]
+        end = match.end()
+    return "".join([*parts, _escaped(text[end:])])
+
+
+def table_of(fields: t.Sequence[Field], anchors: t.Mapping[str, str]) -> str:
+    """Return the table of one object's fields. ``anchors`` leads to the tables of the objects inside of it."""
+    columns = ["field", "type", "default", "what it is", "when it is wrong"]
+    rows = [[f"`{f.name}`", _type_cell(f, anchors), _default_cell(f), _what_cell(f), when_wrong(f)] for f in fields]
+    if fields[0].is_status:
+        columns, rows = ["field", "type", "what it is"], [[row[0], row[1], row[3]] for row in rows]
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def document(schema: Schema, template: str) -> str:
+    """Return the whole document.
+
+    Raises:
+        DocsError: a field has no description, or the template has no place for a table, or one for none.
+    """
+    if missing := undescribed(schema):
+        raise DocsError(f"{CRD.name}: no description: {', '.join(missing)}")
+    tables: dict[str, list[Field]] = {}
+    for field in shown_fields(schema):
+        if field.path != UNDESCRIBED:
+            tables.setdefault(field.table, []).append(field)
+    text = _NOTE.sub("", template)
+    anchors = {match["name"]: _anchor_before(text, match.start()) for match in _MARKER.finditer(text)}
+    if homeless := tables.keys() - anchors.keys():
+        raise DocsError(f"{TEMPLATE.name}: no line <!-- table: ... --> for {', '.join(sorted(homeless))}")
+    if unknown := anchors.keys() - tables.keys():
+        raise DocsError(f"{TEMPLATE.name}: no such object in the CRD: {', '.join(sorted(unknown))}")
+    return FIRST_LINE + _MARKER.sub(lambda match: table_of(tables[match["name"]], anchors), text)
+
+
+def _anchor_before(text: str, position: int) -> str:
+    """Return the anchor, as GitHub makes it, of the last heading before a position."""
+    title = [match["title"] for match in _HEADING.finditer(text, 0, position)][-1]
+    return "#" + re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def _type_cell(field: Field, anchors: t.Mapping[str, str]) -> str:
+    words = type_name(field.schema)
+    inner = next((path for path in (field.path, f"{field.path}[]") if path in anchors), None)
+    if inner:
+        words = f"[{words}]({anchors[inner]})"
+    limits = limits_of(field.schema)
+    return f"{words}: {limits}" if limits else words
+
+
+def _default_cell(field: Field) -> str:
+    if field.required:
+        return "required"
+    return _code(_as_yaml(field.schema["default"])) if "default" in field.schema else "none"
+
+
+def _what_cell(field: Field) -> str:
+    what = marked_up(split_description(field.schema)[0])
+    example = field.schema.get("example")
+    return what if example is None else f"{what} Example: {_code(_as_yaml(example))}"
+
+
+def _as_yaml(value: t.Any) -> str:
+    """Return a value on one line, as one may write it in a manifest."""
+    if isinstance(value, str):
+        return value if value and "\n" not in value else json.dumps(value)
+    line: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return line.removesuffix("\n").removesuffix("\n...")
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_<|])", r"\\\1", text)
+
+
+def _article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Write the document, or with --check tell whether it is up to date. Returns the exit code."""
+    parser = argparse.ArgumentParser(description="Write docs/api.md from crd/task.yaml and docs/api.md.in.")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if docs/api.md is out of date")
+    check = parser.parse_args(arguments).check
+    try:
+        wanted = document(load_schema(), TEMPLATE.read_text())
+    except DocsError as error:
+        print(f"api_docs: {error}", file=sys.stderr)
+        return 1
+    if not check:
+        DOCUMENT.write_text(wanted)
+        return 0
+    present = DOCUMENT.read_text() if DOCUMENT.exists() else ""
+    if present == wanted:
+        return 0
+    difference = difflib.unified_diff(present.splitlines(), wanted.splitlines(), lineterm="", n=0)
+    changed = [line for line in difference if line.startswith(("-", "+")) and not line.startswith(("---", "+++"))]
+    told = ["api_docs: docs/api.md is not what crd/task.yaml and docs/api.md.in give; run `make docs-api`:", *changed]
+    print("\n".join(told[:11]), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
