@@ -78,7 +78,8 @@ def plan_pods(task: Object, pods: t.Iterable[Object], now: str) -> Plan:
         return Plan("kept", current, delete)
     if current and not is_terminal(current):
         # Containers that others have added still run in it.
-        current, delete = None, (*delete, *([] if is_ending(current) else [current]))
+        delete = delete if is_ending(current) else (*delete, current)
+        current = None
     if any(pod is not current and (is_ending(pod) or not is_terminal(pod)) for pod in pods):
         return Plan("waiting", current, delete)
     _check_losses(attempt)
