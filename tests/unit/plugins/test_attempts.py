@@ -188,6 +188,15 @@ def test_a_pod_that_is_deleted_after_its_last_step_is_not_lost():
     assert (plan.action, plan.current) == ("kept", pod)
 
 
+@pytest.mark.parametrize(("finished", "is_a_failure"), [("2024-01-06T22:19:40", True), ("2024-01-06T22:20:31", False)])
+def test_a_step_counts_as_failed_if_it_was_before_the_pod_was_deleted(finished, is_a_failure):
+    state = ended(143, finishedAt=finished + ".000Z")
+    pod = ending(set_states(make_pod(1), a=state), "2024-01-06T22:21:00Z")
+    pod["metadata"]["deletionGracePeriodSeconds"] = 30
+    plan = plan_pods(make_task("a"), [pod])
+    assert plan.current == (pod if is_a_failure else None)
+
+
 def test_failed_attempts_are_not_taken_for_the_last_ones_when_that_is_gone():
     task = make_task("a", retries=3)
     first, second = failed(of=task), running(name="p2", attempt=2, retry=1, of=task)
@@ -219,6 +228,13 @@ def test_a_retry_follows_only_when_no_other_pod_is_alive():
     other = running(name="p0", generation=0)
     plan = plan_pods(make_task("a", retries=1), [failed(), other])
     assert (plan.action, plan.attempt, plan.delete) == ("waiting", None, (other,))
+
+
+def test_containers_that_others_added_do_not_keep_a_retry_from_following():
+    pod = set_states(make_pod(-1), a=ended(1), mesh=RUNNING)
+    task = make_task("a", retries=1)
+    plan = plan_pods(task, [pod])
+    assert (plan.action, plan.attempt, plan.delete) == ("waiting", None, (pod,))
 
 
 def test_a_retry_keeps_what_was_lost_in_mind():
@@ -312,6 +328,32 @@ def test_a_suspended_task_has_no_pod():
     pods = [running(), failed(name="p0"), running(name="old", generation=7), ending(running(name="gone"))]
     plan = plan_pods(make_task("a", suspend=True), pods)
     assert (plan.action, plan.current, plan.delete, plan.attempt) == ("suspended", None, tuple(pods[:3]), None)
+
+
+def test_cancel_counts_more_than_suspend():
+    pod = running()
+    plan = plan_pods(make_task("a", suspend=True, cancel=True), [pod])
+    assert (plan.action, plan.current, plan.delete) == ("kept", pod, ())
+    assert verdict(compute_status(make_task("a", suspend=True, cancel=True), [], None, NOW)) == (
+        "Cancelled",
+        "Cancelled",
+    )
+
+
+@pytest.mark.parametrize(
+    ("pod", "word"),
+    [(set_states(make_pod(1, "Succeeded"), a=ended()), "Successful"), (failed(), "Failure")],
+)
+def test_suspend_comes_too_late_for_a_task_that_has_ended_though_it_was_not_recorded(pod, word):
+    task = make_task("a", suspend=True)
+    plan = plan_pods(task, [pod])
+    assert (plan.current, plan.delete) == (pod, ())
+    assert compute_status(task, [pod], None, NOW)["status"] == word
+
+
+def test_suspend_comes_in_time_for_a_task_that_would_be_tried_again():
+    plan = plan_pods(make_task("a", suspend=True, retries=1), [failed()])
+    assert (plan.action, plan.attempt) == ("suspended", None)
 
 
 def test_a_suspended_task_starts_from_the_beginning_when_it_resumes():

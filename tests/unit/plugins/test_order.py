@@ -54,6 +54,9 @@ def status_of(state, **pod):
         # A step that fails before its turn ends the Task; the order does not go past the steps before it.
         (1, [RUNNING, RUNNING, ended(1)], [-1]),
         (0, [RUNNING, KILLED, waiting()], [-1]),
+        # One that ends well before its turn takes nobody else's.
+        (1, [RUNNING, ended(), RUNNING], []),
+        (2, [ended(), RUNNING, ended()], []),
         (-1, [ended(), ended(), ended()], []),
         # Statuses that lag behind never take the order back.
         (3, [ended(), RUNNING, RUNNING], []),
@@ -263,6 +266,32 @@ def test_a_command_that_was_out_of_memory_may_continue():
     state["terminated"]["reason"] = "OOMKilled"
     status = status_of(state)
     assert (status["reason"], status["exitCode"], status["continued"]) == ("OOMKilled", 137, True)
+
+
+CUT = '{"state":"%s","exitCode":%d,"reason":"Error","continued":1,"result.v":"a long'
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "message", "status"),
+    [
+        (3, '{"state":"Failed","exitCode":3,"reas', {"state": "Failed", "exitCode": 3}),
+        (0, CUT % ("Failed", 3), {"state": "Failed", "exitCode": 3, "continued": True}),
+        (137, CUT % ("Failed", 3), {"state": "Failed", "exitCode": 137}),
+        (0, '{"state":"Succeeded","exitCode":0,"result.v":"a lo', {"state": "Succeeded", "exitCode": 0}),
+        (1, '{"state":"Skipped","exitCode":1,"reason":"Skip', {"state": "Skipped", "exitCode": 1}),
+    ],
+)
+def test_of_a_report_that_the_kubelet_cut_state_and_exit_code_are_read(exit_code, message, status):
+    found = status_of(ended(exit_code, reported=False, message=message))
+    assert found["reason"] == "ReportCut"
+    assert {key: found.get(key) for key in ("state", "exitCode", "continued")} == {"continued": None, **status}
+
+
+@pytest.mark.parametrize(
+    "message", ['{"state":"Great","exitCode":3,"re', '{"state":"Failed"', ' {"state":"Failed","exitCode":3,']
+)
+def test_what_only_looks_like_a_cut_report_is_the_containers_own_words(message):
+    assert status_of(ended(2, reported=False, message=message))["message"] == message
 
 
 def test_exit_code_0_without_a_report_is_a_success():

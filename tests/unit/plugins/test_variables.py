@@ -438,6 +438,51 @@ def test_an_inline_programs_text_is_found_behind_options_that_take_a_value(words
 @pytest.mark.parametrize(
     "words",
     [
+        ["su", "-c", "TEXT"],
+        ["node", "--eval", "TEXT"],
+        ["node", "--eval=TEXT"],
+        ["node", "-p", "TEXT"],
+        ["perl", "-E", "TEXT"],
+        ["php", "-r", "TEXT"],
+        ["pwsh", "--command", "TEXT"],
+        ["bash", "--rcfile", "/rc", "-c", "TEXT"],
+    ],
+    ids=" ".join,
+)
+def test_other_interpreters_refuse_values_too(words):
+    line = [word.replace("TEXT", "$(params.x)") for word in words]
+    assert "part of a program" in refused(make_task(make_step(command=line), params=[param(value="1")])).message
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        [{"name": "V", "value": "$(params.x)"}],
+        [{"name": "V", "value": "a $(steps.w.results.v)"}],
+        [{"name": "U", "value": "$(params.x)"}, {"name": "V", "value": "<$(U)>"}],
+    ],
+)
+def test_a_value_does_not_reach_a_program_through_a_variable_that_the_kubelet_fills_in(env):
+    def task(text):
+        return make_task(WRITER, make_step("a", command=["sh", "-c", text], env=env), params=[param(value="1")])
+
+    error = refused(task("echo $(V)"))
+    assert error.field == "spec.steps[1].command[2]"
+    assert "part of a program" in error.message
+    for harmless in ('echo "$V"', "echo $$(V)", "echo $(OTHER)"):
+        assert words_of(build(task(harmless)), "a")[2] == harmless
+
+
+@pytest.mark.parametrize("value", [1, True, ["x"]])
+def test_a_variable_that_is_no_text_is_refused(value):
+    error = refused(make_task(make_step(env=[{"name": "A", "value": value}])))
+    assert error.field == "spec.steps[0].env[0].value"
+    assert "put it in quotes" in error.message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["echo", "$(params.x)"],
         ["sh", "/script.sh", "$(params.x)"],
         ["sh", "-e", "/script.sh", "$(params.x)"],

@@ -287,6 +287,19 @@ def test_a_disrupted_pod_is_a_lost_one(truth, found):
     assert judged(make_task("a", "b"), pod) == found
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        ({"reason": "ContainerStatusUnknown"}, {"reason": "ContainerStatusUnknown"}, "ContainerStatusUnknown"),
+        ({"reason": "ContainerStatusUnknown", "message": "own words"}, {"reason": "Error"}, "StepFailed"),
+        ({"reason": "Error"}, {"reason": "ContainerStatusUnknown"}, "StepFailed"),
+    ],
+)
+def test_a_pod_that_its_node_has_forgotten_is_lost(a, b, found):
+    states = {"a": ended(137, reported=False, **a), "b": ended(137, reported=False, **b)}
+    assert judged(make_task("a", "b"), set_states(make_pod(-1, "Failed"), **states))[1] == found
+
+
 def test_a_pod_that_was_lost_after_its_last_step_has_succeeded():
     pod = lost(set_states(make_pod(2), a=ended(), b=ended()), "Evicted")
     assert judged(make_task("a", "b"), pod) == ("Successful", "Succeeded")
@@ -346,6 +359,12 @@ def test_an_agent_that_can_not_be_installed_fails_the_task():
     ]
     assert judged(make_task("a"), pod) == ("Failure", "AgentInstallFailed")
     assert words(make_task("a"), pod) == "init container taskflow-install ended with exit code 1: disk full"
+
+
+def test_somebody_elses_init_container_is_not_the_agents():
+    pod = make_pod(-1, "Failed")
+    pod["status"]["initContainerStatuses"] = [{"name": "mesh", "state": {"terminated": {"exitCode": 1}}}]
+    assert judged(make_task("a"), pod) == ("Failure", "PodFailed")
 
 
 def test_an_unschedulable_pod_says_why():
