@@ -213,6 +213,22 @@ def test_a_value_arrives_byte_for_byte(value):
     assert step["workingDir"] == f"/{value}"
 
 
+@pytest.mark.parametrize("value", ["$(HOME)", "$$(HOME)", "a$$b", "plain"])
+@pytest.mark.parametrize("probe", ["livenessProbe", "readinessProbe", "startupProbe"])
+def test_a_value_arrives_byte_for_byte_in_a_probe_where_the_kubelet_expands_too(value, probe):
+    exec_ = {"exec": {"command": ["test", "$(params.x)"]}}
+    step = make_step(env=[{"name": "HOME", "value": "/root"}], **{probe: exec_})
+    built = container_of(build(make_task(step, params=[param(value=value)])), "a")
+    assert arguments(built, built[probe]["exec"]["command"]) == ["test", value]
+
+
+@pytest.mark.parametrize("value", ["$(HOME)", "$$(HOME)"])
+def test_a_value_arrives_byte_for_byte_in_a_hook_where_the_kubelet_does_not(value):
+    step = make_step(lifecycle={"preStop": {"exec": {"command": ["test", "$(params.x)"]}}})
+    built = container_of(build(make_task(step, params=[param(value=value)])), "a")
+    assert built["lifecycle"]["preStop"]["exec"]["command"] == ["test", value]
+
+
 @given(TEXT, TEXT.filter(lambda text: not text.endswith("$")), TEXT)
 @example("$", "a", "(HOME)")
 def test_any_value_between_any_words_arrives_byte_for_byte(value, before, after):
