@@ -50,6 +50,7 @@ _INTERPRETERS = (
     _Interpreter(r"perl|ruby|node|nodejs", r"-[A-Za-z]*[eEp]|--eval|--print", r"-[Ir]|--require"),
     _Interpreter(r"php", r"-r|--run", r"-[cd]"),
 )
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 # $(NAME), which the kubelet replaces by the variable's value.
 _VARIABLE = re.compile(r"\$\$|\$\(([^()\s]+)\)")
 
@@ -149,6 +150,8 @@ def fill_container(container: Object, path: str, scope: Scope) -> Object:
             filled[key] = value
         elif key == "env":
             filled[key] = [_fill_variable(item, f"{here}[{i}]", scope) for i, item in enumerate(value)]
+        elif key in _PROBES:
+            filled[key] = _fill_probe(value, here, scope)
         else:
             filled[key] = fill_plain(value, here, scope)
     filled.update(_fill_words(container, path, scope))
@@ -184,6 +187,20 @@ def _fill_words(container: Object, path: str, scope: Scope) -> Object:
                 _fill(word, f"{path}.{key}[{i}]", value_of) if isinstance(word, str) else word
                 for i, word in enumerate(words)
             ]
+    return filled
+
+
+def _fill_probe(probe: t.Any, path: str, scope: Scope) -> t.Any:
+    """Return a probe filled in; the kubelet expands $(NAME) in its command as in a container's."""
+    filled = fill_plain(probe, path, scope)
+    command = (probe.get("exec") or {}).get("command") if isinstance(probe, dict) else None
+    if isinstance(command, list):
+        escaped = scope._replace(params={name: value.replace("$", "$$") for name, value in scope.params.items()})
+        value_of = _plain_value(escaped)
+        filled["exec"]["command"] = [
+            _fill(word, f"{path}.exec.command[{i}]", value_of) if isinstance(word, str) else word
+            for i, word in enumerate(command)
+        ]
     return filled
 
 
