@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from support import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task, shell, step_states
+from support import OPERATOR_NAMESPACE, ROOT, Cluster, Object, condition, make_task, shell, step_states
 
 OPERATOR = Cluster(OPERATOR_NAMESPACE)
 
@@ -31,12 +31,23 @@ def install_variables() -> dict[str, object]:
     }
 
 
+def operator_pods() -> list[Object]:
+    """Return the operator's Pods, those that are ending among them."""
+    return OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")
+
+
 def wait_ready() -> None:
+    """Wait until the operator's Pods are those that its Deployment wants, and no others."""
     OPERATOR.run("rollout", "status", "deployment/taskflow-operator", "--timeout=180s")
+    OPERATOR.wait(
+        "the operator's old Pods to be gone",
+        lambda: not any(pod["metadata"].get("deletionTimestamp") for pod in operator_pods()),
+    )
 
 
 def test_the_operators_pod_is_restricted():
-    pod = OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")[0]
+    wait_ready()
+    (pod,) = operator_pods()
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
     context = pod["spec"]["containers"][0]["securityContext"]
     assert context["readOnlyRootFilesystem"] is True
@@ -101,7 +112,7 @@ def test_removing_stops_where_tasks_would_be_lost(cluster):
 def without_operator():
     """The cluster while no operator runs."""
     OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=0")
-    OPERATOR.wait("the operator to stop", lambda: not OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator"))
+    OPERATOR.wait("the operator to stop", lambda: not operator_pods())
     yield
     OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=1")
     wait_ready()
@@ -153,7 +164,7 @@ def test_the_modules_do_the_whole_work_without_the_operator(without_operator, cl
     task = cluster.task("by-hand")
     assert step_states(task) == ["Succeeded", "Failed"]
     assert "exit code 3" in condition(task)["message"]
-    assert module(cluster, "task_pod", "by-hand")["action"] == "kept"
+    assert module(cluster, "task_pod", "by-hand")["action"] == "finished"
     assert module(cluster, "task_pod", "no-such-task")["action"] == "absent"
 
 
@@ -171,7 +182,7 @@ def test_of_two_replicas_the_other_takes_over(two_replicas, cluster):
     def leader() -> str:
         return OPERATOR.get("lease", "taskflow-operator")["spec"].get("holderIdentity") or ""
 
-    pods = [pod["metadata"]["name"] for pod in OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")]
+    pods = [pod["metadata"]["name"] for pod in operator_pods()]
     first = OPERATOR.wait("a leader", lambda: next((pod for pod in pods if leader().startswith(pod)), None))
     OPERATOR.run("delete", "pod", first, "--wait=false")
     cluster.apply(make_task("taken-over", shell("a", "true"), shell("b", "true")))
