@@ -1,5 +1,6 @@
 """Reads single fields of a watches file's entry; every error names file, line, entry and field."""
 
+import builtins
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,11 +42,11 @@ class Entry:
         """Return true or false."""
         return bool(self._value(field, bool, default, "true or false"))
 
-    def integer(self, field: str, default: int) -> int:
-        """Return a whole number that is not negative."""
-        value = self._value(field, int, default, "a whole number")
-        if isinstance(value, bool) or value < 0:
-            raise self.error(field, f"must be a whole number, 0 or more, not {value!r}")
+    def integer(self, field: str, default: int, *, least: int) -> int:
+        """Return a whole number that is not below ``least``."""
+        value = self._value(field, int, default, f"a whole number, {least} or more")
+        if isinstance(value, bool) or value < least:
+            raise self.error(field, f"must be a whole number, {least} or more, not {value!r}")
         return int(value)
 
     def mapping(self, field: str) -> dict[str, Any]:
@@ -57,6 +58,15 @@ class Entry:
         """Return a list, empty if it is not given."""
         value: list[Any] = self._value(field, list, [], "a list")
         return value
+
+    def entries(self, field: str) -> "builtins.list[Entry]":
+        """Return the mappings of a list, named by their place in it; empty if it is not given."""
+        found = []
+        for number, item in enumerate(self.list(field), start=1):
+            if not isinstance(item, LocatedDict):
+                raise self.error(field, f"item {number} must be a mapping, not {item!r}")
+            found.append(Entry(self.path, f"{self.name}: {field} item {number}", item))
+        return found
 
     def duration(self, field: str) -> float | None:
         """Return the seconds of a Go duration string, None if it is not given."""
@@ -94,7 +104,7 @@ def refuse_unsupported(entry: Entry) -> None:
     for field in ("watchClusterScopedResources", "markUnsafe"):
         if entry.boolean(field, False):
             raise entry.error(field, "is not supported by this version; leave it out or set it to false")
-    for field in ("blacklist", "selector", "finalizer"):
+    for field in ("blacklist", "selector", "finalizer", "batch", "runTimeout"):
         if entry.content.get(field):
             raise entry.error(field, "is not supported by this version; leave it out")
     _refuse_dynamic_watches(entry)

@@ -1,4 +1,6 @@
-"""Loads and checks the watches file (the Operator SDK's watches.yaml, and our ``watchDependents``).
+"""Loads and checks the watches file: the Operator SDK's watches.yaml, and our own fields in it.
+
+Our own are ``watchDependents``, ``batch``, ``apiProxy`` and ``runTimeout``.
 
 A field the Operator SDK honours and this version does not is refused, never ignored; a field that nobody
 knows is a warning. See also ``watch_fields`` for the single fields.
@@ -24,9 +26,16 @@ MAX_VERBOSITY = 7
 _SUPPORTED = {
     "group", "version", "kind", "playbook", "role", "vars", "maxRunnerArtifacts", "reconcilePeriod",
     "manageStatus", "watchDependentResources", "snakeCaseParameters", "watchAnnotationsChanges",
-    "watchDependents", "watchClusterScopedResources", "markUnsafe", "blacklist", "selector", "finalizer",
+    "watchClusterScopedResources", "markUnsafe", "blacklist", "selector", "finalizer",
+    "watchDependents", "batch", "apiProxy", "runTimeout",
 }  # fmt: skip
-_DEPENDENT_FIELDS = {"group", "version", "kind", "labelSelector", "fields"}
+_KIND_FIELDS = {"group", "version", "kind"}
+_DEPENDENT_FIELDS = {*_KIND_FIELDS, "labelSelector", "fields"}
+_FINALIZER_FIELDS = {"name", "playbook", "role", "vars"}
+# What the API server takes as a finalizer: a name, which may have a DNS name and a slash before it.
+_FINALIZER_NAME = re.compile(
+    r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,27 @@ class DependentWatch:
 
 
 @dataclass(frozen=True)
+class Finalizer:
+    """What runs before a resource may go, and the name that keeps it until then.
+
+    ``playbook`` or ``role`` is set as in a Watch, or neither: then the watch's own runs. ``vars`` are laid over
+    all other extra vars of that run.
+    """
+
+    name: str
+    playbook: str | None
+    role: str | None
+    vars: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Watch:
     """One entry of the watches file.
 
-    ``playbook`` (absolute path or collection name) or ``role`` (the same) is set, not both.
-    ``reconcile_period`` is in seconds. None in it, in ``max_concurrent`` or ``verbosity``: the flag's value.
+    ``playbook`` (absolute path or collection name) or ``role`` (the same) is set, not both. ``selector`` is in the
+    API's query form, "" for all. ``reconcile_period`` and ``run_timeout`` are in seconds, 0 for none. None in them,
+    in ``max_concurrent`` or ``verbosity``: the flag's value. ``batch`` is how many resources one run may serve.
+    Without ``api_proxy`` a run talks to the API server directly.
     """
 
     gvk: GroupVersionKind
@@ -61,6 +86,16 @@ class Watch:
     dependents: tuple[DependentWatch, ...]
     max_concurrent: int | None
     verbosity: int | None
+    manage_status: bool = True
+    watch_dependent_resources: bool = True
+    watch_cluster_scoped_resources: bool = False
+    mark_unsafe: bool = False
+    blacklist: frozenset[GroupVersionKind] = frozenset()
+    selector: str = ""
+    finalizer: Finalizer | None = None
+    batch: int = 1
+    api_proxy: bool = True
+    run_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,10 +146,9 @@ def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Wat
     gvk = _gvk(entry)
     entry = entry.named(str(gvk))
     warnings.extend(entry.unknown(_SUPPORTED))
-    refuse_unsupported(entry)
     playbook, role = _command(entry, environ)
-    artifacts = entry.integer("maxRunnerArtifacts", 0)
-    return Watch(
+    artifacts = entry.integer("maxRunnerArtifacts", 0, least=0)
+    watch = Watch(
         gvk=gvk,
         playbook=playbook,
         role=role,
@@ -126,7 +160,19 @@ def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Wat
         dependents=_dependents(entry, warnings),
         max_concurrent=_override(environ, "MAX_CONCURRENT_RECONCILES", gvk, 1, None),
         verbosity=_override(environ, "ANSIBLE_VERBOSITY", gvk, 0, MAX_VERBOSITY),
+        manage_status=entry.boolean("manageStatus", True),
+        watch_dependent_resources=entry.boolean("watchDependentResources", True),
+        watch_cluster_scoped_resources=entry.boolean("watchClusterScopedResources", False),
+        mark_unsafe=entry.boolean("markUnsafe", False),
+        blacklist=_blacklist(entry, warnings),
+        selector=entry.selector("selector"),
+        finalizer=_finalizer(entry, environ, warnings),
+        batch=entry.integer("batch", 1, least=1),
+        api_proxy=entry.boolean("apiProxy", True),
+        run_timeout=entry.duration("runTimeout"),
     )
+    refuse_unsupported(entry)
+    return watch
 
 
 def _gvk(entry: Entry) -> GroupVersionKind:
@@ -140,7 +186,15 @@ def _gvk(entry: Entry) -> GroupVersionKind:
 
 
 def _command(entry: Entry, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return (playbook, role), of which one is set; the playbook wins."""
+    """Return (playbook, role), of which one is set."""
+    playbook, role = _optional_command(entry, environ)
+    if not playbook and not role:
+        raise entry.error("playbook", "is required (or a role)")
+    return playbook, role
+
+
+def _optional_command(entry: Entry, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return (playbook, role), of which one is set at most; the playbook wins."""
     playbook, role = entry.string("playbook"), entry.string("role")
     field = "playbook" if playbook else "role"
     try:
@@ -150,24 +204,46 @@ def _command(entry: Entry, environ: Mapping[str, str]) -> tuple[str | None, str 
             return None, find_role(role, environ)
     except NotFoundError as exc:
         raise entry.error(field, str(exc)) from exc
-    raise entry.error("playbook", "is required (or a role)")
+    return None, None
+
+
+def _finalizer(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Finalizer | None:
+    content = entry.content.get("finalizer")
+    if content is None:
+        return None
+    if not isinstance(content, LocatedDict):
+        raise entry.error("finalizer", f"must be a mapping, not {content!r}")
+    finalizer = Entry(entry.path, f"{entry.name}: finalizer", content)
+    warnings.extend(finalizer.unknown(_FINALIZER_FIELDS))
+    name = finalizer.string("name")
+    if not name:
+        raise finalizer.error("name", "is required")
+    if not _FINALIZER_NAME.fullmatch(name):
+        raise finalizer.error("name", f"must be a name such as example.com/finalizer, not {name!r}")
+    playbook, role = _optional_command(finalizer, environ)
+    return Finalizer(name, playbook, role, plain(finalizer.mapping("vars")))
+
+
+def _blacklist(entry: Entry, warnings: list[str]) -> frozenset[GroupVersionKind]:
+    kinds = set()
+    for item in entry.entries("blacklist"):
+        warnings.extend(item.unknown(_KIND_FIELDS))
+        kinds.add(_gvk(item))
+    return frozenset(kinds)
 
 
 def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]:
     dependents = []
-    for number, item in enumerate(entry.list("watchDependents"), start=1):
-        if not isinstance(item, LocatedDict):
-            raise entry.error("watchDependents", f"item {number} must be a mapping, not {item!r}")
-        dependent = Entry(entry.path, f"{entry.name}: watchDependents item {number}", item)
-        warnings.extend(dependent.unknown(_DEPENDENT_FIELDS))
-        fields = dependent.list("fields")
+    for item in entry.entries("watchDependents"):
+        warnings.extend(item.unknown(_DEPENDENT_FIELDS))
+        fields = item.list("fields")
         for field in fields:
             if not isinstance(field, str) or not all(field.split(".")):
-                raise dependent.error("fields", f"must be dotted paths such as status.phase, not {field!r}")
+                raise item.error("fields", f"must be dotted paths such as status.phase, not {field!r}")
         dependents.append(
             DependentWatch(
-                gvk=_gvk(dependent),
-                label_selector=dependent.selector("labelSelector"),
+                gvk=_gvk(item),
+                label_selector=item.selector("labelSelector"),
                 fields=tuple(fields) if fields else None,
             )
         )

@@ -6,7 +6,7 @@ import pytest
 
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kinds import GroupVersionKind
-from taskflow_controller.watches import WatchesFile, expand_environment, load_watches
+from taskflow_controller.watches import Finalizer, WatchesFile, expand_environment, load_watches
 
 MINIMUM = {
     "group": "example.com",
@@ -94,6 +94,57 @@ def test_watch_dependents() -> None:
     assert deployment.fields is None and deployment.label_selector == ""
 
 
+@pytest.fixture
+def nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every field were acted upon."""
+    monkeypatch.setattr("taskflow_controller.watches.refuse_unsupported", lambda entry: None)
+
+
+@pytest.mark.usefixtures("nothing_refused")
+def test_defaults_of_what_shapes_a_run() -> None:
+    (watch,) = load(entry(manageStatus=None, watchDependentResources=None)).watches
+    assert watch.manage_status and watch.watch_dependent_resources and watch.api_proxy
+    assert not watch.watch_cluster_scoped_resources and not watch.mark_unsafe
+    assert (watch.blacklist, watch.selector, watch.finalizer) == (frozenset(), "", None)
+    assert (watch.batch, watch.run_timeout) == (1, None)
+
+
+@pytest.mark.usefixtures("nothing_refused")
+def test_every_field_of_what_shapes_a_run() -> None:
+    text = entry(
+        watchClusterScopedResources="true",
+        markUnsafe="true",
+        blacklist="[{version: v1, kind: Pod}, {group: apps, version: v1, kind: Deployment}]",
+        selector="{matchLabels: {a: b}, matchExpressions: [{key: c, operator: Exists}]}",
+        batch="50",
+        apiProxy="false",
+        runTimeout="1h30m",
+    )
+    (watch,) = load(text).watches
+    assert not watch.manage_status and not watch.watch_dependent_resources and not watch.api_proxy
+    assert watch.watch_cluster_scoped_resources and watch.mark_unsafe
+    assert watch.blacklist == {GroupVersionKind("", "v1", "Pod"), GroupVersionKind("apps", "v1", "Deployment")}
+    assert (watch.selector, watch.batch, watch.run_timeout) == ("a=b,c", 50, 5400.0)
+
+
+@pytest.mark.usefixtures("nothing_refused")
+@pytest.mark.parametrize(
+    ("text", "playbook", "role", "variables"),
+    [
+        ("{name: example.com/f}", None, None, {}),
+        ("{name: example.com/f, vars: {state: absent}}", None, None, {"state": "absent"}),
+        ("{name: example.com/f, playbook: play.yml, role: none}", "{here}/play.yml", None, {}),
+        ("{name: example.com/f, playbook: ns.tools.widget}", "ns.tools.widget", None, {}),
+        ("{name: example.com/f, role: local}", None, "{here}/roles/local", {}),
+        ("{name: example.com/f, role: ns.tools.tool}", None, "ns.tools.tool", {}),
+    ],
+)
+def test_finalizer(text: str, playbook: str | None, role: str | None, variables: dict[str, str], project: Path) -> None:
+    (watch,) = load(entry(finalizer=text)).watches
+    expected = [path and path.format(here=project) for path in (playbook, role)]
+    assert watch.finalizer == Finalizer("example.com/f", *expected, variables)
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
@@ -149,6 +200,25 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ({"blacklist": "[{version: v1, kind: Pod}]"}, 7, "blacklist: is not supported by this version"),
         ({"markUnsafe": "true"}, 7, "markUnsafe: is not supported by this version"),
         ({"watchClusterScopedResources": "true"}, 7, "watchClusterScopedResources: is not supported"),
+        ({"batch": "5"}, 7, "batch: is not supported by this version"),
+        ({"runTimeout": "5s"}, 7, "runTimeout: is not supported by this version"),
+        ({"finalizer": "a/b"}, 7, "finalizer: must be a mapping, not 'a/b'"),
+        ({"finalizer": "{vars: {a: b}}"}, 7, "finalizer: name: is required"),
+        ({"finalizer": "{name: ''}"}, 7, "finalizer: name: is required"),
+        ({"finalizer": "{name: 'a b'}"}, 7, "finalizer: name: must be a name such as example.com/finalizer, not 'a b'"),
+        ({"finalizer": "{name: a/b, playbook: no.yml}"}, 7, "finalizer: playbook: there is no playbook /"),
+        ({"finalizer": "{name: a/b, role: none}"}, 7, "finalizer: role: there is no role none; searched: /"),
+        ({"finalizer": "{name: a/b, vars: [a]}"}, 7, "finalizer: vars: must be a mapping, not ['a']"),
+        ({"selector": "{matchLabels: [a]}"}, 7, "selector: matchLabels must map label names to strings"),
+        ({"selector": "a=b"}, 7, "selector: must be a mapping, not 'a=b'"),
+        ({"blacklist": "{kind: Pod}"}, 7, "blacklist: must be a list, not {'kind': 'Pod'}"),
+        ({"blacklist": "[Pod]"}, 7, "blacklist: item 1 must be a mapping, not 'Pod'"),
+        ({"blacklist": "[{version: v1}]"}, 7, "blacklist item 1: kind: is required"),
+        ({"markUnsafe": "1"}, 7, "markUnsafe: must be true or false, not 1"),
+        ({"apiProxy": "1"}, 7, "apiProxy: must be true or false, not 1"),
+        ({"batch": "0"}, 7, "batch: must be a whole number, 1 or more, not 0"),
+        ({"batch": "many"}, 7, "batch: must be a whole number, 1 or more, not 'many'"),
+        ({"runTimeout": "-1s"}, 7, "runTimeout: '-1s' is not a duration such as 10h"),
         ({"reconcilePeriod": "soon"}, 7, "reconcilePeriod: 'soon' is not a duration such as 10h"),
         ({"reconcilePeriod": "60"}, 7, "reconcilePeriod: must be a duration such as 10h"),
         ({"maxRunnerArtifacts": "-1"}, 7, "maxRunnerArtifacts: must be a whole number"),
@@ -207,11 +277,22 @@ def test_bad_override_names_the_variable(value: str) -> None:
         load(entry(), MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM=value)
 
 
+@pytest.mark.usefixtures("nothing_refused")
 def test_unknown_keys_are_warnings() -> None:
-    text = entry(colour="red", watchDependents="[{version: v1, kind: Pod, size: 1}]")
-    assert load(text).warnings == (
-        "watches.yaml:7: entry 1, Widget (example.com/v1): colour: unknown field, ignored",
-        "watches.yaml:8: entry 1, Widget (example.com/v1): watchDependents item 1: size: unknown field, ignored",
+    text = entry(
+        colour="red",
+        watchDependents="[{version: v1, kind: Pod, size: 1}]",
+        blacklist="[{version: v1, kind: Pod, size: 2}]",
+        finalizer="{name: a/b, size: 3}",
+    )
+    assert load(text).warnings == tuple(
+        f"watches.yaml:{line}: entry 1, Widget (example.com/v1): {field}: unknown field, ignored"
+        for line, field in [
+            (7, "colour"),
+            (8, "watchDependents item 1: size"),
+            (9, "blacklist item 1: size"),
+            (10, "finalizer: size"),
+        ]
     )
 
 
