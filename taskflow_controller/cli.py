@@ -10,7 +10,7 @@ from typing import TypeVar
 from taskflow_controller import __version__, logs, process
 from taskflow_controller.durations import parse_duration
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.health import split_address
+from taskflow_controller.http_endpoint import bind_address
 from taskflow_controller.watches import MAX_VERBOSITY
 
 T = TypeVar("T")
@@ -83,9 +83,16 @@ def _add_process_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--health-probe-bind-address",
         metavar="ADDRESS",
-        type=_checked(_address),
+        type=_checked(bind_address),
         default=":6789",
-        help="where /healthz and /readyz are served (%(default)s)",
+        help="where /healthz and /readyz are served; 0: nowhere (%(default)s)",
+    )
+    run.add_argument(
+        "--metrics-bind-address",
+        metavar="ADDRESS",
+        type=_checked(bind_address),
+        default=":8080",
+        help="where Prometheus gets the metrics; 0: nowhere (%(default)s)",
     )
     run.add_argument("--leader-elect", action="store_true", help="let one replica of several work at a time")
     run.add_argument("--leader-election-id", metavar="ID", default=PROGRAM, help="name of the Lease (%(default)s)")
@@ -119,6 +126,7 @@ def _options(flags: argparse.Namespace) -> process.Options:
         max_concurrent=flags.max_concurrent_reconciles,
         reconcile_period=flags.reconcile_period,
         health_address=flags.health_probe_bind_address,
+        metrics_address=flags.metrics_bind_address,
         leader_elect=flags.leader_elect,
         leader_election_id=flags.leader_election_id,
         leader_election_namespace=flags.leader_election_namespace,
@@ -145,8 +153,3 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ValueError(f"{text!r} is not a whole number, 1 or more")
     return int(text)
-
-
-def _address(text: str) -> str:
-    split_address(text)
-    return text

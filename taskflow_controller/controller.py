@@ -4,13 +4,15 @@ import functools
 import logging
 import random
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.api import ApiServer
 from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces
 from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
+from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import RunResult
@@ -51,11 +53,15 @@ class Controller:
         reconciler: Reconciler,
         limits: Limits,
         namespaces: tuple[str, ...] = (),
+        *,
+        metrics: Metrics | None = None,
     ) -> None:
         self._reconciler, self._limits = reconciler, limits
         self._watches = {watch.gvk: watch for watch in watches}
-        group_limits: Mapping[Hashable, int] = {watch.gvk: limits.for_watch(watch) for watch in watches}
-        self.queue: WorkQueue[ResourceKey] = WorkQueue(lambda key: key.gvk, group_limits)
+        kind_limits = {watch.gvk: limits.for_watch(watch) for watch in watches}
+        self._metrics = metrics or Metrics(kind_limits)
+        group_limits: Mapping[Hashable, int] = {gvk: limit for gvk, limit in kind_limits.items()}
+        self.queue: WorkQueue[ResourceKey] = WorkQueue(lambda key: key.gvk, group_limits, observer=self._metrics)
         self.informers: list[ResourceInformer] = []
         self._stores: dict[GroupVersionKind, Store] = {}
         for watch in watches:
@@ -66,6 +72,9 @@ class Controller:
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(limits.workers(watches))
         ]
+        self._metrics.show_queue(self.queue.state)
+        self._metrics.show_resources(self._resources)
+        self._metrics.show_watches(self._failing_watches)
 
     def start_informers(self) -> None:
         """Begin to watch; what happens is queued."""
@@ -99,6 +108,15 @@ class Controller:
         started = (worker for worker in self._workers if worker.ident is not None)
         dead += [worker.name for worker in started if not worker.is_alive()]
         return f"not running: {', '.join(dead)}" if dead else None
+
+    def _resources(self) -> Iterator[tuple[GroupVersionKind, Object]]:
+        for gvk, store in self._stores.items():
+            for obj in store.all():
+                yield gvk, obj
+
+    def _failing_watches(self) -> Iterator[tuple[GroupVersionKind, str, bool]]:
+        for informer in self.informers:
+            yield informer.gvk, informer.namespace or "", informer.trouble is not None
 
     def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> None:
         on_change = functools.partial(self._primary_changed, watch)
@@ -145,10 +163,10 @@ class Controller:
                 self._process(item)
             except OSError as exc:  # no space left, no right to write: nothing that a traceback would explain
                 logger.error("run broke off, will be retried: %s", exc, extra={"resource": str(item.key)})
-                self._retry(item.key, "an error of the system")
+                self._broke_off(item.key, "an error of the system")
             except Exception:  # a bug in handling one resource must not stop the others
                 logger.exception("bug: run broke off, will be retried", extra={"resource": str(item.key)})
-                self._retry(item.key, "an internal error")
+                self._broke_off(item.key, "an internal error")
             finally:
                 self.queue.done(item.key)
 
@@ -161,19 +179,28 @@ class Controller:
             self._reconciler.clean_up(key)
             return
         watch = self._watches[key.gvk]
+        started = time.monotonic()
         result = self._reconciler.reconcile(watch, key, obj, item.reasons)
+        self._metrics.run_ended(key.gvk, time.monotonic() - started)
+        self._metrics.reconciled(key.gvk, self._plan_next(watch, key, result))
+
+    def _plan_next(self, watch: Watch, key: ResourceKey, result: RunResult) -> Outcome:
         if not result.successful:
             self._retry(key, "failure")
-            return
+            return Outcome.REQUEUE if result.cancelled else Outcome.ERROR
         self.queue.forget(key)
-        self._requeue(watch, key, result)
-
-    def _requeue(self, watch: Watch, key: ResourceKey, result: RunResult) -> None:
         period = self._limits.reconcile_period if watch.reconcile_period is None else watch.reconcile_period
         if result.requeue_after is not None:
             self.queue.add_after(key, result.requeue_after, f"requeue_after {result.requeue_after:g} s")
         elif period > 0:
             self.queue.add_after(key, period * random.uniform(1 - PERIOD_JITTER, 1), "period")
+        else:
+            return Outcome.SUCCESS
+        return Outcome.REQUEUE_AFTER
+
+    def _broke_off(self, key: ResourceKey, what: str) -> None:
+        self._metrics.reconciled(key.gvk, Outcome.ERROR)
+        self._retry(key, what)
 
     def _retry(self, key: ResourceKey, after: str) -> None:
         self.queue.add_rate_limited(key, f"retry {self.queue.failures(key) + 1} after {after}")

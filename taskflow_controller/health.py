@@ -2,51 +2,27 @@
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from taskflow_controller.errors import ConfigError
+from taskflow_controller.http_endpoint import HttpEndpoint
 
 logger = logging.getLogger(__name__)
+
+FLAG = "--health-probe-bind-address"
 
 Check = Callable[[], str | None]
 """Returns what is wrong, None if nothing is."""
 
-_MAX_PORT = 65535
 
+def health_endpoint(address: str, checks: Mapping[str, Mapping[str, Check]]) -> HttpEndpoint:
+    """Return an endpoint with each group of checks under its path (``{"/healthz": {"workers": check}}``).
 
-def split_address(address: str) -> tuple[str, int]:
-    """Split ``host:port`` or ``:port`` (all addresses). Raises ValueError."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
-        raise ValueError(f"{address!r} is not an address such as :6789 or 127.0.0.1:6789")
-    return host.strip("[]"), int(port)
-
-
-class HealthServer:
-    """Serves the checks, each group under its path (``{"/healthz": {"workers": check}}``)."""
-
-    def __init__(self, address: str, checks: Mapping[str, Mapping[str, Check]]) -> None:
-        """Bind the address. Raises ConfigError if it can't be bound."""
-        host, port = split_address(address)
-        handler = type("Handler", (_Handler,), {"checks": checks})
-        try:
-            self._server = _Server((host, port), handler)
-        except OSError as exc:
-            raise ConfigError(f"--health-probe-bind-address {address}: {exc.strerror}") from exc
-        self.port: int = self._server.server_address[1]
-
-    def start(self) -> None:
-        """Serve, in a daemon thread."""
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop serving and free the address."""
-        self._server.shutdown()
-        self._server.server_close()
+    Raises ConfigError if the address can't be bound.
+    """
+    return HttpEndpoint(FLAG, address, type("Handler", (_Handler,), {"checks": checks}))
 
 
 def run_checks(checks: Mapping[str, Check]) -> tuple[HTTPStatus, dict[str, Any]]:
@@ -70,14 +46,8 @@ def _safely(check: Check) -> str | None:
         return f"the check itself failed: {exc}"
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
 class _Handler(BaseHTTPRequestHandler):
     checks: Mapping[str, Mapping[str, Check]]
-    timeout = 10  # seconds for a client to send its request
 
     def do_GET(self) -> None:
         group = self.checks.get(self.path.partition("?")[0])

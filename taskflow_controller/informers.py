@@ -72,6 +72,11 @@ class Store:
         with self._lock:
             return self._objects.pop(namespace_and_name(obj), None)
 
+    def all(self) -> list[Object]:
+        """Return every object. Do not change them."""
+        with self._lock:
+            return list(self._objects.values())
+
     def __len__(self) -> int:
         with self._lock:
             return len(self._objects)

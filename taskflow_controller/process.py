@@ -11,8 +11,10 @@ from types import FrameType
 
 from taskflow_controller.api import ApiServer, connect
 from taskflow_controller.controller import Controller, Limits
-from taskflow_controller.health import HealthServer
+from taskflow_controller.health import health_endpoint
+from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.leader import LeaderElector, default_namespace
+from taskflow_controller.metrics import Metrics, metrics_endpoint
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner
 from taskflow_controller.watches import load_watches
@@ -27,12 +29,13 @@ LOST_LEASE = 1
 
 @dataclass(frozen=True)
 class Options:
-    """The flags of ``run``; times are in seconds."""
+    """The flags of ``run``; times are in seconds, an address is "" for none."""
 
     watches_file: str
     max_concurrent: int
     reconcile_period: float
     health_address: str
+    metrics_address: str
     leader_elect: bool
     leader_election_id: str
     leader_election_namespace: str
@@ -65,31 +68,38 @@ class _Process:
             environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
             cancelled=lambda: self._cancelling,
         )
+        limits = Limits(options.max_concurrent, options.reconcile_period)
+        self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
         self._controller = Controller(
-            api,
-            loaded.watches,
-            reconciler,
-            Limits(options.max_concurrent, options.reconcile_period),
-            watched_namespaces(environ),
+            api, loaded.watches, reconciler, limits, watched_namespaces(environ), metrics=self._metrics
         )
         self._elector: LeaderElector | None = None
         if options.leader_elect:
             namespace = options.leader_election_namespace or default_namespace()
             self._elector = LeaderElector(api.client, options.leader_election_id, namespace)
-        threads = {"threads": self._controller.thread_problem}
-        self._health = HealthServer(
-            options.health_address,
-            {"/healthz": threads, "/readyz": {"informers": self._controller.informer_problem}},
-        )
+            self._metrics.leading(options.leader_election_id, leads=False)
+        self._endpoints = self._bind_endpoints()
+
+    def _bind_endpoints(self) -> list[HttpEndpoint]:
+        health, metrics = self._options.health_address, self._options.metrics_address
+        checks = {
+            "/healthz": {"threads": self._controller.thread_problem},
+            "/readyz": {"informers": self._controller.informer_problem},
+        }
+        endpoints = [health_endpoint(health, checks)] if health else []
+        return endpoints + ([metrics_endpoint(metrics, self._metrics)] if metrics else [])
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         self._controller.start_informers()
-        self._health.start()
+        for endpoint in self._endpoints:
+            endpoint.start()
         if self._elector:
             self._elector.start()
         if self._wait_for_leadership():
+            if self._elector:
+                self._metrics.leading(self._options.leader_election_id, leads=True)
             self._controller.start_workers()
             logger.info("controller started")
             self._wait_for_end()
@@ -134,7 +144,8 @@ class _Process:
         lost = self._lost()
         if self._elector and not lost:
             self._elector.release()
-        self._health.stop()
+        for endpoint in self._endpoints:
+            endpoint.stop()
         logger.info("stopped")
         return LOST_LEASE if lost else 0
 

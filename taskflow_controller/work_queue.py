@@ -10,10 +10,10 @@ import heapq
 import itertools
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -29,6 +29,7 @@ class Reasons:
 
     first: list[str] = field(default_factory=list)
     more: int = 0
+    since: float = 0.0  # when the first one came
 
     def add(self, reason: str) -> None:
         """Add one more reason; one that is there already is dropped."""
@@ -51,6 +52,30 @@ class WorkItem(Generic[K]):
     reasons: str
 
 
+@dataclass(frozen=True)
+class GroupState:
+    """How many keys of a group wait, and for how long each one that is worked on has been so."""
+
+    waiting: int = 0
+    running: tuple[float, ...] = ()
+
+
+class QueueObserver(Protocol):
+    """Is told what happens to a group's keys. Called under the queue's lock: be quick, and don't call the queue."""
+
+    def added(self, group: Hashable) -> None:
+        """A key came that did not wait already."""
+
+    def taken(self, group: Hashable, waited: float) -> None:
+        """A worker took a key ``waited`` seconds after it came."""
+
+    def done(self, group: Hashable, worked: float) -> None:
+        """The work on a key ended after ``worked`` seconds."""
+
+    def retried(self, group: Hashable) -> None:
+        """A key is to be tried again after a back-off."""
+
+
 class WorkQueue(Generic[K]):
     """Thread-safe. Times are in seconds.
 
@@ -63,14 +88,15 @@ class WorkQueue(Generic[K]):
         group_of: Callable[[K], Hashable] = lambda key: None,
         limits: Mapping[Hashable, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observer: QueueObserver | None = None,
     ) -> None:
         self._group_of = group_of
         self._limits = dict(limits or {})
-        self._clock = clock
+        self._clock, self._observer = clock, observer
         self._changed = threading.Condition()
         self._waiting: OrderedDict[K, Reasons] = OrderedDict()
         self._again: dict[K, Reasons] = {}  # added while being worked on
-        self._working: dict[K, Hashable] = {}
+        self._working: dict[K, tuple[Hashable, float]] = {}  # its group, and when a worker took it
         self._delayed: dict[K, tuple[float, int, str]] = {}
         self._due: list[tuple[float, int, K]] = []  # a heap; an entry counts if it is still in _delayed
         self._sequence = itertools.count()
@@ -104,6 +130,8 @@ class WorkQueue(Generic[K]):
         with self._changed:
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
+            if self._observer:
+                self._observer.retried(self._group_of(key))
         delay = min(BASE_DELAY * 2.0 ** min(failures, _MAX_EXPONENT), MAX_DELAY)
         self.add_after(key, delay, reason)
         return delay
@@ -130,16 +158,16 @@ class WorkQueue(Generic[K]):
                 self._promote_due()
                 key = self._next_allowed()
                 if key is not None:
-                    reasons = self._waiting.pop(key)
-                    self._working[key] = self._group_of(key)
-                    return WorkItem(key, str(reasons))
+                    return self._take(key)
                 self._changed.wait(self._until_due())
             return None
 
     def done(self, key: K) -> None:
         """Say that the work on ``key`` has ended; if it was added meanwhile, it waits again."""
         with self._changed:
-            self._working.pop(key, None)
+            taken = self._working.pop(key, None)
+            if taken and self._observer:
+                self._observer.done(taken[0], self._clock() - taken[1])
             reasons = self._again.pop(key, None)
             if reasons is not None and not self._shut_down:
                 self._waiting[key] = reasons
@@ -166,9 +194,31 @@ class WorkQueue(Generic[K]):
         with self._changed:
             return len(self._working)
 
+    def state(self) -> dict[Hashable, GroupState]:
+        """Return the groups that have keys, and what those do."""
+        with self._changed:
+            now = self._clock()
+            waiting = Counter(self._group_of(key) for key in self._waiting)
+            running: dict[Hashable, list[float]] = {}
+            for group, started in self._working.values():
+                running.setdefault(group, []).append(now - started)
+        groups = {*waiting, *running}
+        return {group: GroupState(waiting[group], tuple(running.get(group, ()))) for group in groups}
+
     def _add(self, key: K, reason: str) -> None:
         place: dict[K, Reasons] = self._again if key in self._working else self._waiting
-        place.setdefault(key, Reasons()).add(reason)
+        if key not in place:
+            place[key] = Reasons(since=self._clock())
+            if self._observer:
+                self._observer.added(self._group_of(key))
+        place[key].add(reason)
+
+    def _take(self, key: K) -> WorkItem[K]:
+        reasons, group, now = self._waiting.pop(key), self._group_of(key), self._clock()
+        self._working[key] = (group, now)
+        if self._observer:
+            self._observer.taken(group, now - reasons.since)
+        return WorkItem(key, str(reasons))
 
     def _promote_due(self) -> None:
         now = self._clock()
@@ -185,7 +235,7 @@ class WorkQueue(Generic[K]):
     def _next_allowed(self) -> K | None:
         """Return the key that has waited longest and whose group has room."""
         busy: dict[Hashable, int] = {}
-        for group in self._working.values():
+        for group, _ in self._working.values():
             busy[group] = busy.get(group, 0) + 1
         full = {group for group, limit in self._limits.items() if busy.get(group, 0) >= limit}
         if not full:

@@ -16,6 +16,7 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]
 GROUP, VERSION = "ctl-try.example.com", "v1"
@@ -49,6 +50,18 @@ def until(condition: Callable[[], Any], timeout: float = 40.0, what: str = "the 
         assert time.monotonic() < deadline, f"{what} did not come true in {timeout:g} s"
         time.sleep(0.1)
     return value
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def series_name(name: str, labels: dict[str, str]) -> str:
+    """A series as PromQL names it, its labels sorted."""
+    return name + "{" + ",".join(f'{label}="{value}"' for label, value in sorted(labels.items())) + "}"
 
 
 class Crd:
@@ -125,9 +138,7 @@ class Controller:
         self.project, self.runner_dir = project, project / name
         self.noted = project / "noted"
         self._log = project / f"{name}.log"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port, self.metrics_port = free_port(), free_port()
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "WATCH_NAMESPACE": namespace}
         command = [
             sys.executable,
@@ -143,6 +154,8 @@ class Controller:
             str(self.runner_dir),
             "--health-probe-bind-address",
             f"127.0.0.1:{self.port}",
+            "--metrics-bind-address",
+            f"127.0.0.1:{self.metrics_port}",
         ]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
@@ -161,6 +174,14 @@ class Controller:
             return exc.code
         except OSError:
             return 0
+
+    def metrics(self) -> dict[str, float]:
+        """Every series with its value, as Prometheus would read them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return {
+            series_name(sample.name, sample.labels): sample.value for family in families for sample in family.samples
+        }
 
     def ready(self) -> "Controller":
         until(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, what="readiness")

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import socket
 import urllib.error
 import urllib.request
 
@@ -10,7 +11,8 @@ import pytest
 
 from taskflow_controller import logs
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.health import HealthServer, split_address
+from taskflow_controller.health import health_endpoint
+from taskflow_controller.http_endpoint import bind_address, split_address
 
 
 def fetch(port: int, path: str) -> tuple[int, dict]:
@@ -27,7 +29,7 @@ def test_probes() -> None:
     def broken() -> str | None:
         raise RuntimeError("oops")
 
-    server = HealthServer(
+    server = health_endpoint(
         "127.0.0.1:0",
         {"/healthz": {"workers": lambda: problem[0]}, "/readyz": {"a": lambda: None, "b": broken}},
     )
@@ -44,7 +46,7 @@ def test_probes() -> None:
         assert (status, body["failing"], body["checks"]["a"]) == (503, ["b"], "ok")
         assert fetch(server.port, "/other")[0] == 404
         with pytest.raises(ConfigError, match=f"--health-probe-bind-address 127.0.0.1:{server.port}: Address already"):
-            HealthServer(f"127.0.0.1:{server.port}", {})
+            health_endpoint(f"127.0.0.1:{server.port}", {})
     finally:
         server.stop()
 
@@ -54,6 +56,33 @@ def test_probes() -> None:
 )
 def test_address(text: str, address: tuple[str, int]) -> None:
     assert split_address(text) == address
+
+
+@pytest.mark.parametrize(("text", "address"), [("0", ""), ("", ""), (":80", ":80")])
+def test_address_that_may_be_none(text: str, address: str) -> None:
+    assert bind_address(text) == address
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+IPV6 = [("[::1]:0", "[::1]"), (":0", "[::1]")] if has_ipv6() else []
+
+
+@pytest.mark.parametrize(("address", "host"), [(":0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), *IPV6])
+def test_addresses_are_served(address: str, host: str) -> None:
+    server = health_endpoint(address, {"/healthz": {}})
+    server.start()
+    try:
+        with urllib.request.urlopen(f"http://{host}:{server.port}/healthz", timeout=5) as response:
+            assert response.status == 200
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("text", ["", "6789", ":x", ":99999", "host:"])

@@ -1,0 +1,77 @@
+"""An address where HTTP requests are answered, in threads of this process."""
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from taskflow_controller.errors import ConfigError
+
+REQUEST_SECONDS = 10  # for a client to send its request
+_MAX_PORT = 65535
+_OFF = ("", "0")
+
+
+def bind_address(text: str) -> str:
+    """Return ``text`` if it is an address to listen at, "" if it says that there is none. Raises ValueError."""
+    if text in _OFF:
+        return ""
+    split_address(text)
+    return text
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split ``host:port`` or ``:port`` (all addresses). Raises ValueError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
+        raise ValueError(f"{address!r} is not an address such as :6789 or 127.0.0.1:6789")
+    return host.strip("[]"), int(port)
+
+
+class HttpEndpoint:
+    """Serves one address with a handler class. ``port`` is the real one where the address has port 0."""
+
+    def __init__(self, flag: str, address: str, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Bind the address; ``flag`` is where it comes from. Raises ConfigError if it can't be bound."""
+        host, port = split_address(address)
+        limited = type(handler.__name__, (handler,), {"timeout": REQUEST_SECONDS})
+        try:
+            self._server = _bind(host, port, limited)
+        except OSError as exc:
+            raise ConfigError(f"{flag} {address}: {exc.strerror or exc}") from exc
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name=flag.strip("-"), daemon=True)
+
+    def start(self) -> None:
+        """Serve, in a daemon thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and free the address."""
+        if self._thread.ident is not None:
+            self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    dual_stack = False
+
+    def server_bind(self) -> None:
+        if self.dual_stack:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _ServerAll(_Server6):
+    dual_stack = True
+
+
+def _bind(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:
+    if not host and socket.has_dualstack_ipv6():
+        return _ServerAll(("::", port), handler)
+    return (_Server6 if ":" in host else _Server)((host, port), handler)
