@@ -3,11 +3,24 @@
 import re
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_LONGEST_HOURS = 2_562_047  # what Go's 64 bits of nanoseconds hold
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds in a Go duration string; raise ValueError, with a plain text, for any other."""
+    """Return the seconds in a Go duration string that is not negative; raise ValueError, with a plain text, else."""
+    unsigned = text[1:] if text.startswith(("+", "-")) else text
+    seconds = _seconds(unsigned)
+    if seconds is None:
+        raise ValueError(f"{text!r} is not a duration such as 10h, 1m30s, 500ms or 0")
+    if text.startswith("-") and seconds:
+        raise ValueError(f"{text!r} is negative; a duration has to be 0 or more")
+    if seconds > _LONGEST_HOURS * 3600:
+        raise ValueError(f"{text!r} is too long; a duration has to be {_LONGEST_HOURS}h at most")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
     if text == "0":
         return 0.0
     seconds, position = 0.0, 0
@@ -16,6 +29,4 @@ def parse_duration(text: str) -> float:
             break
         seconds += float(part[1]) * _SECONDS[part[2]]
         position = part.end()
-    if not text or position != len(text):
-        raise ValueError(f"{text!r} is not a duration such as 10h, 1m30s, 500ms or 0")
-    return seconds
+    return seconds if text and position == len(text) else None

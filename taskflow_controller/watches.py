@@ -17,6 +17,7 @@ from taskflow_controller.errors import ConfigError
 from taskflow_controller.kinds import GroupVersionKind
 from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located, plain
 from taskflow_controller.playbooks import NotFoundError, find_playbook, find_role
+from taskflow_controller.selectors import QUALIFIED_NAME
 from taskflow_controller.watch_fields import Entry, refuse_unsupported
 
 _VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([*#$@!?0-9-])|([A-Za-z_][A-Za-z0-9_]*))")
@@ -32,10 +33,6 @@ _SUPPORTED = {
 _KIND_FIELDS = {"group", "version", "kind"}
 _DEPENDENT_FIELDS = {*_KIND_FIELDS, "labelSelector", "fields"}
 _FINALIZER_FIELDS = {"name", "playbook", "role", "vars"}
-# What the API server takes as a finalizer: a name, which may have a DNS name and a slash before it.
-_FINALIZER_NAME = re.compile(
-    r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-)
 
 
 @dataclass(frozen=True)
@@ -218,7 +215,7 @@ def _finalizer(entry: Entry, environ: Mapping[str, str], warnings: list[str]) ->
     name = finalizer.string("name")
     if not name:
         raise finalizer.error("name", "is required")
-    if not _FINALIZER_NAME.fullmatch(name):
+    if not QUALIFIED_NAME.fullmatch(name):
         raise finalizer.error("name", f"must be a name such as example.com/finalizer, not {name!r}")
     playbook, role = _optional_command(finalizer, environ)
     return Finalizer(name, playbook, role, plain(finalizer.mapping("vars")))

@@ -218,7 +218,7 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ({"apiProxy": "1"}, 7, "apiProxy: must be true or false, not 1"),
         ({"batch": "0"}, 7, "batch: must be a whole number, 1 or more, not 0"),
         ({"batch": "many"}, 7, "batch: must be a whole number, 1 or more, not 'many'"),
-        ({"runTimeout": "-1s"}, 7, "runTimeout: '-1s' is not a duration such as 10h"),
+        ({"runTimeout": "-1s"}, 7, "runTimeout: '-1s' is negative"),
         ({"reconcilePeriod": "soon"}, 7, "reconcilePeriod: 'soon' is not a duration such as 10h"),
         ({"reconcilePeriod": "60"}, 7, "reconcilePeriod: must be a duration such as 10h"),
         ({"maxRunnerArtifacts": "-1"}, 7, "maxRunnerArtifacts: must be a whole number"),
