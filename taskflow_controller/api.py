@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import quote
 
 import urllib3
 import yaml
@@ -17,6 +18,7 @@ from taskflow_controller.kinds import GroupVersionKind
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 NOT_FOUND = 404
+MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 _MAX_CAUSE = 300
 
 
@@ -29,10 +31,11 @@ class KindNotServedError(Exception):
 
 @dataclass(frozen=True)
 class ApiResource:
-    """Where the objects of a kind are."""
+    """Where the objects of a kind are, and whether their status is written apart from the rest."""
 
     plural: str
     namespaced: bool
+    has_status: bool = False
 
 
 def connect(kubeconfig: str | None) -> client.ApiClient:
@@ -74,12 +77,17 @@ class ApiServer:
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON at ``path``. Raises ApiException, or urllib3's HTTPError if there is no answer."""
-        response = self._request(path, query, READ_TIMEOUT)
+        response = self._request("GET", path, query, READ_TIMEOUT)
+        return cast(dict[str, Any], json.loads(response.data))
+
+    def patch(self, path: str, body: Any, content_type: str) -> dict[str, Any]:
+        """Patch the object at ``path`` (``MERGE_PATCH`` or ``JSON_PATCH``) and return it; raises what ``get`` does."""
+        response = self._request("PATCH", path, None, READ_TIMEOUT, body=body, content_type=content_type)
         return cast(dict[str, Any], json.loads(response.data))
 
     def stream(self, path: str, query: Mapping[str, Any], read_timeout: float) -> urllib3.BaseHTTPResponse:
         """Return the open response at ``path``; ``read_timeout`` is the longest silence in seconds."""
-        response = self._request(path, query, read_timeout, preload=False)
+        response = self._request("GET", path, query, read_timeout, preload=False)
         return cast(urllib3.BaseHTTPResponse, response.response)
 
     def resource(self, gvk: GroupVersionKind) -> ApiResource:
@@ -90,17 +98,34 @@ class ApiServer:
             if exc.status == NOT_FOUND:
                 raise KindNotServedError(gvk) from exc
             raise
-        for resource in found.get("resources") or []:
-            if resource["kind"] == gvk.kind and "/" not in resource["name"]:
-                return ApiResource(resource["name"], bool(resource["namespaced"]))
+        resources = found.get("resources") or []
+        for resource in resources:
+            name = resource["name"]
+            if resource["kind"] == gvk.kind and "/" not in name:
+                has_status = any(other["name"] == f"{name}/status" for other in resources)
+                return ApiResource(name, bool(resource["namespaced"]), has_status)
         raise KindNotServedError(gvk)
 
-    def _request(self, path: str, query: Mapping[str, Any] | None, read_timeout: float, *, preload: bool = True) -> Any:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        read_timeout: float,
+        *,
+        preload: bool = True,
+        body: Any = None,
+        content_type: str = "",
+    ) -> Any:
         request = self.client.param_serialize(
-            method="GET",
+            method=method,
             resource_path=path,
             query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json"},
+            header_params={
+                "Accept": "application/json",
+                **({"Content-Type": content_type} if content_type else {}),
+            },
+            body=body,
             auth_settings=["BearerToken"],
         )
         response = self.client.call_api(*request, _request_timeout=(CONNECT_TIMEOUT, read_timeout))
@@ -121,6 +146,11 @@ def list_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str | Non
     """Return the path of a kind's objects, in one namespace or (None, or a cluster-scoped kind) in all."""
     inside = f"/namespaces/{namespace}" if namespace and resource.namespaced else ""
     return f"{group_path(gvk)}{inside}/{resource.plural}"
+
+
+def object_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str, name: str) -> str:
+    """Return the path of one object; ``namespace`` is "" for a cluster-scoped one."""
+    return f"{list_path(gvk, resource, namespace or None)}/{quote(name, safe='')}"
 
 
 def plain_cause(exc: BaseException) -> str:

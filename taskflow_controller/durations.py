@@ -1,6 +1,7 @@
 """Durations as Go writes them: ``10h``, ``1m30s``, ``1.5s``, ``500ms``, ``0``."""
 
 import re
+from typing import Any
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
@@ -30,3 +31,15 @@ def _seconds(text: str) -> float | None:
         seconds += float(part[1]) * _SECONDS[part[2]]
         position = part.end()
     return seconds if text and position == len(text) else None
+
+
+def seconds_or_none(wanted: Any) -> float | None:
+    """Return a number of seconds, or a Go duration string, as seconds; None if it is neither, negative or too long."""
+    if isinstance(wanted, bool) or wanted is None:
+        return None
+    if isinstance(wanted, int | float):
+        return float(wanted) if 0 <= wanted <= _LONGEST_HOURS * 3600 else None
+    try:
+        return parse_duration(str(wanted))
+    except ValueError:
+        return None

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow_controller.durations import parse_duration
+from taskflow_controller.durations import seconds_or_none
+from taskflow_controller.resource_verdicts import ResourceVerdict, ResourceVerdicts
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _KEPT_LINES = 60
@@ -43,21 +44,29 @@ class EventCollector:
         self._recap: dict[str, Any] | None = None
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._requeue_after: float | None = None
+        self._resources = ResourceVerdicts()
 
     def handle(self, event: Mapping[str, Any]) -> bool:
         """Take one event; true, for ansible-runner to keep its file."""
         kind, data = event.get("event"), event.get("event_data") or {}
-        if kind == "runner_on_failed" and not data.get("ignore_errors"):
-            self._failed[data.get("host", "")].append(_failure(data))
-        elif kind == "runner_on_unreachable":
-            self._unreachable[data.get("host", "")].append(_failure(data))
-        elif kind == "runner_on_ok":
-            self._note_requeue(data)
+        if kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
+            self._handle_result(kind, data)
         elif kind == "playbook_on_stats":
             self._recap = data
         elif kind in ("verbose", "error", "warning") and event.get("stdout"):
             self._lines.extend(_COLOUR.sub("", event["stdout"]).splitlines())
         return True
+
+    def _handle_result(self, kind: str, data: Mapping[str, Any]) -> None:
+        result = data.get("res") or {}
+        if kind == "runner_on_ok":
+            self._note_requeue(data)
+        if kind == "runner_on_ok" or (kind == "runner_on_failed" and data.get("ignore_errors")):
+            self._resources.note(result)
+            return
+        failed = self._failed if kind == "runner_on_failed" else self._unreachable
+        failed[data.get("host", "")].append(_failure(data))
+        self._resources.note_failed_task(result)
 
     @property
     def counts(self) -> RunCounts:
@@ -74,6 +83,10 @@ class EventCollector:
     def requeue_after(self) -> float | None:
         """The shortest time, in seconds, that a module asked for the next run."""
         return self._requeue_after
+
+    def resources(self) -> dict[tuple[str, str], ResourceVerdict]:
+        """Return what the run says of single resources, by (namespace, name)."""
+        return self._resources.final(broke_off=self._recap is None)
 
     def failures(self) -> tuple[TaskFailure, ...]:
         """Return the failures that counted.
@@ -105,7 +118,7 @@ class EventCollector:
         wanted = result.get("requeue_after")
         if wanted is None and data.get("task_action") in _REQUEUE_MODULES:
             wanted = result.get("period")
-        seconds = _seconds(wanted)
+        seconds = seconds_or_none(wanted)
         if seconds is not None and (self._requeue_after is None or seconds < self._requeue_after):
             self._requeue_after = seconds
 
@@ -130,18 +143,6 @@ def _message(result: Mapping[str, Any]) -> str:
         if result.get(key):
             return str(result[key])
     return "no message"
-
-
-def _seconds(wanted: Any) -> float | None:
-    """Return a module's number of seconds, or Go duration string, as seconds; None if it is neither."""
-    if isinstance(wanted, bool) or wanted is None:
-        return None
-    if isinstance(wanted, int | float):
-        return float(wanted) if wanted >= 0 else None
-    try:
-        return parse_duration(str(wanted))
-    except ValueError:
-        return None
 
 
 def _total(recap: Mapping[str, Any], column: str) -> int:

@@ -7,13 +7,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import ansible_runner
 
 from taskflow_controller.process_tree import kill_by_environment
+from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import EventCollector, RunCounts, TaskFailure
 
 CANCEL_POLL_SECONDS = 0.5
@@ -43,7 +44,8 @@ class RunResult:
     """How a run ended.
 
     ``status`` is ansible-runner's: successful, failed, canceled. ``error`` is the text of a run that never
-    reached its recap. ``requeue_after`` and ``duration`` are in seconds.
+    reached its recap. ``requeue_after`` and ``duration`` are in seconds. ``resources`` is what a run of several
+    resources says of each, by (namespace, name).
     """
 
     rc: int
@@ -53,6 +55,7 @@ class RunResult:
     error: str
     requeue_after: float | None
     duration: float
+    resources: Mapping[tuple[str, str], ResourceVerdict] = field(default_factory=dict)
 
     @property
     def successful(self) -> bool:
@@ -125,6 +128,7 @@ class ColdRunner:
             error=collector.error_text() if outcome.status == "failed" else "",
             requeue_after=collector.requeue_after,
             duration=time.monotonic() - started,
+            resources=collector.resources(),
         )
 
 

@@ -1,0 +1,111 @@
+"""The conditions of a resource whose status is managed, as the Operator SDK has them. Pure functions.
+
+| a run       | Running                 | Successful       | Failure      |
+|-------------|-------------------------|------------------|--------------|
+| begins      | True, reason Running    | False, if it is there | as it was |
+| succeeded   | True, reason Successful | True, Successful | False        |
+| failed      | False                   | False            | True, Failed |
+
+Conditions of other types, and entries that are none, stay as they are and where they are.
+"""
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+from taskflow_controller.kinds import Object
+from taskflow_controller.run_events import RunCounts
+
+RUNNING, SUCCESSFUL, FAILURE = "Running", "Successful", "Failure"
+OWN_TYPES = frozenset({RUNNING, SUCCESSFUL, FAILURE})
+MAX_MESSAGE = 4000
+_CUT = " [cut]"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended for one resource, and when (UTC). ``message`` says why it failed."""
+
+    successful: bool
+    message: str
+    counts: RunCounts
+    completed: datetime.datetime
+
+
+def conditions_of(obj: Object) -> list[Any]:
+    """Return what an object has for conditions; whatever is no list counts as none."""
+    status = obj.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    return conditions if isinstance(conditions, list) else []
+
+
+def started(conditions: list[Any], now: datetime.datetime) -> list[Any]:
+    """Return the conditions of a resource whose run begins."""
+    wanted = [_condition(RUNNING, True, "Running", "Running reconciliation")]
+    if _find(conditions, SUCCESSFUL) is not None:
+        wanted.append(_condition(SUCCESSFUL, False))
+    return _merge(conditions, wanted, now)
+
+
+def ended(conditions: list[Any], ending: Ending) -> list[Any]:
+    """Return the conditions of a resource whose run has ended."""
+    result = _ansible_result(ending)
+    if ending.successful:
+        wanted = [
+            {**_condition(RUNNING, True, "Successful", "Awaiting next reconciliation"), "ansibleResult": result},
+            _condition(SUCCESSFUL, True, "Successful", "Last reconciliation succeeded"),
+            _condition(FAILURE, False),
+        ]
+    else:
+        wanted = [
+            _condition(RUNNING, False, "Running", "Running reconciliation"),
+            {**_condition(FAILURE, True, "Failed", cut(ending.message)), "ansibleResult": result},
+            _condition(SUCCESSFUL, False),
+        ]
+    return _merge(conditions, wanted, ending.completed)
+
+
+def cut(message: str) -> str:
+    """Return a message in a length that a status can carry."""
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - len(_CUT)] + _CUT
+
+
+def _condition(kind: str, status: bool, reason: str = "", message: str = "") -> dict[str, Any]:
+    return {"type": kind, "status": str(status), "reason": reason, "message": message}
+
+
+def _ansible_result(ending: Ending) -> dict[str, Any]:
+    counts = ending.counts
+    return {
+        "ok": counts.ok,
+        "changed": counts.changed,
+        "skipped": counts.skipped,
+        "failures": counts.failed,
+        "completion": ending.completed.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+    }
+
+
+def _merge(conditions: list[Any], wanted: list[dict[str, Any]], now: datetime.datetime) -> list[Any]:
+    """Lay the wanted conditions over those there are, each in its old place if it has one."""
+    merged = list(conditions)
+    for condition in wanted:
+        place = _find(conditions, condition["type"])
+        if place is None:
+            merged.append({**condition, "lastTransitionTime": _time(now)})
+        else:
+            merged[place] = {**condition, "lastTransitionTime": _transition(conditions[place], condition, now)}
+    return merged
+
+
+def _find(conditions: list[Any], kind: str) -> int | None:
+    kinds = (condition.get("type") if isinstance(condition, dict) else None for condition in conditions)
+    return next((place for place, found in enumerate(kinds) if found == kind), None)
+
+
+def _transition(old: dict[str, Any], new: dict[str, Any], now: datetime.datetime) -> Any:
+    known = old.get("lastTransitionTime")
+    return known if known and old.get("status") == new["status"] else _time(now)
+
+
+def _time(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

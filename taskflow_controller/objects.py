@@ -1,0 +1,147 @@
+"""Changes objects on the API server without undoing what others change meanwhile.
+
+A change is a function that makes a patch out of the object as it is; when somebody else was faster, it is asked
+again with the fresh object. An object that is gone needs no change, and that is no error.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+from kubernetes.client.exceptions import ApiException
+
+from taskflow_controller.api import NOT_FOUND, ApiResource, ApiServer, KindNotServedError, object_path
+from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
+
+CONFLICT, UNPROCESSABLE = 409, 422
+_PASSING = {429, 500, 502, 503, 504}
+_MAX_CONFLICTS = 20
+_FIRST_PAUSE, _MAX_PAUSE = 0.2, 10.0
+_SLICE = 0.1  # how soon a wait notices that it should end
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The body of a patch (``api.MERGE_PATCH`` or ``api.JSON_PATCH``), and whether it is for the status."""
+
+    body: Any
+    content_type: str
+    status: bool = False
+
+
+Change = Callable[[Object], Patch | None]
+"""Makes the patch that an object needs, None if it needs none."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many seconds a change is tried again while the API server fails; ``hurry`` saying true ends it early."""
+
+    seconds: float
+    hurry: Callable[[], bool] = lambda: False
+
+    def pauses(self) -> "_Pauses":
+        """Begin to wait."""
+        return _Pauses(self)
+
+
+class _Pauses:
+    def __init__(self, patience: Patience) -> None:
+        self._hurry = patience.hurry
+        self._end = time.monotonic() + patience.seconds
+        self._next = _FIRST_PAUSE
+
+    def wait(self) -> bool:
+        """Wait, longer each time; return false if there is no more time."""
+        until = time.monotonic() + self._next * random.uniform(0.5, 1)
+        self._next = min(2 * self._next, _MAX_PAUSE)
+        if until > self._end:
+            return False
+        while time.monotonic() < until and not self._hurry():
+            time.sleep(_SLICE)
+        return not self._hurry()
+
+
+class Objects:
+    """The objects on the API server. Thread-safe. A request that fails raises ApiException or HTTPError."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+        self._resources: dict[GroupVersionKind, ApiResource] = {}
+
+    def read(self, gvk: GroupVersionKind, obj: Object) -> Object | None:
+        """Return the object of this name as it is now, None if it is gone or another one has its name."""
+        try:
+            found = self._api.get(object_path(gvk, self._resource(gvk), *namespace_and_name(obj)))
+        except KindNotServedError:
+            return None
+        except ApiException as exc:
+            if exc.status == NOT_FOUND:
+                return None
+            raise
+        return found if found["metadata"].get("uid") == obj["metadata"].get("uid") else None
+
+    def change(self, gvk: GroupVersionKind, obj: Object, change: Change, patience: Patience) -> Object | None:
+        """Apply a change, beginning with ``obj`` as last known; return the object after it, None if it is gone."""
+        pauses, conflicts, latest = patience.pauses(), 0, obj
+        while True:
+            try:
+                done, fresh = self._attempt(gvk, latest, change, last=conflicts == _MAX_CONFLICTS)
+            except (ApiException, urllib3.exceptions.HTTPError) as exc:
+                if not is_passing(exc) or not pauses.wait():
+                    raise
+                continue
+            if done or fresh is None:
+                return fresh
+            conflicts, latest = conflicts + 1, fresh
+
+    def _attempt(
+        self, gvk: GroupVersionKind, known: Object, change: Change, *, last: bool
+    ) -> tuple[bool, Object | None]:
+        """Return (true, the object changed), or (false, the fresh object) if another's change came first."""
+        patch = change(known)
+        if patch is None:
+            return True, known
+        try:
+            return True, self._patch(gvk, known, patch)
+        except KindNotServedError:
+            return True, None
+        except ApiException as exc:
+            if last or exc.status not in (NOT_FOUND, CONFLICT, UNPROCESSABLE):
+                raise
+            refusal = exc
+        if refusal.status == NOT_FOUND:
+            self._resources.pop(gvk, None)  # also what a kind answers that has no status of its own any more
+        fresh = self.read(gvk, known)
+        if refusal.status == UNPROCESSABLE and fresh is not None and _version(fresh) == _version(known):
+            raise refusal  # not the test of a JSON patch that is out of date, but a patch that is never taken
+        return False, fresh
+
+    def _patch(self, gvk: GroupVersionKind, obj: Object, patch: Patch) -> Object:
+        resource = self._resource(gvk)
+        path = object_path(gvk, resource, *namespace_and_name(obj))
+        if patch.status and resource.has_status:
+            path += "/status"
+        return self._api.patch(path, patch.body, patch.content_type)
+
+    def _resource(self, gvk: GroupVersionKind) -> ApiResource:
+        if gvk not in self._resources:
+            self._resources[gvk] = self._api.resource(gvk)
+        return self._resources[gvk]
+
+
+def _version(obj: Object) -> Any:
+    return obj["metadata"].get("resourceVersion")
+
+
+def is_passing(exc: ApiException | urllib3.exceptions.HTTPError) -> bool:
+    """Tell whether a request may succeed if repeated: no answer came, or one that says so."""
+    return not isinstance(exc, ApiException) or not exc.status or exc.status in _PASSING
+
+
+def is_conflict(exc: BaseException) -> bool:
+    """Tell whether a request was refused because somebody else's came first."""
+    return isinstance(exc, ApiException) and exc.status == CONFLICT

@@ -1,0 +1,78 @@
+"""Writes the conditions of the resources whose status is managed. Other keys of the status are not touched."""
+
+import datetime
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+from kubernetes.client.exceptions import ApiException
+
+from taskflow_controller import conditions
+from taskflow_controller.api import MERGE_PATCH, plain_cause
+from taskflow_controller.conditions import Ending, conditions_of
+from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey
+from taskflow_controller.objects import Change, Objects, Patch, Patience, is_conflict, is_passing
+
+logger = logging.getLogger(__name__)
+
+ENDING_PATIENCE = 60.0  # seconds for which a verdict is held while the API server does not answer
+
+
+class StatusWriter:
+    """Writes only what differs. Thread-safe."""
+
+    def __init__(self, objects: Objects, hurry: Callable[[], bool]) -> None:
+        """``hurry`` says whether the controller is about to end, so that nothing is waited for."""
+        self._objects, self._hurry = objects, hurry
+        self._without_status: set[GroupVersionKind] = set()
+
+    def started(self, key: ResourceKey, obj: Object) -> Object | None:
+        """Write that a run begins; return the object after that, None if it is gone.
+
+        A failure is logged, and no reason not to run.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        change = _change(lambda known: conditions.started(known, now))
+        try:
+            return self._write(key, obj, change, Patience(0))
+        except (ApiException, urllib3.exceptions.HTTPError) as exc:
+            logger.warning("cannot write that a run begins: %s", plain_cause(exc), extra={"resource": str(key)})
+            return obj
+
+    def ended(self, key: ResourceKey, obj: Object, ending: Ending) -> bool:
+        """Write a verdict; return false, after an error in the log, if the API server did not answer in time.
+
+        What the API server refuses for good is an error in the log, too, but another run would change nothing.
+        """
+        change = _change(lambda known: conditions.ended(known, ending))
+        try:
+            self._write(key, obj, change, Patience(ENDING_PATIENCE, self._hurry))
+        except (ApiException, urllib3.exceptions.HTTPError) as exc:
+            verdict = "success" if ending.successful else f"failure: {ending.message}"
+            fields = {"resource": str(key), "verdict": verdict}
+            logger.error("cannot write the status: %s", plain_cause(exc), extra=fields)
+            return not (is_passing(exc) or is_conflict(exc))
+        return True
+
+    def _write(self, key: ResourceKey, obj: Object, change: Change, patience: Patience) -> Object | None:
+        written = self._objects.change(key.gvk, obj, change, patience)
+        if written is not None and not conditions_of(written) and key.gvk not in self._without_status:
+            self._without_status.add(key.gvk)
+            logger.warning("%s keeps no conditions in its status; set manageStatus to false", key.gvk)
+        return written
+
+
+def _change(make: Callable[[list[Any]], list[Any]]) -> Change:
+    """Return the change that brings an object's conditions to what ``make`` makes of them."""
+
+    def patch(obj: Object) -> Patch | None:
+        known = conditions_of(obj)
+        wanted = make(known)
+        if wanted == known:
+            return None
+        # A merge patch replaces the whole list, hence only if the object is still the one it was made from.
+        metadata = {name: obj["metadata"].get(name) for name in ("uid", "resourceVersion")}
+        return Patch({"metadata": metadata, "status": {"conditions": wanted}}, MERGE_PATCH, status=True)
+
+    return patch
