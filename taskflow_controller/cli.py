@@ -94,6 +94,13 @@ def _add_process_flags(run: argparse.ArgumentParser) -> None:
         default=":8080",
         help="where Prometheus gets the metrics; 0: nowhere (%(default)s)",
     )
+    run.add_argument(
+        "--user-metrics-bind-address",
+        metavar="ADDRESS",
+        type=_checked(bind_address),
+        default="127.0.0.1:5050",
+        help="where playbooks POST metrics of their own (osdk_metric); 0: nowhere (%(default)s)",
+    )
     run.add_argument("--leader-elect", action="store_true", help="let one replica of several work at a time")
     run.add_argument("--leader-election-id", metavar="ID", default=PROGRAM, help="name of the Lease (%(default)s)")
     run.add_argument(
@@ -127,6 +134,7 @@ def _options(flags: argparse.Namespace) -> process.Options:
         reconcile_period=flags.reconcile_period,
         health_address=flags.health_probe_bind_address,
         metrics_address=flags.metrics_bind_address,
+        user_metrics_address=flags.user_metrics_bind_address,
         leader_elect=flags.leader_elect,
         leader_election_id=flags.leader_election_id,
         leader_election_namespace=flags.leader_election_namespace,

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from taskflow_controller.errors import ConfigError
 
 REQUEST_SECONDS = 10  # for a client to send its request
+STOP_POLL_SECONDS = 0.1
 _MAX_PORT = 65535
 _OFF = ("", "0")
 
@@ -39,7 +40,9 @@ class HttpEndpoint:
         except OSError as exc:
             raise ConfigError(f"{flag} {address}: {exc.strerror or exc}") from exc
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name=flag.strip("-"), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(STOP_POLL_SECONDS,), name=flag.strip("-"), daemon=True
+        )
 
     def start(self) -> None:
         """Serve, in a daemon thread."""

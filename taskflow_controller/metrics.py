@@ -155,15 +155,15 @@ class Metrics:
     def show_queue(self, state: Callable[[], Mapping[Hashable, GroupState]]) -> None:
         """Show what ``state`` returns whenever the metrics are read."""
         names = {group: series.name for group, series in self._series.items()}
-        self.registry.register(_Live(lambda: _queue_families(names, state())))
+        self.registry.register(_Live(_queue_families(names, {}), lambda: _queue_families(names, state())))
 
     def show_resources(self, resources: Callable[[], Iterable[tuple[GroupVersionKind, Object]]]) -> None:
         """Show when each of these was created; a resource that is gone is not shown any more."""
-        self.registry.register(_Live(lambda: [_created(resources())]))
+        self.registry.register(_Live([_created(())], lambda: [_created(resources())]))
 
     def show_watches(self, failing: Callable[[], Iterable[tuple[GroupVersionKind, str, bool]]]) -> None:
         """Show for each watched (kind, namespace or "") whether its watch fails now."""
-        self.registry.register(_Live(lambda: [_failing_watches(failing())]))
+        self.registry.register(_Live([_failing_watches(())], lambda: [_failing_watches(failing())]))
 
 
 def metrics_endpoint(address: str, metrics: Metrics) -> HttpEndpoint:
@@ -185,16 +185,16 @@ def controller_names(kinds: Iterable[GroupVersionKind]) -> dict[GroupVersionKind
 
 
 class _Live(Collector):
-    """Metrics that are made when they are asked for."""
+    """Metrics that are made when they are asked for; ``examples`` have their names, so that those are taken."""
 
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
-        self._families = families
+    def __init__(self, examples: Iterable[Metric], families: Callable[[], Iterable[Metric]]) -> None:
+        self._examples, self._families = examples, families
 
     def collect(self) -> Iterable[Metric]:
         return self._families()
 
     def describe(self) -> Iterable[Metric]:
-        return ()
+        return self._examples
 
 
 def _set_constants(registry: CollectorRegistry, limits: Mapping[GroupVersionKind, int]) -> None:

@@ -11,12 +11,14 @@ from types import FrameType
 
 from taskflow_controller.api import ApiServer, connect
 from taskflow_controller.controller import Controller, Limits
+from taskflow_controller.errors import ConfigError
 from taskflow_controller.health import health_endpoint
 from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.leader import LeaderElector, default_namespace
 from taskflow_controller.metrics import Metrics, metrics_endpoint
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner
+from taskflow_controller.user_metrics import user_metrics_endpoint
 from taskflow_controller.watches import load_watches
 from taskflow_controller.workspace import Workspaces
 
@@ -36,6 +38,7 @@ class Options:
     reconcile_period: float
     health_address: str
     metrics_address: str
+    user_metrics_address: str
     leader_elect: bool
     leader_election_id: str
     leader_election_namespace: str
@@ -87,7 +90,18 @@ class _Process:
             "/readyz": {"informers": self._controller.informer_problem},
         }
         endpoints = [health_endpoint(health, checks)] if health else []
-        return endpoints + ([metrics_endpoint(metrics, self._metrics)] if metrics else [])
+        if metrics:
+            endpoints.append(metrics_endpoint(metrics, self._metrics))
+        return endpoints + self._bind_user_metrics()
+
+    def _bind_user_metrics(self) -> list[HttpEndpoint]:
+        """Not at all rather than no start: its port is fixed by the module, and another controller may have it."""
+        address = self._options.user_metrics_address
+        try:
+            return [user_metrics_endpoint(address, self._metrics.registry)] if address else []
+        except ConfigError as exc:
+            logger.warning("metrics of playbooks are not taken: %s", exc)
+            return []
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
