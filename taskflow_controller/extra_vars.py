@@ -4,29 +4,53 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
+from taskflow_controller.kinds import Object, namespace_and_name
+from taskflow_controller.watches import Watch
 
-_LETTER_DIGITS_PAIR = re.compile(r"([a-zA-Z])(\d+)([a-zA-Z]\d+)")
+_UNSAFE = "__ansible_unsafe"
+_MARKS = {_UNSAFE, "__ansible_vault"}  # a mapping with one of these is no mapping to Ansible's JSON reader
+_OWN_TO_ANSIBLE = "ansible_"
+_LETTER_DIGITS_PAIR = re.compile(r"([a-zA-Z])([0-9]+)([a-zA-Z][0-9]+)")
 _ACRONYMS = ("HTTP", "URL", "IP")
 
 
-def extra_vars(
-    gvk: GroupVersionKind, obj: Object, *, snake_case_parameters: bool, watch_vars: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the extra vars for a run on ``obj``.
+def extra_vars(watch: Watch, obj: Object, *, finalizing: bool = False) -> dict[str, Any]:
+    """Return the extra vars for a run on ``obj``; ``finalizing`` if the run is the finalizer's.
 
-    Later ones win: the keys of spec (in snake case if asked), ``ansible_operator_meta``,
-    ``_<group>_<kind>`` (the object), ``_<group>_<kind>_spec`` (its spec), the watch's ``vars``.
+    Later ones win: the keys of spec (in snake case unless the watch says no), ``ansible_operator_meta``,
+    ``_<group>_<kind>`` (the object), ``_<group>_<kind>_spec`` (its spec), the watch's ``vars``, the finalizer's.
+    The first four come from whoever may write the resource; with ``mark_unsafe`` they are as ``marked`` returns
+    them, and a spec sets no variable of Ansible's own, such as the interpreter.
     """
     spec = obj.get("spec")
     spec = spec if isinstance(spec, dict) else {}
     namespace, name = namespace_and_name(obj)
-    object_name = re.sub(r"[.-]", "_", f"_{gvk.group}_{gvk.kind.lower()}")
-    parameters = snake_case_keys(spec) if snake_case_parameters else dict(spec)
-    parameters["ansible_operator_meta"] = {"name": name, "namespace": namespace}
-    parameters[object_name] = obj
-    parameters[f"{object_name}_spec"] = spec
-    return {**parameters, **watch_vars}
+    object_name = re.sub(r"[.-]", "_", f"_{watch.gvk.group}_{watch.gvk.kind.lower()}")
+    variables = snake_case_keys(spec) if watch.snake_case_parameters else dict(spec)
+    if watch.mark_unsafe:
+        variables = {key: value for key, value in variables.items() if not key.startswith(_OWN_TO_ANSIBLE)}
+    variables["ansible_operator_meta"] = {"name": name, "namespace": namespace}
+    variables[object_name] = obj
+    variables[f"{object_name}_spec"] = spec
+    if watch.mark_unsafe:
+        variables = marked(variables)
+    finalizer_vars = watch.finalizer.vars if finalizing and watch.finalizer else {}
+    return {**variables, **watch.vars, **finalizer_vars}
+
+
+def marked(value: Any) -> Any:
+    """Return ``value`` with every string in it, at any depth, marked as one that Ansible must not template.
+
+    A key that would itself be taken for a mark is left out: Ansible would read the whole file in another way
+    then, and see no mark in it.
+    """
+    if isinstance(value, str):
+        return {_UNSAFE: value}
+    if isinstance(value, Mapping):
+        return {key: marked(item) for key, item in value.items() if key not in _MARKS}
+    if isinstance(value, list):
+        return [marked(item) for item in value]
+    return value
 
 
 def snake_case_keys(value: Any) -> Any:

@@ -34,9 +34,7 @@ class Reconciler:
         result = self._runner.run(
             RunRequest(
                 directory=self._workspaces.prepare(key),
-                extra_vars=extra_vars(
-                    watch.gvk, obj, snake_case_parameters=watch.snake_case_parameters, watch_vars=watch.vars
-                ),
+                extra_vars=extra_vars(watch, obj),
                 playbook=watch.playbook,
                 role=watch.role,
                 verbosity=self._verbosity if watch.verbosity is None else watch.verbosity,

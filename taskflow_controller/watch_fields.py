@@ -101,9 +101,9 @@ def refuse_unsupported(entry: Entry) -> None:
             "manageStatus",
             "must be false (it is true by default): in this version the playbook writes the status",
         )
-    for field in ("watchClusterScopedResources", "markUnsafe"):
-        if entry.boolean(field, False):
-            raise entry.error(field, "is not supported by this version; leave it out or set it to false")
+    if entry.boolean("watchClusterScopedResources", False):
+        problem = "is not supported by this version; leave it out or set it to false"
+        raise entry.error("watchClusterScopedResources", problem)
     for field in ("blacklist", "selector", "finalizer", "batch", "runTimeout"):
         if entry.content.get(field):
             raise entry.error(field, "is not supported by this version; leave it out")

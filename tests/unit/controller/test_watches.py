@@ -198,7 +198,6 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ({"finalizer": "{name: a/b}"}, 7, "finalizer: is not supported by this version"),
         ({"selector": "{matchLabels: {a: b}}"}, 7, "selector: is not supported by this version"),
         ({"blacklist": "[{version: v1, kind: Pod}]"}, 7, "blacklist: is not supported by this version"),
-        ({"markUnsafe": "true"}, 7, "markUnsafe: is not supported by this version"),
         ({"watchClusterScopedResources": "true"}, 7, "watchClusterScopedResources: is not supported"),
         ({"batch": "5"}, 7, "batch: is not supported by this version"),
         ({"runTimeout": "5s"}, 7, "runTimeout: is not supported by this version"),
