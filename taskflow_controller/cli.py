@@ -72,6 +72,13 @@ def _add_work_flags(run: argparse.ArgumentParser) -> None:
         help="as many v's for ansible-playbook (%(default)s)",
     )
     run.add_argument(
+        "--run-timeout",
+        metavar="DURATION",
+        type=_checked(parse_duration),
+        default="0",
+        help="time after which a run is killed, where its watch has no runTimeout; 0: never (%(default)s)",
+    )
+    run.add_argument(
         "--runner-dir",
         metavar="DIR",
         default=os.path.join(tempfile.gettempdir(), PROGRAM),
@@ -140,6 +147,7 @@ def _options(flags: argparse.Namespace) -> process.Options:
         leader_election_namespace=flags.leader_election_namespace,
         graceful_shutdown_timeout=flags.graceful_shutdown_timeout,
         verbosity=flags.ansible_verbosity,
+        run_timeout=flags.run_timeout,
         runner_dir=flags.runner_dir,
         kubeconfig=flags.kubeconfig,
     )

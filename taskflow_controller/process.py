@@ -44,6 +44,7 @@ class Options:
     leader_election_namespace: str
     graceful_shutdown_timeout: float
     verbosity: int
+    run_timeout: float
     runner_dir: str
     kubeconfig: str
 
@@ -68,6 +69,7 @@ class _Process:
             ColdRunner(),
             Workspaces(options.runner_dir),
             verbosity=options.verbosity,
+            run_timeout=options.run_timeout,
             environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
             cancelled=lambda: self._cancelling,
         )

@@ -1,31 +1,64 @@
 """Kills all processes of a run.
 
 Ansible-core puts each worker in a session of its own, so that the kill of a process group, which is what
-ansible-runner does, leaves a running module's processes behind. All of a run's processes have its artifact
-directory in their environment, and that finds them (Linux: /proc).
+ansible-runner does, leaves a running module's processes behind; and a module may have started a daemon. All
+of a run's processes have its artifact directory in their environment, and that finds them (Linux: /proc).
 """
 
 import contextlib
 import os
+import select
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _PASSES = 5  # a process may fork while the others are looked for
+_DEATH_SECONDS = 3.0  # a killed process is gone at once, unless the kernel is busy for it (disk, network file system)
 
 
-def kill_by_environment(name: str, value: str) -> int:
-    """Kill every process that was started with ``name=value`` in its environment; return how many there were."""
+def kill_by_environment(name: str, value: str, *, reap: bool = False) -> int:
+    """Kill every process that was started with ``name=value`` in its environment; return how many there were.
+
+    They are dead when this returns. ``reap``: those that have become this process's children are reaped (as
+    process 1 of a container it adopts every orphan); not for children that somebody else waits for.
+    """
     wanted = os.fsencode(f"{name}={value}")
-    killed: set[int] = set()
+    count = 0
     for _ in range(_PASSES):
         found = {pid for pid in _pids_with(wanted) if pid != os.getpid()}
-        if not found - killed:
+        if not found:
             break
-        for pid in found:
+        count += len(found)
+        _kill(found)
+        if reap:
+            _reap(found)
+    return count
+
+
+def _kill(pids: Iterable[int]) -> None:
+    """Kill the processes and wait until they are dead."""
+    poll = select.poll()
+    with contextlib.ExitStack() as stack:
+        waiting = set()
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        killed |= found
-    return len(killed)
+                descriptor = os.pidfd_open(pid)
+                stack.callback(os.close, descriptor)
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                poll.register(descriptor, select.POLLIN)
+                waiting.add(descriptor)
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(left * 1000):
+                poll.unregister(descriptor)
+                waiting.discard(descriptor)
+
+
+def _reap(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _pids_with(variable: bytes) -> set[int]:

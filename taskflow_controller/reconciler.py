@@ -22,11 +22,13 @@ class Reconciler:
         workspaces: Workspaces,
         *,
         verbosity: int,
+        run_timeout: float = 0.0,
         environment: Mapping[str, str],
         cancelled: Callable[[], bool],
     ) -> None:
         self._runner, self._workspaces = runner, workspaces
         self._verbosity, self._environment, self._cancelled = verbosity, environment, cancelled
+        self._run_timeout = run_timeout
 
     def reconcile(self, watch: Watch, key: ResourceKey, obj: Object, reason: str) -> RunResult:
         """Run the watch's playbook or role on ``obj`` and return how it ended."""
@@ -40,6 +42,7 @@ class Reconciler:
                 verbosity=self._verbosity if watch.verbosity is None else watch.verbosity,
                 max_artifacts=watch.max_runner_artifacts,
                 environment=self._environment,
+                timeout=(self._run_timeout if watch.run_timeout is None else watch.run_timeout) or None,
                 cancelled=self._cancelled,
             )
         )

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ansible_runner
+from ansible_runner.interface import init_runner
 
+from taskflow_controller.out_of_memory import BE_KILLED_FIRST, OomWatch
 from taskflow_controller.process_tree import kill_by_environment
 from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import EventCollector, RunCounts, TaskFailure
 
 CANCEL_POLL_SECONDS = 0.5
+KILLED = 137  # the exit code, as a shell has it, of a run that SIGKILL ended
+_MARK = "AWX_ISOLATED_DATA_DIR"  # set by ansible-runner, for its callback, to the run's own artifact directory
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,9 @@ class RunRequest:
     """What to run, and with what.
 
     ``directory`` is the resource's own (see ``workspace``) and is used by one run at a time. ``playbook`` or
-    ``role`` is set. ``environment`` is laid over the controller's own. ``cancelled`` is asked from time to
-    time; once it says true, the run is killed.
+    ``role`` is set. ``environment`` is laid over the controller's own. ``timeout`` is in seconds, None for
+    none: a run that takes longer is killed with all its processes. ``cancelled`` is asked from time to time;
+    once it says true, the run is killed in the same way.
     """
 
     directory: Path
@@ -36,6 +41,7 @@ class RunRequest:
     verbosity: int = 0
     max_artifacts: int = 20
     environment: Mapping[str, str] | None = None
+    timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
 
 
@@ -43,9 +49,9 @@ class RunRequest:
 class RunResult:
     """How a run ended.
 
-    ``status`` is ansible-runner's: successful, failed, canceled. ``error`` is the text of a run that never
-    reached its recap. ``requeue_after`` and ``duration`` are in seconds. ``resources`` is what a run of several
-    resources says of each, by (namespace, name).
+    ``status`` is ansible-runner's: successful, failed, canceled, timeout. ``error`` says why a run broke off
+    before its recap, or that memory ran out. ``requeue_after`` and ``duration`` are in seconds. ``resources``
+    is what a run of several resources says of each, by (namespace, name).
     """
 
     rc: int
@@ -76,7 +82,7 @@ class Runner(Protocol):
 
 
 class ColdRunner:
-    """Starts a new ``ansible-playbook`` for each run, through ``ansible_runner.run``.
+    """Starts a new ``ansible-playbook`` for each run, through ansible-runner.
 
     Safe in threads: given a cancel callback ansible-runner installs no signal handlers, it does not change
     the working directory or the umask of this process, and all its files are in the run's own directory.
@@ -86,22 +92,15 @@ class ColdRunner:
         """See ``Runner``."""
         collector = EventCollector()
         started = time.monotonic()
+        memory = OomWatch()
         ident = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
-        artifacts = str(request.directory / "artifacts" / ident)
         variables = _write_extra_vars(request)
         # In a file, for ansible-runner drops the settings it is given unless there is one.
         settings = {"pexpect_timeout": CANCEL_POLL_SECONDS}
         (request.directory / "env" / "settings").write_text(json.dumps(settings), encoding="utf-8")
-
-        def cancelled() -> bool:
-            if not request.cancelled():
-                return False
-            kill_by_environment("AWX_ISOLATED_DATA_DIR", artifacts)  # set by ansible-runner for its callback
-            return True
-
         try:
             # The working directory is the controller's: an ansible.cfg, roles and collections there count.
-            outcome = ansible_runner.run(
+            process = init_runner(
                 private_data_dir=str(request.directory),
                 project_dir=os.getcwd(),
                 ident=ident,
@@ -115,21 +114,64 @@ class ColdRunner:
                 suppress_env_files=True,
                 event_handler=collector.handle,
                 status_handler=_remove_command_file,
-                cancel_callback=cancelled,
+                cancel_callback=lambda: False,
             )
+            process.cancel_callback = _Watchdog(request, process)
+            self._perform(process)
         finally:
             with suppress(FileNotFoundError):
                 (request.directory / variables).unlink()
         return RunResult(
-            rc=outcome.rc,
-            status=outcome.status,
+            rc=KILLED if process.rc is None else process.rc,
+            status=process.status,
             counts=collector.counts,
             failures=collector.failures(),
-            error=collector.error_text() if outcome.status == "failed" else "",
+            error=_error_text(request, process, collector, memory),
             requeue_after=collector.requeue_after,
             duration=time.monotonic() - started,
             resources=collector.resources(),
         )
+
+    def _perform(self, process: ansible_runner.Runner) -> None:
+        """Run a prepared run to its end, and see to it that nothing of it is left."""
+        process.config.command = [*BE_KILLED_FIRST, *process.config.command]
+        try:
+            process.run()
+        finally:
+            kill_by_environment(_MARK, process.config.artifact_dir, reap=True)
+
+
+class _Watchdog:
+    """A run's cancel callback: ends the run when that is asked for, or its time is up."""
+
+    def __init__(self, request: RunRequest, process: ansible_runner.Runner) -> None:
+        self._cancelled, self._process = request.cancelled, process
+        self._deadline = None if request.timeout is None else time.monotonic() + request.timeout
+
+    def __call__(self) -> bool:
+        """Return whether the run is cancelled. Ansible-runner kills it then, or when ``timed_out`` is set."""
+        cancelled = self._cancelled()
+        if not cancelled and self._deadline is not None and time.monotonic() >= self._deadline:
+            self._process.timed_out = True
+        if cancelled or self._process.timed_out:
+            # All at once, for ansible-runner waits as long as a process has the terminal open.
+            kill_by_environment(_MARK, self._process.config.artifact_dir)
+        return cancelled
+
+
+def _error_text(
+    request: RunRequest, process: ansible_runner.Runner, collector: EventCollector, memory: OomWatch
+) -> str:
+    if process.status == "timeout":
+        return f"the run was killed: it took longer than its timeout of {request.timeout:g} s"
+    if process.status != "failed":
+        return ""
+    texts = [collector.error_text()]
+    if process.rc is None:
+        texts.append("the run broke off: its ansible-playbook was killed by a signal")
+    if memory.killed():
+        texts.append("the kernel killed a process for lack of memory during the run")
+    return "\n".join(filter(None, texts))
 
 
 def _write_extra_vars(request: RunRequest) -> str:

@@ -1,5 +1,6 @@
 """ColdRunner with real playbooks: what a run's result says."""
 
+import contextlib
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.out_of_memory import OomWatch
 from taskflow_controller.runner import ColdRunner, RunRequest, RunResult
 from taskflow_controller.workspace import Workspaces
 
@@ -46,6 +48,20 @@ LOOP = """
 """
 SLEEP = """
     - ansible.builtin.command: sleep 61.25
+"""
+
+
+DAEMON = """
+    - ansible.builtin.shell: setsid sh -c 'sleep 63.25 & exit' </dev/null >/dev/null 2>&1 &
+"""
+# Its worker is a child of ansible-playbook.
+KILLED = """
+    - ansible.builtin.debug: {msg: "{{ lookup('pipe', 'kill -9 $(sed -n s/PPid://p /proc/$PPID/status)') }}"}
+"""
+SCORE = """
+    - ansible.builtin.command: cat /proc/self/oom_score_adj
+      register: score
+    - ansible.builtin.assert: {that: score.stdout | int == 800}
 """
 
 
@@ -116,8 +132,61 @@ def test_cancel(run) -> None:
     began = time.monotonic()
     result = run(SLEEP, cancelled=stop.is_set)
     assert result.cancelled and not result.successful and time.monotonic() - began < 15
-    command_lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in command_lines if b"61.25" in line], "the module's process is left over"
+    assert not _command_lines(b"61.25"), "the module's process is left over"
+
+
+def test_a_run_out_of_time_is_killed_whole(run) -> None:
+    """Its worker and the module's process, which are in sessions of their own, too."""
+    result = run(SLEEP.replace("61.25", "62.25"), timeout=2.0)
+    assert (result.status, result.successful, result.cancelled) == ("timeout", False, False)
+    assert "timeout of 2 s" in result.error
+    assert not _command_lines(b"62.25")
+
+
+def test_a_run_in_time_is_left_alone(run) -> None:
+    assert run(FAILING, extra_vars={"state": "broken"}, timeout=100.0).status == "failed"
+
+
+def test_nothing_outlives_a_run(run) -> None:
+    """Not even a daemon: a grandchild in a session of its own, whose parent is gone."""
+    assert run(DAEMON).successful
+    assert not _command_lines(b"63.25")
+
+
+def test_a_killed_run_has_failed_and_says_so(run) -> None:
+    result = run(KILLED)
+    assert (result.status, result.rc) == ("failed", 137)
+    assert "killed by a signal" in result.error
+
+
+def test_a_run_is_what_the_kernel_kills_first(run) -> None:
+    before = Path("/proc/self/oom_score_adj").read_text()
+    assert run(SCORE).successful
+    assert Path("/proc/self/oom_score_adj").read_text() == before
+
+
+def test_lack_of_memory_is_noticed(tmp_path: Path) -> None:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom 0\noom_kill 3\n")
+    watch = OomWatch([tmp_path / "missing", counter])
+    assert not watch.killed()
+    counter.write_text("oom 1\noom_kill 4\n")
+    assert watch.killed()
+    assert not OomWatch([tmp_path / "missing"]).killed()
+
+
+def test_lack_of_memory_is_told(run, monkeypatch) -> None:
+    monkeypatch.setattr(OomWatch, "killed", lambda self: True)
+    assert "lack of memory" in run(FAILING, extra_vars={"state": "broken"}).error
+    assert run(RESCUED_AND_IGNORED, name="good").error == ""
+
+
+def _command_lines(text: bytes) -> list[bytes]:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_bytes())
+    return [line for line in lines if text in line]
 
 
 def test_artifacts_are_rotated_and_role_runs(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Which timeout a run gets: its watch's own, else the flag's; 0 is none."""
+
+from pathlib import Path
+
+import pytest
+
+from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.run_events import RunCounts
+from taskflow_controller.runner import RunRequest, RunResult
+from taskflow_controller.watches import Watch
+from taskflow_controller.workspace import Workspaces
+
+KEY = ResourceKey(GroupVersionKind("example.com", "v1", "Widget"), "ns", "w")
+
+
+class Runner:
+    def run(self, request: RunRequest) -> RunResult:
+        self.request = request
+        return RunResult(0, "successful", RunCounts(), (), "", None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "field", "expected"),
+    [(0.0, None, None), (60.0, None, 60.0), (60.0, 5.0, 5.0), (60.0, 0.0, None)],
+)
+def test_timeout_of_a_run(tmp_path: Path, flag: float, field: float | None, expected: float | None) -> None:
+    watch = Watch(
+        gvk=KEY.gvk,
+        playbook="/p.yml",
+        role=None,
+        vars={},
+        reconcile_period=None,
+        max_runner_artifacts=2,
+        snake_case_parameters=True,
+        watch_annotations_changes=False,
+        dependents=(),
+        max_concurrent=None,
+        verbosity=None,
+        run_timeout=field,
+    )
+    runner = Runner()
+    spaces = Workspaces(tmp_path / "runner")
+    reconciler = Reconciler(runner, spaces, verbosity=0, run_timeout=flag, environment={}, cancelled=lambda: False)
+    reconciler.reconcile(watch, KEY, {"metadata": {}}, "test")
+    assert runner.request.timeout == expected
