@@ -144,7 +144,11 @@ class Controller:
             self.queue.add(key, f"{watch.gvk.kind} deleted")
             return
         key = ResourceKey(watch.gvk, *namespace_and_name(change.new))
-        predicate = functools.partial(primary_reason, watch_annotations=watch.watch_annotations_changes)
+        predicate = functools.partial(
+            primary_reason,
+            watch_annotations=watch.watch_annotations_changes,
+            ignore_status=watch.manage_status,
+        )
         reason = _judge(predicate, change)
         if reason:
             self.queue.add(key, reason)

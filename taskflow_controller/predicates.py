@@ -1,19 +1,33 @@
 """Which events are worth a run. Pure functions: an event's old and new object in, the reason or None out."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from taskflow_controller.field_paths import FieldPath, only, path_text, value_at
 from taskflow_controller.kinds import Object
 
-_MISSING = object()
-_IGNORED_METADATA = ("resourceVersion", "managedFields")
+# What changes with every write to an object, and says nothing of it.
+_BOOKKEEPING = {"resourceVersion", "managedFields", "selfLink"}
+# Who may delete the object, and with what: not what it is to be.
+_LIFECYCLE = {"finalizers", "ownerReferences"}
+_IDENTITY = ("name", "namespace", "uid", "resourceVersion", "ownerReferences")
+_OWNER_ANNOTATIONS = ("operator-sdk/primary-resource", "operator-sdk/primary-resource-type")
+_NEEDED = (
+    ("apiVersion",),
+    ("kind",),
+    *(("metadata", key) for key in _IDENTITY),
+    *(("metadata", "annotations", key) for key in _OWNER_ANNOTATIONS),
+)
 
 
-def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) -> str | None:
+def primary_reason(
+    old: Object | None, new: Object, *, watch_annotations: bool, ignore_status: bool = False
+) -> str | None:
     """Return why a watched resource needs a run, None if it does not.
 
-    In: the object as last seen (None at first sight) and as it is now. A status update alone is no reason;
-    neither is a change of labels.
+    In: the object as last seen (None at first sight) and as it is now. Its generation tells whether its spec changed:
+    its status, labels, finalizers and owners alone are no reason, and its annotations only if asked. A kind that
+    has no generation needs a run for any change but of finalizers and owners; with ``ignore_status``, for when the
+    controller itself writes it, not of the status either.
     """
     kind = new.get("kind", "")
     if old is None:
@@ -21,8 +35,9 @@ def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) 
     before, after = old.get("metadata") or {}, new.get("metadata") or {}
     if after.get("deletionTimestamp") and not before.get("deletionTimestamp"):
         return f"{kind} is being deleted"
-    if after.get("generation") is None:
-        return f"{kind} changed" if before.get("resourceVersion") != after.get("resourceVersion") else None
+    if not after.get("generation"):
+        ignored = {"status"} if ignore_status else set()
+        return f"{kind} changed" if _relevant(old, ignored) != _relevant(new, ignored) else None
     if before.get("generation") != after["generation"]:
         return f"{kind} generation {before.get('generation')} -> {after['generation']}"
     if watch_annotations and (before.get("annotations") or {}) != (after.get("annotations") or {}):
@@ -30,63 +45,44 @@ def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) 
     return None
 
 
-def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence[str] | None) -> str | None:
+def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence[FieldPath] | None) -> str | None:
     """Return why a dependent's event needs a run of its owner, None if it does not.
 
     In: the object before (None: it is new) and after (None: it was deleted). A deletion always is one. An update
-    is, if one of the dotted paths ``fields`` changed; with no ``fields``, if anything but the status and the API's
-    own bookkeeping changed. A creation is none without ``fields``; with them it is, for after a broken watch the
-    first sight of an object may well be its last state.
+    is, if the value at one of ``fields`` changed; with no ``fields``, if anything but the status and the API's own
+    bookkeeping changed. A creation is none without ``fields``; with them it is, for after a broken watch the first
+    sight of an object may well be its last state.
     """
     if new is None:
         return f"{_label(old or {})} deleted"
     if old is None:
         return None if fields is None else f"{_label(new)} seen for the first time"
     if fields is None:
-        return f"{_label(new)} changed" if _without_status(old) != _without_status(new) else None
-    changed = [field for field in fields if value_at(old, field) != value_at(new, field)]
+        return f"{_label(new)} changed" if _without(old, {"status"}) != _without(new, {"status"}) else None
+    changed = [path_text(field) for field in fields if value_at(old, field) != value_at(new, field)]
     return f"{_label(new)} {', '.join(changed)} changed" if changed else None
 
 
-def value_at(obj: Object, path: str) -> Any:
-    """Return the value at a dotted path; the same marker for every path that isn't there."""
-    value: Any = obj
-    for key in path.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value
-
-
-def keep_only(obj: Object, fields: Sequence[str] | None) -> None:
+def keep_only(obj: Object, fields: Sequence[FieldPath] | None) -> None:
     """Cut a dependent, in place, down to what the predicates and the owner's look-up need (memory)."""
-    metadata = obj.get("metadata") or {}
-    metadata.pop("managedFields", None)
     if fields is None:
+        (obj.get("metadata") or {}).pop("managedFields", None)
         obj.pop("status", None)
         return
-    names = ("name", "namespace", "uid", "resourceVersion", "ownerReferences")
-    kept: Object = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
-    kept["metadata"] = {key: metadata[key] for key in names if key in metadata}
-    for field in fields:
-        value = value_at(obj, field)
-        if value is not _MISSING:
-            _set(kept, field, value)
+    kept = only(obj, [*_NEEDED, *fields])
     obj.clear()
     obj.update(kept)
 
 
-def _set(obj: Object, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for key in parents:
-        obj = obj.setdefault(key, {})
-    obj[last] = value
+def _relevant(obj: Object, ignored: set[str]) -> Object:
+    """Return what of an object without a generation may matter to its run."""
+    return _without(obj, ignored, _BOOKKEEPING | _LIFECYCLE)
 
 
-def _without_status(obj: Object) -> Object:
-    trimmed = {key: value for key, value in obj.items() if key != "status"}
+def _without(obj: Object, keys: set[str], metadata_keys: set[str] = _BOOKKEEPING) -> Object:
     metadata = obj.get("metadata") or {}
-    trimmed["metadata"] = {key: value for key, value in metadata.items() if key not in _IGNORED_METADATA}
+    trimmed = {key: value for key, value in obj.items() if key not in keys}
+    trimmed["metadata"] = {key: value for key, value in metadata.items() if key not in metadata_keys and value}
     return trimmed
 
 

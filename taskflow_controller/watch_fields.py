@@ -6,6 +6,7 @@ from typing import Any
 
 from taskflow_controller.durations import parse_duration
 from taskflow_controller.errors import ConfigError
+from taskflow_controller.field_paths import FieldPath, parse_path
 from taskflow_controller.located_yaml import LocatedDict
 from taskflow_controller.selectors import selector_string
 
@@ -68,6 +69,10 @@ class Entry:
             found.append(Entry(self.path, f"{self.name}: {field} item {number}", item))
         return found
 
+    def paths(self, field: str) -> tuple[FieldPath, ...]:
+        """Return a list of paths, each a text or the list of its keys; empty if it is not given."""
+        return tuple(self._path(field, item) for item in self.list(field))
+
     def duration(self, field: str) -> float | None:
         """Return the seconds of a Go duration string, None if it is not given."""
         text = self._value(field, str, "", "a duration such as 10h, in quotes if it is a number")
@@ -82,6 +87,16 @@ class Entry:
         """Return a LabelSelector in the API's query form, "" if it is not given."""
         try:
             return selector_string(self.mapping(field))
+        except ValueError as exc:
+            raise self.error(field, str(exc)) from exc
+
+    def _path(self, field: str, item: Any) -> FieldPath:
+        if isinstance(item, builtins.list) and item and all(isinstance(key, str) and key for key in item):
+            return tuple(item)
+        if not isinstance(item, str):
+            raise self.error(field, f"must be paths such as status.phase, or lists of keys, not {item!r}")
+        try:
+            return parse_path(item)
         except ValueError as exc:
             raise self.error(field, str(exc)) from exc
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from taskflow_controller.errors import ConfigError
+from taskflow_controller.field_paths import FieldPath
 from taskflow_controller.kinds import GroupVersionKind
 from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located, plain
 from taskflow_controller.playbooks import NotFoundError, find_playbook, find_role
@@ -39,13 +40,13 @@ _FINALIZER_FIELDS = {"name", "playbook", "role", "vars"}
 class DependentWatch:
     """A kind whose objects concern their controlling owner.
 
-    ``label_selector`` is in the API's query form, "" for all. ``fields`` are dotted paths: an update counts
-    if one of them changed; None: if anything but the status changed.
+    ``label_selector`` is in the API's query form, "" for all. An update counts if the value at one of ``fields``
+    changed; None: if anything but the status changed.
     """
 
     gvk: GroupVersionKind
     label_selector: str
-    fields: tuple[str, ...] | None
+    fields: tuple[FieldPath, ...] | None
 
 
 @dataclass(frozen=True)
@@ -233,15 +234,12 @@ def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]
     dependents = []
     for item in entry.entries("watchDependents"):
         warnings.extend(item.unknown(_DEPENDENT_FIELDS))
-        fields = item.list("fields")
-        for field in fields:
-            if not isinstance(field, str) or not all(field.split(".")):
-                raise item.error("fields", f"must be dotted paths such as status.phase, not {field!r}")
+        fields = item.paths("fields")
         dependents.append(
             DependentWatch(
                 gvk=_gvk(item),
                 label_selector=item.selector("labelSelector"),
-                fields=tuple(fields) if fields else None,
+                fields=fields or None,
             )
         )
     return tuple(dependents)

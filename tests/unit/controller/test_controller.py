@@ -208,7 +208,9 @@ def setup(api: FakeApi, tmp_path: Path):
         "max_runner_artifacts": 2,
     }
     rest = {"snake_case_parameters": True, "watch_annotations_changes": False, "max_concurrent": None}
-    watch = Watch(gvk=WIDGET, dependents=(DependentWatch(POD, "", ("status.phase",)),), verbosity=3, **fields, **rest)
+    watch = Watch(
+        gvk=WIDGET, dependents=(DependentWatch(POD, "", (("status", "phase"),)),), verbosity=3, **fields, **rest
+    )
     runner = FakeRunner()
     workspaces = Workspaces(tmp_path)
     reconciler = Reconciler(runner, workspaces, verbosity=0, environment={}, cancelled=lambda: False)

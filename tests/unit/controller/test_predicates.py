@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from taskflow_controller.field_paths import FieldPath
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
+
+PHASE, SPEC = ("status", "phase"), ("spec",)
 
 
 def widget(generation: int | None = 1, **metadata: Any) -> dict[str, Any]:
@@ -20,49 +23,95 @@ def pod(version: str = "1", **status: Any) -> dict[str, Any]:
     ("old", "new", "reason"),
     [
         (None, widget(), "Widget seen for the first time"),
-        (widget(), widget(resourceVersion="2", labels={"a": "b"}), None),
-        (widget(1), widget(2), "Widget generation 1 -> 2"),
-        (widget(), widget(deletionTimestamp="now"), "Widget is being deleted"),
-        (widget(deletionTimestamp="now"), widget(deletionTimestamp="now"), None),
-        (widget(None, resourceVersion="1"), widget(None, resourceVersion="2"), "Widget changed"),
-        (widget(None, resourceVersion="1"), widget(None, resourceVersion="1"), None),
+        (widget(), widget(resourceVersion="2", managedFields=[1]), None),
+        (widget(), widget(labels={"a": "b"}), None),
+        (widget(), widget(finalizers=["a/b"]), None),
+        (widget(finalizers=["a/b"]), widget(finalizers=[]), None),
+        (widget(), widget(ownerReferences=[{"uid": "u"}]), None),
+        (widget(), {**widget(), "status": {"a": 1}}, None),
         (widget(), widget(annotations={"a": "b"}), None),
+        (widget(1), widget(2), "Widget generation 1 -> 2"),
+        (widget(1), widget(2, annotations={"a": "b"}), "Widget generation 1 -> 2"),
+        (widget(), widget(deletionTimestamp="now", finalizers=["a/b"]), "Widget is being deleted"),
+        (widget(), widget(2, deletionTimestamp="now"), "Widget is being deleted"),
+        (widget(deletionTimestamp="now"), widget(deletionTimestamp="now", finalizers=["a/b"]), None),
     ],
 )
 def test_primary(old: dict[str, Any] | None, new: dict[str, Any], reason: str | None) -> None:
     assert primary_reason(old, new, watch_annotations=False) == reason
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"resourceVersion": "2", "managedFields": [1]}, None),
+        ({"finalizers": ["a/b"]}, None),
+        ({"ownerReferences": [{"uid": "u"}]}, None),
+        ({"annotations": {}}, None),
+        ({"annotations": {"a": "b"}}, "Widget changed"),
+        ({"labels": {"a": "b"}}, "Widget changed"),
+        ({"deletionTimestamp": "now"}, "Widget is being deleted"),
+    ],
+)
+@pytest.mark.parametrize("generation", [None, 0])
+def test_primary_without_generation(generation: int | None, change: dict[str, Any], reason: str | None) -> None:
+    before = widget(generation, resourceVersion="1", annotations=None)
+    after = widget(generation, **{"resourceVersion": "1", "annotations": None, **change})
+    assert primary_reason(before, after, watch_annotations=False) == reason
+
+
+def test_primary_without_generation_runs_for_its_content_and_for_a_status_that_others_write() -> None:
+    before, after = ({**widget(None), "data": {"a": number}} for number in (1, 2))
+    assert primary_reason(before, after, watch_annotations=False) == "Widget changed"
+    before, after = ({**widget(None), "status": {"a": number}} for number in (1, 2))
+    assert primary_reason(before, after, watch_annotations=False) == "Widget changed"
+    assert primary_reason(before, after, watch_annotations=False, ignore_status=True) is None
+
+
 def test_primary_annotations_if_asked() -> None:
-    assert primary_reason(widget(), widget(annotations={"a": "b"}), watch_annotations=True) is not None
+    reason = primary_reason(widget(), widget(annotations={"a": "b"}), watch_annotations=True)
+    assert reason == "Widget annotations changed"
     assert primary_reason(widget(annotations=None), widget(annotations={}), watch_annotations=True) is None
+    assert primary_reason(widget(), widget(labels={"a": "b"}), watch_annotations=True) is None
 
 
 @pytest.mark.parametrize(
     ("old", "new", "fields", "reason"),
     [
         (None, pod(), None, None),
-        (None, pod(), ("status.phase",), "Pod p seen for the first time"),
-        (pod(), None, ("status.phase",), "Pod p deleted"),
-        (pod(phase="A"), pod("2", phase="A"), ("status.phase",), None),
-        (pod(phase="A"), pod("2", phase="B"), ("status.phase", "spec"), "Pod p status.phase changed"),
-        (pod(), pod("2", phase="B"), ("status.phase",), "Pod p status.phase changed"),
-        (pod(), pod("2"), ("status.phase", "none.at.all"), None),
+        (None, pod(), (PHASE,), "Pod p seen for the first time"),
+        (pod(), None, (PHASE,), "Pod p deleted"),
+        (pod(), None, None, "Pod p deleted"),
+        (pod(phase="A"), pod("2", phase="A", other="B"), (PHASE,), None),
+        (pod(phase="A"), pod("2", phase="B"), (PHASE, SPEC), "Pod p status.phase changed"),
+        (pod(phase="A"), {**pod("2", phase="B"), "spec": 2}, (PHASE, SPEC), "Pod p status.phase, spec changed"),
+        (pod(), pod("2", phase="B"), (PHASE,), "Pod p status.phase changed"),
+        (pod(phase="A"), pod("2"), (PHASE,), "Pod p status.phase changed"),
+        (pod(), pod("2"), (PHASE, ("none", "at", "all")), None),
         (pod(phase="A"), pod("2", phase="B"), None, None),
         (pod(), {**pod("2"), "spec": {"a": 2}}, None, "Pod p changed"),
     ],
 )
 def test_dependent(
-    old: dict[str, Any] | None, new: dict[str, Any] | None, fields: tuple[str, ...] | None, reason: str | None
+    old: dict[str, Any] | None, new: dict[str, Any] | None, fields: tuple[FieldPath, ...] | None, reason: str | None
 ) -> None:
     assert dependent_reason(old, new, fields=fields) == reason
 
 
+@pytest.mark.parametrize("change", ["labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp"])
+def test_dependent_metadata_counts(change: str) -> None:
+    new = pod("2")
+    new["metadata"][change] = ["x"]
+    assert dependent_reason(pod(), new, fields=None) == "Pod p changed"
+
+
 def test_keep_only_keeps_what_predicates_and_owner_look_up_need() -> None:
     obj = pod(phase="A", podIP="1")
-    obj["metadata"]["ownerReferences"] = ["o"]
-    keep_only(obj, ("status.phase", "metadata.deletionTimestamp"))
-    metadata = {"name": "p", "resourceVersion": "1", "ownerReferences": ["o"]}
+    annotations = {"operator-sdk/primary-resource": "ns/w", "operator-sdk/primary-resource-type": "Widget.example.com"}
+    obj["metadata"].update(ownerReferences=["o"], annotations={**annotations, "other": "x"})
+    keep_only(obj, (PHASE, ("metadata", "deletionTimestamp")))
+    metadata = {"name": "p", "resourceVersion": "1", "ownerReferences": ["o"], "annotations": annotations}
     assert obj == {"kind": "Pod", "metadata": metadata, "status": {"phase": "A"}}
     obj = pod(phase="A")
     keep_only(obj, None)

@@ -83,14 +83,15 @@ def test_core_group_and_zero_artifacts() -> None:
 def test_watch_dependents() -> None:
     text = """
 - {group: example.com, version: v1, kind: Widget, playbook: play.yml, manageStatus: false, watchDependents: [
-    {version: v1, kind: Pod, fields: [status.phase], labelSelector: {matchLabels: {a: b}, matchExpressions: [
-      {key: c, operator: In, values: [d, e]}, {key: f, operator: Exists}, {key: g, operator: DoesNotExist}]}},
+    {version: v1, kind: Pod, labelSelector: {matchLabels: {a: b}, matchExpressions: [
+      {key: c, operator: In, values: [d, e]}, {key: f, operator: Exists}, {key: g, operator: DoesNotExist}]},
+     fields: [status.phase, "metadata.annotations[a.com/x]", [data, "a[b].c"]]},
     {group: apps, version: v1, kind: Deployment}]}
 """
     pod, deployment = load(text).watches[0].dependents
     assert pod.gvk == GroupVersionKind("", "v1", "Pod")
     assert pod.label_selector == "a=b,c in (d,e),f,!g"
-    assert pod.fields == ("status.phase",)
+    assert pod.fields == (("status", "phase"), ("metadata", "annotations", "a.com/x"), ("data", "a[b].c"))
     assert deployment.fields is None and deployment.label_selector == ""
 
 
@@ -228,7 +229,17 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         (
             {"watchDependents": "[{version: v1, kind: Pod, fields: [a..b]}]"},
             7,
-            "fields: must be dotted paths",
+            "fields: 'a..b' is not a path such as status.phase",
+        ),
+        (
+            {"watchDependents": "[{version: v1, kind: Pod, fields: [1]}]"},
+            7,
+            "fields: must be paths such as status.phase, or lists of keys, not 1",
+        ),
+        (
+            {"watchDependents": "[{version: v1, kind: Pod, fields: [[a, '']]}]"},
+            7,
+            "fields: must be paths such as status.phase, or lists of keys, not ['a', '']",
         ),
         (
             {"watchDependents": "[{version: v1, kind: Pod, labelSelector: {a: b}}]"},
