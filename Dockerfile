@@ -17,11 +17,14 @@ RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
     && mkdir -p "$collection/playbooks" \
     && cp -r galaxy.yml meta plugins "$collection/" \
     && cp playbooks/task.yml "$collection/playbooks/" \
-    && cp watches.yaml /opt/ansible/
+    && cp watches.yaml /opt/ansible/ \
+    && mkdir -p /opt/ansible/.ansible/collections
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/taskflow /opt/taskflow
 COPY --from=build /opt/ansible /opt/ansible
+# Where the Dockerfile of an operator made for the Operator SDK, on top of this one, installs its collections.
+COPY --from=build --chown=65532:0 /opt/ansible/.ansible /opt/ansible/.ansible
 # HOME is readable, not writable: what a run writes goes to /tmp.
 ENV HOME=/opt/ansible \
     PATH=/opt/taskflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -29,7 +32,7 @@ ENV HOME=/opt/ansible \
     ANSIBLE_HOME=/tmp/ansible \
     ANSIBLE_LOCAL_TEMP=/tmp/ansible/tmp \
     ANSIBLE_REMOTE_TEMP=/tmp/ansible/tmp \
-    ANSIBLE_COLLECTIONS_PATH=/opt/ansible/collections \
+    ANSIBLE_COLLECTIONS_PATH=/opt/ansible/.ansible/collections:/opt/ansible/collections \
     ANSIBLE_PYTHON_INTERPRETER=/opt/taskflow/bin/python3
 WORKDIR /opt/ansible
 USER 65532:65532

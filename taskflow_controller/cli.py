@@ -11,6 +11,7 @@ from taskflow_controller import __version__, logs, process
 from taskflow_controller.durations import parse_duration
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.http_endpoint import bind_address
+from taskflow_controller.playbooks import ROLES_PATH, roles_path
 from taskflow_controller.watches import MAX_VERBOSITY
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM} {__version__}")
         return 0
     logs.configure(options.log_level)
+    # For this process as for all that it starts: a fork server takes the settings that it was started with.
+    os.environ[ROLES_PATH] = roles_path(os.environ)
     try:
         return process.serve(_options(options), os.environ)
     except ConfigError as exc:

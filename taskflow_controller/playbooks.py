@@ -9,6 +9,7 @@ from pathlib import Path
 
 _COLLECTION_NAME = re.compile(r"[a-z_]\w*\.[a-z_]\w*(\.\w+)+")
 _PLAYBOOK_SUFFIXES = (".yml", ".yaml")
+ROLES_PATH = "ANSIBLE_ROLES_PATH"
 _COLLECTIONS_KEYS = ("collections_path", "collections_paths")
 _ANSIBLE_CFG = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
@@ -53,11 +54,24 @@ def find_role(name: str, environ: Mapping[str, str]) -> str:
     raise NotFoundError(f"there is no role {name}; searched: {_joined(candidates)}")
 
 
+def roles_path(environ: Mapping[str, str]) -> str:
+    """Return the ``ANSIBLE_ROLES_PATH`` of the runs: what is configured, and ``./roles``.
+
+    A playbook written for the Operator SDK imports its roles from there, though itself is in ``./playbooks``.
+    """
+    folders = [*_roles_folders(environ), Path("roles").absolute()]
+    return os.pathsep.join(dict.fromkeys(map(str, folders)))
+
+
 def _role_candidates(name: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    default = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
-    for entry in _search_path(environ, "ANSIBLE_ROLES_PATH", ("roles_path",), default):
+    for entry in _roles_folders(environ):
         yield entry / name
         yield entry / "roles" / name
+
+
+def _roles_folders(environ: Mapping[str, str]) -> list[Path]:
+    default = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
+    return _search_path(environ, ROLES_PATH, ("roles_path",), default)
 
 
 def _collection_folders(environ: Mapping[str, str]) -> Iterator[Path]:

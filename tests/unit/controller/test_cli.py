@@ -1,5 +1,6 @@
 """The command line: mistakes are one plain message and exit code 2."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ current-context: c
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("ANSIBLE_ROLES_PATH", "")
     Path("play.yml").write_text("[]")
     Path("kubeconfig").write_text(KUBECONFIG)
     Path("watches.yaml").write_text(
@@ -69,3 +71,8 @@ def test_bad_start(arguments: list[str], message: str, capsys: pytest.CaptureFix
     assert main(["run", *arguments, *directory]) == 2
     error = capsys.readouterr().err
     assert f"taskflow-controller: error: {message}" in error and "Traceback" not in error
+
+
+def test_playbooks_find_the_roles_of_the_working_directory(tmp_path: Path) -> None:
+    assert main(["run", "--watches-file", "nothing.yaml"]) == 2
+    assert os.environ["ANSIBLE_ROLES_PATH"].split(os.pathsep)[-1] == str(tmp_path / "roles")
