@@ -120,7 +120,9 @@ class Controller:
 
     def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> None:
         on_change = functools.partial(self._primary_changed, watch)
-        store, informers = for_namespaces(api, watch.gvk, namespaces, on_change=on_change)
+        store, informers = for_namespaces(
+            api, watch.gvk, namespaces, on_change=on_change, label_selector=watch.selector
+        )
         self._stores[watch.gvk] = store
         self.informers += informers
 
@@ -141,7 +143,7 @@ class Controller:
         if change.new is None:
             # Through the queue too, so that the directory is not removed under a running play.
             key = ResourceKey(watch.gvk, *namespace_and_name(change.old or {}))
-            self.queue.add(key, f"{watch.gvk.kind} deleted")
+            self.queue.add(key, f"{watch.gvk.kind} deleted{', or no longer selected' if watch.selector else ''}")
             return
         key = ResourceKey(watch.gvk, *namespace_and_name(change.new))
         predicate = functools.partial(

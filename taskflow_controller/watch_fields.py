@@ -119,7 +119,7 @@ def refuse_unsupported(entry: Entry) -> None:
     if entry.boolean("watchClusterScopedResources", False):
         problem = "is not supported by this version; leave it out or set it to false"
         raise entry.error("watchClusterScopedResources", problem)
-    for field in ("blacklist", "selector", "finalizer", "batch", "runTimeout"):
+    for field in ("blacklist", "finalizer", "batch"):
         if entry.content.get(field):
             raise entry.error(field, "is not supported by this version; leave it out")
     _refuse_dynamic_watches(entry)

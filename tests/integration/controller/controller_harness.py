@@ -114,6 +114,17 @@ class Crd:
             _content_type="application/merge-patch+json",
         )
 
+    def patch_metadata(self, namespace: str, name: str = "w", **metadata: Any) -> None:
+        self._objects.patch_namespaced_custom_object(
+            GROUP,
+            VERSION,
+            namespace,
+            self.plural,
+            name,
+            {"metadata": metadata},
+            _content_type="application/merge-patch+json",
+        )
+
     def patch_status(self, namespace: str, name: str = "w", **status: Any) -> None:
         body = {"status": status}
         self._objects.patch_namespaced_custom_object_status(

@@ -1,0 +1,44 @@
+"""Rules of the watches file that only a real API server can show."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from controller_harness import GROUP, VERSION, Controller, Crd, until
+
+Start = Callable[..., Controller]
+SETTLE = 3.0  # seconds in which a run that should not come would have started
+
+
+def change_watch(project: Path, **fields: Any) -> None:
+    """Change fields of the watches file's entry before a controller is started."""
+    file = project / "watches.yaml"
+    (watch,) = json.loads(file.read_text())
+    file.write_text(json.dumps([{**watch, **fields}]))
+
+
+def test_selector(start: Start, crd: Crd, namespace: str, tmp_path: Path) -> None:
+    change_watch(tmp_path, selector={"matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}]})
+    controller = start().ready()
+    crd.create(namespace, "other")
+    crd.create(namespace, "w")
+    crd.patch_metadata(namespace, "w", labels={"tier": "a"})
+    controller.ended(1)
+    crd.patch_metadata(namespace, "w", labels={"tier": "b"})
+    directory = controller.runner_dir / GROUP / VERSION / crd.kind / namespace / "w"
+    assert directory.exists()
+
+    crd.patch_metadata(namespace, "w", labels={"tier": "c"})
+    until(lambda: not directory.exists(), what="removal of the directory")
+    crd.patch(namespace, "w", size=2)
+    time.sleep(SETTLE)
+    assert len(controller.times("w")) == 2, "a run of a resource that is not selected"
+
+    crd.patch_metadata(namespace, "w", labels={"tier": "a"})
+    controller.ended(2)
+    crd.delete(namespace, "w")
+    until(lambda: not directory.exists(), what="removal of the directory")
+    assert not controller.times("other")
+    assert [line["reason"] for line in controller.logged("run started")] == [f"{crd.kind} seen for the first time"] * 2
