@@ -18,13 +18,13 @@ RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
     && cp -r galaxy.yml meta plugins "$collection/" \
     && cp playbooks/task.yml "$collection/playbooks/" \
     && cp watches.yaml /opt/ansible/ \
-    && mkdir -p /opt/ansible/.ansible/collections
+    && mkdir -p /opt/home/.ansible/collections
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/taskflow /opt/taskflow
 COPY --from=build /opt/ansible /opt/ansible
 # Where the Dockerfile of an operator made for the Operator SDK, on top of this one, installs its collections.
-COPY --from=build --chown=65532:0 /opt/ansible/.ansible /opt/ansible/.ansible
+COPY --from=build --chown=65532:0 /opt/home /opt/ansible
 # HOME is readable, not writable: what a run writes goes to /tmp.
 ENV HOME=/opt/ansible \
     PATH=/opt/taskflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
