@@ -1,5 +1,6 @@
 """YAML whose mappings remember the lines they stand on, so that an error can name its place."""
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -9,12 +10,19 @@ import yaml
 class LocatedDict(dict[str, Any]):
     """A mapping with the 1-based line it begins on, and the line of each of its keys."""
 
-    line: int = 0
-    key_lines: dict[str, int]
+    def __init__(self, line: int = 0) -> None:
+        super().__init__()
+        self.line = line
+        self._key_lines: dict[str, int] = {}
+
+    def put(self, key: str, value: Any, line: int) -> None:
+        """Set ``key``, which stands on ``line``."""
+        self[key] = value
+        self._key_lines[key] = line
 
     def line_of(self, key: str) -> int:
         """Return the line of ``key``; the line of the mapping if it is not there."""
-        return self.key_lines.get(key, self.line)
+        return self._key_lines.get(key, self.line)
 
 
 class LocatedYamlError(Exception):
@@ -26,26 +34,54 @@ class LocatedYamlError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
+    """Reads plain values as the Operator SDK's YAML library does: ``2024-01-01`` and ``12:30`` are texts."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        self.flatten_mapping(node)
-        mapping = LocatedDict()
-        mapping.line = node.start_mark.line + 1
-        mapping.key_lines = {}
+        self._refuse_repeated(node)
+        self.flatten_mapping(node)  # puts what ``<<`` refers to before the mapping's own keys, which win
+        mapping = LocatedDict(node.start_mark.line + 1)
         for key_node, value_node in node.value:
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if not isinstance(key, str):
-                raise LocatedYamlError(line, f"the key {key!r} is not a string")
-            if key in mapping:
-                raise LocatedYamlError(line, f"the key {key!r} is there twice")
-            mapping[key] = self.construct_object(value_node, deep=True)
-            mapping.key_lines[key] = line
+            value = self.construct_object(value_node, deep=True)
+            mapping.put(self._key(key_node), value, key_node.start_mark.line + 1)
         return mapping  # type: ignore[return-value]
 
     def construct_yaml_map(self, node: yaml.MappingNode) -> Any:
         return self.construct_mapping(node, deep=True)
 
+    def _refuse_repeated(self, node: yaml.MappingNode) -> None:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
+            key = self._key(key_node)
+            if key in seen:
+                raise LocatedYamlError(key_node.start_mark.line + 1, f"the key {key!r} is there twice")
+            seen.add(key)
 
+    def _key(self, node: yaml.Node) -> str:
+        key = self.construct_object(node, deep=True)
+        if isinstance(key, bool):
+            return str(key).lower()
+        if not isinstance(key, str | int):
+            raise LocatedYamlError(node.start_mark.line + 1, f"the key {key!r} is not a string")
+        return str(key)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+_INT, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_yaml_map)
+_Loader.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0] not in (_INT, _FLOAT, _TIMESTAMP)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _INT, re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
 
 
 def load_located(text: str) -> Any:

@@ -1,13 +1,14 @@
 """Reads single fields of a watches file's entry; every error names file, line, entry and field."""
 
 import builtins
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from taskflow_controller.durations import parse_duration
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.field_paths import FieldPath, parse_path
-from taskflow_controller.located_yaml import LocatedDict
+from taskflow_controller.located_yaml import LocatedDict, plain
 from taskflow_controller.selectors import selector_string
 
 
@@ -27,13 +28,21 @@ class Entry:
         """Return an error that names where ``field`` stands."""
         return ConfigError(f"{self.path}:{self.content.line_of(field)}: {self.name}: {field}: {problem}")
 
-    def unknown(self, known: set[str]) -> list[str]:
-        """Return a warning for each key that is not ``known``."""
-        return [
-            f"{self.path}:{self.content.line_of(key)}: {self.name}: {key}: unknown field, ignored"
-            for key in self.content
-            if key not in known
-        ]
+    def spelled(self, known: set[str], warnings: builtins.list[str]) -> "Entry":
+        """Return the entry with its ``known`` keys alone, in their own spelling, for case does not matter.
+
+        Each other key is added to ``warnings``.
+        """
+        spelling = {key.lower(): key for key in known}
+        content = LocatedDict(line=self.content.line)
+        for key, value in self.content.items():
+            field = key if key in known else spelling.get(key.lower(), "")
+            line = self.content.line_of(key)
+            if field and (field == key or field not in self.content):
+                content.put(field, value, line)
+            else:
+                warnings.append(f"{self.path}:{line}: {self.name}: {key}: unknown field, ignored")
+        return replace(self, content=content)
 
     def string(self, field: str) -> str:
         """Return a string, "" if it is not given."""
@@ -54,6 +63,15 @@ class Entry:
         """Return a mapping, empty if it is not given."""
         value: dict[str, Any] = self._value(field, dict, {}, "a mapping")
         return value
+
+    def variables(self, field: str) -> dict[str, Any]:
+        """Return a mapping that can be written as JSON, empty if it is not given."""
+        variables: dict[str, Any] = plain(self.mapping(field))
+        try:
+            json.dumps(variables, allow_nan=False)
+        except (TypeError, ValueError) as exc:
+            raise self.error(field, f"can't be handed on as JSON: {exc}") from exc
+        return variables
 
     def list(self, field: str) -> list[Any]:
         """Return a list, empty if it is not given."""

@@ -16,7 +16,7 @@ from typing import Any
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.field_paths import FieldPath
 from taskflow_controller.kinds import GroupVersionKind
-from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located, plain
+from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located
 from taskflow_controller.playbooks import NotFoundError, find_playbook, find_role
 from taskflow_controller.selectors import QUALIFIED_NAME
 from taskflow_controller.watch_fields import Entry, refuse_unsupported
@@ -141,23 +141,23 @@ def expand_environment(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Watch:
-    gvk = _gvk(entry)
-    entry = entry.named(str(gvk))
-    warnings.extend(entry.unknown(_SUPPORTED))
+    odd: list[str] = []  # the entry's name, which a warning needs, is among the fields
+    gvk = _gvk(entry.spelled(_SUPPORTED, odd))
+    entry = entry.named(str(gvk)).spelled(_SUPPORTED, warnings)
     playbook, role = _command(entry, environ)
     artifacts = entry.integer("maxRunnerArtifacts", 0, least=0)
     watch = Watch(
         gvk=gvk,
         playbook=playbook,
         role=role,
-        vars=plain(entry.mapping("vars")),
+        vars=entry.variables("vars"),
         reconcile_period=entry.duration("reconcilePeriod"),
         max_runner_artifacts=artifacts or DEFAULT_MAX_RUNNER_ARTIFACTS,
         snake_case_parameters=entry.boolean("snakeCaseParameters", True),
         watch_annotations_changes=entry.boolean("watchAnnotationsChanges", False),
         dependents=_dependents(entry, warnings),
-        max_concurrent=_override(environ, "MAX_CONCURRENT_RECONCILES", gvk, 1, None),
-        verbosity=_override(environ, "ANSIBLE_VERBOSITY", gvk, 0, MAX_VERBOSITY),
+        max_concurrent=_max_concurrent(environ, gvk, warnings),
+        verbosity=_override(environ, _variable("ANSIBLE_VERBOSITY", gvk), 0, MAX_VERBOSITY),
         manage_status=entry.boolean("manageStatus", True),
         watch_dependent_resources=entry.boolean("watchDependentResources", True),
         watch_cluster_scoped_resources=entry.boolean("watchClusterScopedResources", False),
@@ -211,29 +211,24 @@ def _finalizer(entry: Entry, environ: Mapping[str, str], warnings: list[str]) ->
         return None
     if not isinstance(content, LocatedDict):
         raise entry.error("finalizer", f"must be a mapping, not {content!r}")
-    finalizer = Entry(entry.path, f"{entry.name}: finalizer", content)
-    warnings.extend(finalizer.unknown(_FINALIZER_FIELDS))
+    finalizer = Entry(entry.path, f"{entry.name}: finalizer", content).spelled(_FINALIZER_FIELDS, warnings)
     name = finalizer.string("name")
     if not name:
         raise finalizer.error("name", "is required")
     if not QUALIFIED_NAME.fullmatch(name):
         raise finalizer.error("name", f"must be a name such as example.com/finalizer, not {name!r}")
     playbook, role = _optional_command(finalizer, environ)
-    return Finalizer(name, playbook, role, plain(finalizer.mapping("vars")))
+    return Finalizer(name, playbook, role, finalizer.variables("vars"))
 
 
 def _blacklist(entry: Entry, warnings: list[str]) -> frozenset[GroupVersionKind]:
-    kinds = set()
-    for item in entry.entries("blacklist"):
-        warnings.extend(item.unknown(_KIND_FIELDS))
-        kinds.add(_gvk(item))
-    return frozenset(kinds)
+    return frozenset(_gvk(item.spelled(_KIND_FIELDS, warnings)) for item in entry.entries("blacklist"))
 
 
 def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]:
     dependents = []
-    for item in entry.entries("watchDependents"):
-        warnings.extend(item.unknown(_DEPENDENT_FIELDS))
+    for found in entry.entries("watchDependents"):
+        item = found.spelled(_DEPENDENT_FIELDS, warnings)
         fields = item.paths("fields")
         dependents.append(
             DependentWatch(
@@ -245,15 +240,24 @@ def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]
     return tuple(dependents)
 
 
-def _override(
-    environ: Mapping[str, str], prefix: str, gvk: GroupVersionKind, least: int, most: int | None
-) -> int | None:
-    """Return the value of ``<prefix>_<KIND>_<GROUP>``, None if it is not set; raise ConfigError naming it."""
-    variable = f"{prefix}_{gvk.kind}_{gvk.group}".upper().replace(".", "_")
+def _max_concurrent(environ: Mapping[str, str], gvk: GroupVersionKind, warnings: list[str]) -> int | None:
+    variable, old = (_variable(prefix, gvk) for prefix in ("MAX_CONCURRENT_RECONCILES", "WORKER"))
+    if variable not in environ and old in environ:
+        warnings.append(f"environment variable {old}: is old, use {variable}")
+        variable = old
+    return _override(environ, variable, 1, None)
+
+
+def _variable(prefix: str, gvk: GroupVersionKind) -> str:
+    return f"{prefix}_{gvk.kind}_{gvk.group}".upper().replace(".", "_")
+
+
+def _override(environ: Mapping[str, str], variable: str, least: int, most: int | None) -> int | None:
+    """Return the number in an environment variable, None if it is not set; raise ConfigError naming it."""
     text = environ.get(variable)
     if text is None:
         return None
-    value = int(text) if text.isascii() and text.isdigit() else -1
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
     if value < least or (most is not None and value > most):
         bounds = f"{least} or more" if most is None else f"{least} to {most}"
         raise ConfigError(f"environment variable {variable}: must be a whole number, {bounds}, not {text!r}")

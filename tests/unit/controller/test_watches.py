@@ -222,6 +222,8 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ({"reconcilePeriod": "60"}, 7, "reconcilePeriod: must be a duration such as 10h"),
         ({"maxRunnerArtifacts": "-1"}, 7, "maxRunnerArtifacts: must be a whole number"),
         ({"maxRunnerArtifacts": "true"}, 7, "maxRunnerArtifacts: must be a whole number"),
+        ({"vars": "{a: !!binary YQ==}"}, 7, "vars: can't be handed on as JSON: Object of type bytes"),
+        ({"vars": "{a: .nan}"}, 7, "vars: can't be handed on as JSON: Out of range float"),
         ({"vars": "[a]"}, 7, "vars: must be a mapping, not ['a']"),
         ({"watchDependents": "[1]"}, 7, "watchDependents: item 1 must be a mapping, not 1"),
         ({"watchDependents": "[{kind: Pod}]"}, 7, "watchDependents item 1: version: is required"),
@@ -262,7 +264,8 @@ def test_refused_with_place_and_field(changes: dict[str, str | None], line: int,
         ("- a", "watches.yaml: entry 1 must be a mapping"),
         ("- a: b\n  a: c", "watches.yaml:2: the key 'a' is there twice"),
         ("- a: [", "watches.yaml:1: "),
-        ("- 1: b", "watches.yaml:1: the key 1 is not a string"),
+        ("- 1.5: b", "watches.yaml:1: the key 1.5 is not a string"),
+        ("- a: b\n--- 1", "watches.yaml:2: "),
         (
             entry() + entry(),
             "watches.yaml:9: entry 2: kind: Widget (example.com/v1) is watched by an earlier",
@@ -280,7 +283,7 @@ def test_missing_file() -> None:
         load_watches("none", {})
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "x", ""])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "", "9" * 5000])
 def test_bad_override_names_the_variable(value: str) -> None:
     with pytest.raises(ConfigError, match="MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM: must be a whole"):
         load(entry(), MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM=value)
@@ -321,3 +324,54 @@ def test_expand_environment(text: str, expanded: str) -> None:
 
 def test_environment_in_a_field() -> None:
     assert load(entry(kind="$KIND"), KIND="Gadget").watches[0].gvk.kind == "Gadget"
+
+
+def test_plain_values_are_read_as_the_operator_sdk_does() -> None:
+    text = (
+        "{date: 2024-01-01, time: 12:30, at: 2001-12-14t21:59:43.10-05:00, n: -3, f: 1e3, o: 010, b: yes, 8: x, on: y}"
+    )
+    assert load(entry(vars=text)).watches[0].vars == {
+        "date": "2024-01-01",
+        "time": "12:30",
+        "at": "2001-12-14t21:59:43.10-05:00",
+        "n": -3,
+        "f": 1000.0,
+        "o": 8,
+        "b": True,
+        "8": "x",
+        "true": "y",
+    }
+
+
+def test_merged_keys_may_be_overridden() -> None:
+    text = entry().replace("- ", "- &all\n  ", 1) + "- {<<: *all, kind: Gadget, vars: {<<: {a: 1, b: 1}, b: 2}}\n"
+    widget, gadget = load(text).watches
+    assert (gadget.gvk.kind, gadget.vars) == ("Gadget", {"a": 1, "b": 2})
+    assert gadget.playbook == widget.playbook
+
+
+def test_case_of_keys_does_not_matter() -> None:
+    text = entry(
+        kind=None, Kind="Gadget", manageStatus=None, managestatus="false", BLACKLIST="[{Version: v1, KIND: Pod}]"
+    )
+    with pytest.raises(ConfigError, match="blacklist: is not supported"):
+        load(text)
+
+
+def test_a_key_in_two_spellings_counts_in_the_right_one() -> None:
+    loaded = load(entry(KIND="Gadget"))
+    assert loaded.watches[0].gvk.kind == "Widget"
+    assert loaded.warnings == ("watches.yaml:7: entry 1, Widget (example.com/v1): KIND: unknown field, ignored",)
+
+
+def test_old_name_of_an_override_is_a_warning() -> None:
+    variables = {"WORKER_WIDGET_EXAMPLE_COM": "3"}
+    loaded = load(entry(), **variables)
+    assert loaded.watches[0].max_concurrent == 3
+    assert loaded.warnings == (
+        "environment variable WORKER_WIDGET_EXAMPLE_COM: is old, use MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM",
+    )
+    loaded = load(entry(), **variables, MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM="4")
+    assert loaded.watches[0].max_concurrent == 4 and not loaded.warnings
+    with pytest.raises(ConfigError, match="WORKER_WIDGET_EXAMPLE_COM: must be a whole number, 1 or more"):
+        load(entry(), WORKER_WIDGET_EXAMPLE_COM="x")
