@@ -16,6 +16,7 @@ from taskflow_controller.health import health_endpoint
 from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.leader import LeaderElector, default_namespace
 from taskflow_controller.metrics import Metrics, metrics_endpoint
+from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner
 from taskflow_controller.user_metrics import user_metrics_endpoint
@@ -65,12 +66,14 @@ class _Process:
         self._cancelling = False  # running plays are to be killed
         api = ApiServer(connect(options.kubeconfig or None))
         kubeconfig = os.path.abspath(options.kubeconfig) if options.kubeconfig else ""
+        self._proxy = ApiProxy(api.client) if any(watch.api_proxy for watch in loaded.watches) else None
         reconciler = Reconciler(
             ColdRunner(),
             Workspaces(options.runner_dir),
             verbosity=options.verbosity,
             run_timeout=options.run_timeout,
             environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
+            proxy=self._proxy,
             cancelled=lambda: self._cancelling,
         )
         limits = Limits(options.max_concurrent, options.reconcile_period)
@@ -87,8 +90,9 @@ class _Process:
 
     def _bind_endpoints(self) -> list[HttpEndpoint]:
         health, metrics = self._options.health_address, self._options.metrics_address
+        proxy = {"api-proxy": self._proxy.problem} if self._proxy else {}
         checks = {
-            "/healthz": {"threads": self._controller.thread_problem},
+            "/healthz": {"threads": self._controller.thread_problem, **proxy},
             "/readyz": {"informers": self._controller.informer_problem},
         }
         endpoints = [health_endpoint(health, checks)] if health else []
@@ -108,6 +112,8 @@ class _Process:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
+        if self._proxy:
+            self._proxy.start()
         self._controller.start_informers()
         for endpoint in self._endpoints:
             endpoint.start()
@@ -157,6 +163,8 @@ class _Process:
             self._cancelling = True
             self._controller.shut_down(CANCEL_SECONDS)
         self._controller.stop_informers()
+        if self._proxy:
+            self._proxy.stop()
         lost = self._lost()
         if self._elector and not lost:
             self._elector.release()

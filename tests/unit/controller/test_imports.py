@@ -5,7 +5,16 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[3] / "taskflow_controller"
-LIBRARIES = {"ansible_runner", "kubernetes", "prometheus_client", "pythonjsonlogger", "urllib3", "yaml"}
+LIBRARIES = {
+    "ansible_runner",
+    "cryptography",
+    "h11",
+    "kubernetes",
+    "prometheus_client",
+    "pythonjsonlogger",
+    "urllib3",
+    "yaml",
+}
 
 
 def test_imports() -> None:

@@ -1,0 +1,144 @@
+"""Passes a request on to the API server and its answer back, as they come."""
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+
+from taskflow_controller.proxy.answers import ProxyError
+from taskflow_controller.proxy.connection import Connection, ConnectionLostError, buffered, ends, relay, tunnel
+from taskflow_controller.proxy.headers import end_to_end, for_upstream, upgrade_of
+from taskflow_controller.proxy.requests import is_long_running
+from taskflow_controller.proxy.upstream import Upstream
+
+ANSWER_SECONDS = 75.0  # the API server itself gives up an ordinary request after 60
+_REPEATABLE = {b"GET", b"HEAD", b"OPTIONS"}
+
+
+@dataclass
+class Answer:
+    """An answer of the API server whose body is still to be read from ``connection``."""
+
+    head: h11.Response | h11.InformationalResponse
+    connection: Connection
+
+
+class Forwarder:
+    """Sends requests through an ``Upstream``. Used in the event loop only."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def request(self, request: h11.Request, client: Connection, body: bytes | None = None) -> Answer:
+        """Send a request and return its answer, which the caller must give to ``pass_on`` or ``read``.
+
+        The body is read from ``client`` meanwhile, unless it is ``body``. Raises ProxyError if there is no answer,
+        and ConnectionLostError if the client is gone.
+        """
+        kept = None if upgrade_of(request.headers.raw_items()) else self._upstream.reuse()
+        if kept is not None:
+            try:
+                return await self._exchange(kept, request, client, body)
+            except ConnectionLostError as exc:  # the API server may have closed it while it was idle
+                if exc.connection is client or request.method not in _REPEATABLE:
+                    raise _explained(exc, client) from exc
+        try:
+            return await self._exchange(await self._upstream.connect(), request, client, body)
+        except ConnectionLostError as exc:
+            raise _explained(exc, client) from exc
+
+    async def pass_on(self, answer: Answer, client: Connection) -> None:
+        """Send an answer to the client as it comes. Raises ConnectionLostError if either side is gone."""
+        server, head = answer.connection, answer.head
+        try:
+            if isinstance(head, h11.Response):
+                await relay(server, client, _for_client(head))
+                self._upstream.keep(server)
+            else:
+                await client.send(head)
+                await tunnel(client, server)
+                server.close()
+        except BaseException:
+            server.close()
+            raise
+
+    async def _exchange(
+        self, server: Connection, request: h11.Request, client: Connection, body: bytes | None
+    ) -> Answer:
+        try:
+            events = [await self._head_for_server(request), *_body_at_hand(client, body)]
+            await server.send(*events)
+            if ends(events):
+                head = await _answer_head(server, request)
+            else:
+                head = await _answer_while_sending(server, request, client)
+            return Answer(head, server)
+        except BaseException:
+            server.close()
+            raise
+
+    async def _head_for_server(self, request: h11.Request) -> h11.Request:
+        server = self._upstream.server
+        credentials = await self._upstream.credentials()
+        return h11.Request(
+            method=request.method,
+            target=server.path.rstrip("/").encode() + request.target,
+            headers=for_upstream(request.headers.raw_items(), server, credentials),
+        )
+
+
+def _body_at_hand(client: Connection, body: bytes | None) -> list[h11.Event]:
+    """Return what is known of a request's body; it is all of it if it ends with EndOfMessage."""
+    if body is not None:
+        return [h11.Data(data=body), h11.EndOfMessage()]
+    if client.http.their_state is h11.SEND_BODY:
+        return buffered(client)
+    return [h11.EndOfMessage()]  # it was read before, for a request that is repeated
+
+
+async def _answer_while_sending(
+    server: Connection, request: h11.Request, client: Connection
+) -> h11.Response | h11.InformationalResponse:
+    """Send the rest of a large body, unless the API server answers before it has all of it."""
+    sending = asyncio.create_task(relay(client, server))
+    receiving = asyncio.create_task(_answer_head(server, request))
+    try:
+        await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+        failure = sending.exception() if sending.done() else None
+        if isinstance(failure, ConnectionLostError) and failure.connection is client:
+            raise failure
+        return await receiving
+    finally:
+        sending.cancel()
+        receiving.cancel()
+        await asyncio.gather(sending, receiving, return_exceptions=True)
+
+
+async def _answer_head(server: Connection, request: h11.Request) -> h11.Response | h11.InformationalResponse:
+    """Return the head of the answer, or of the change of protocol."""
+    patience = None if is_long_running(request) else ANSWER_SECONDS
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                event = await server.receive()
+                if isinstance(event, h11.Response):
+                    return event
+                if not isinstance(event, h11.InformationalResponse):
+                    raise ConnectionLostError(server, EOFError("it closed the connection"))
+                if event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                    return event
+    except TimeoutError as exc:
+        text = f"the API server did not answer in {ANSWER_SECONDS:g} s"
+        raise ProxyError(HTTPStatus.GATEWAY_TIMEOUT, text) from exc
+
+
+def _for_client(head: h11.Response) -> h11.Response:
+    headers = end_to_end(list(head.headers.raw_items()))
+    return h11.Response(status_code=head.status_code, headers=headers, reason=head.reason)
+
+
+def _explained(exc: ConnectionLostError, client: Connection) -> Exception:
+    if exc.connection is client:
+        return exc
+    return ProxyError(HTTPStatus.BAD_GATEWAY, f"the API server was lost before it answered: {exc}")

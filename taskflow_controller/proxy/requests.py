@@ -1,0 +1,58 @@
+"""What a request to the API server is about. Pure functions."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+import h11
+
+_LONG_RUNNING = {"attach", "exec", "log", "portforward", "proxy"}
+
+
+@dataclass(frozen=True)
+class ResourcePath:
+    """A kind's objects (``name`` is ""), one of them, or something of it; ``namespace`` is "" for none or all."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def parse_path(path: str) -> ResourcePath | None:
+    """Return what a path such as ``/apis/apps/v1/namespaces/x/deployments/y/scale`` means.
+
+    None for anything else: discovery, metrics, and the ``/watch/`` paths of old.
+    """
+    prefix, *parts = (unquote(part) for part in path.strip("/").split("/"))
+    if prefix == "api" and len(parts) >= 2:
+        group = ""
+    elif prefix == "apis" and len(parts) >= 3:
+        group = parts.pop(0)
+    else:
+        return None
+    version, *parts = parts
+    if parts[0] == "watch" or not all(parts):
+        return None
+    namespace = ""
+    # What follows a namespace's name is a kind in it, but for the namespace's own two sub-resources.
+    if parts[0] == "namespaces" and len(parts) >= 3 and not (len(parts) == 3 and parts[2] in ("status", "finalize")):
+        namespace, parts = parts[1], parts[2:]
+    name = parts[1] if len(parts) > 1 else ""
+    return ResourcePath(group, version, parts[0], namespace, name, "/".join(parts[2:]))
+
+
+def split_target(request: h11.Request) -> tuple[str, dict[str, str]]:
+    """Return a request's path and its query parameters; of one that is given twice, the last."""
+    path, _, query = request.target.decode("latin-1").partition("?")
+    return path, dict(parse_qsl(query, keep_blank_values=True))
+
+
+def is_long_running(request: h11.Request) -> bool:
+    """Whether the API server may be silent for as long as it likes."""
+    path, query = split_target(request)
+    if query.get("watch", "0") not in ("0", "false"):
+        return True
+    resource = parse_path(path)
+    return resource is None or resource.subresource.partition("/")[0] in _LONG_RUNNING
