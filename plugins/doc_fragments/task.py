@@ -6,18 +6,34 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How a module finds its Task and its cluster."""
+    """How a module finds its Tasks and its cluster."""
 
     DOCUMENTATION = r"""
 options:
   name:
-    description: The Task's name.
+    description:
+      - The Task's name.
+      - Either O(name) or O(tasks) is given.
     type: str
-    required: true
   namespace:
-    description: The Task's namespace.
+    description: The Task's namespace. Those in O(tasks) have their own.
     type: str
     default: default
+  tasks:
+    description:
+      - Many Tasks to serve in one go, in place of O(name). They share one connection and the reading of their Pods.
+      - Each gets its own result in RV(ignore:results). One that fails fails neither the others nor the module.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The Task's name.
+        type: str
+        required: true
+      namespace:
+        description: The Task's namespace.
+        type: str
+        default: default
   kubeconfig:
     description:
       - Path of the kubeconfig that leads to the cluster.

@@ -15,7 +15,8 @@ import uuid
 
 from . import _contract as c
 from ._errors import TaskError
-from ._pod import task_labels
+from ._pod import task_selector
+from ._run import is_owned_by
 from ._status import Event
 
 try:
@@ -75,13 +76,14 @@ class Cluster:
         what = f"delete Task {metadata['namespace']}/{metadata['name']}"
         self._delete(what, _task_path(metadata["namespace"], metadata["name"]), metadata, ("uid", "resourceVersion"))
 
-    def pods_of(self, task: Object) -> list[Object]:
-        """Return every Pod that the Task owns."""
-        metadata = task["metadata"]
-        labels = ",".join(f"{key}={value}" for key, value in task_labels(metadata["name"]).items())
-        what = f"list the Pods of Task {metadata['namespace']}/{metadata['name']}"
-        answer = self._request(what, "GET", _path(metadata["namespace"], "pods"), query={"labelSelector": labels})
-        return [pod for pod in answer["items"] if _is_owned_by(pod, metadata["uid"])]
+    def pods_of(self, tasks: t.Sequence[Object]) -> list[Object]:
+        """Return every Pod that one of these Tasks owns; they are of one namespace."""
+        namespace = tasks[0]["metadata"]["namespace"]
+        query = {"labelSelector": task_selector(task["metadata"]["name"] for task in tasks)}
+        what = f"list the Pods of Tasks in namespace {namespace}"
+        answer = self._request(what, "GET", _path(namespace, "pods"), query=query)
+        uids = {task["metadata"]["uid"] for task in tasks}
+        return [pod for pod in answer["items"] if any(is_owned_by(pod, uid) for uid in uids)]
 
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
         """Create the Pod and return it. A dry run asks the API server whether it would be taken.
@@ -127,9 +129,9 @@ class Cluster:
         try:
             return self._request(what, "PATCH", path, body=patch, content_type=JSON_PATCH)
         except TaskError as error:
-            if error.reason not in ("Conflict", "Refused"):
+            if error.reason not in (CONFLICT, "Refused"):
                 raise
-            raise TaskError("OrderConflict", error.message) from error
+            raise TaskError(ORDER_CONFLICT, error.message) from error
 
     def set_status(self, task: Object, status: Object) -> Object:
         """Replace the Task's status, provided that nobody changed the Task meanwhile, and return the Task."""
@@ -178,7 +180,7 @@ class Cluster:
         try:
             self._request(what, "DELETE", path, body=options)
         except TaskError as error:
-            if error.reason not in ("NotFound", "Conflict"):
+            if error.reason not in ("NotFound", CONFLICT):
                 raise
 
     def _request(
@@ -208,7 +210,7 @@ class Cluster:
             response = self._client.call_api(*request, _request_timeout=TIMEOUT)
             data = response.read()
         except urllib3.exceptions.HTTPError as error:
-            raise TaskError("APIUnreachable", f"could not {what}: the API server did not answer: {error}") from error
+            raise TaskError(UNREACHABLE, f"could not {what}: the API server did not answer: {error}") from error
         if not 200 <= response.status <= 299:
             raise _refusal(what, response.status, data)
         answer: Object = json.loads(data)
@@ -250,10 +252,6 @@ def _has_default_kubeconfig() -> bool:
     return any(os.path.exists(os.path.expanduser(path)) for path in paths.split(os.pathsep))
 
 
-def _is_owned_by(pod: Object, uid: str) -> bool:
-    return any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
-
-
 def _refusal(what: str, status: int, body: bytes) -> TaskError:
     """Turn the API server's refusal into words and a reason; only a refusal of the content is permanent."""
     try:
@@ -267,5 +265,5 @@ def _refusal(what: str, status: int, body: bytes) -> TaskError:
     return TaskError(reason, f"could not {what}: {message}", permanent=status in (400, 422))
 
 
-ALREADY_EXISTS = "AlreadyExists"
-REASONS = {400: "Refused", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Refused"}
+ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, UNREACHABLE = "AlreadyExists", "Conflict", "OrderConflict", "APIUnreachable"
+REASONS = {400: "Refused", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: CONFLICT, 422: "Refused"}

@@ -30,3 +30,14 @@ class InvalidSpec(TaskError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__("InvalidSpec", f"{field}: {problem}", permanent=True)
         self.field = field
+
+
+class NotYet(TaskError):
+    """What a Task needs has been asked for, and is not known yet."""
+
+
+def describe(error: Exception) -> str:
+    """Return an error in words; one that nobody has foreseen is a fault of ours, and named as such."""
+    if isinstance(error, TaskError):
+        return error.message
+    return f"this is a fault in the operator, please report it: {type(error).__name__}: {error}"

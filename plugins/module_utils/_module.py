@@ -1,47 +1,173 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to the collection: its interface may change without notice.
-"""What the Task modules have in common: their arguments, the way they fail, and how they find the Task."""
+"""What the Task modules have in common: their arguments, one Task or a list of them, and the way they fail."""
 
 from __future__ import annotations
 
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from . import _cluster
-from ._errors import TaskError
+from . import _contract as c
+from ._batch import Found, Target, serve_all
+from ._errors import TaskError, describe
+from ._image import parse_mirrors
+from ._images import Images
+from ._lookup import LookupSettings
+from ._reconcile import Reconciler
+from ._registry import local_architecture
 
-TASK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "name": {"type": "str", "required": True},
+Object = dict[str, t.Any]
+Arguments = t.Mapping[str, dict[str, t.Any]]
+
+TASK_ARGUMENTS: Arguments = {
+    "name": {"type": "str"},
     "namespace": {"type": "str", "default": "default"},
+    "tasks": {"type": "list", "elements": "dict"},
     "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
     "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
 }
+# Of each Task in the list.
+TARGET_ARGUMENTS: Arguments = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": "default"},
+}
+# Of the modules that make Pods.
+POD_ARGUMENTS: Arguments = {
+    "agent_image": {"type": "str", "fallback": (env_fallback, [c.AGENT_IMAGE_ENV])},
+    "registry_mirrors": {"type": "list", "elements": "str", "fallback": (env_fallback, [c.REGISTRY_MIRRORS_ENV])},
+    "registry_ca": {"type": "path", "fallback": (env_fallback, [c.REGISTRY_CA_ENV])},
+    "image_cache_dir": {"type": "path", "fallback": (env_fallback, [c.IMAGE_CACHE_ENV])},
+    "architecture": {"type": "str"},
+}
+# What a Task may be given beside its name.
+PROBLEM_ARGUMENTS: Arguments = {
+    "problem": {
+        "type": "dict",
+        "options": {
+            "reason": {"type": "str", "required": True},
+            "message": {"type": "str", "required": True},
+            "permanent": {"type": "bool", "default": False},
+            "retry_after": {"type": "float"},
+        },
+    },
+}
 
-Work = t.Callable[[AnsibleModule, _cluster.Cluster], dict[str, t.Any]]
+Serve = t.Callable[[Reconciler, Found, Target], Object]
 
 
 def run_module(
-    work: Work, arguments: t.Mapping[str, t.Any] | None = None, libraries: t.Mapping[str, bool] | None = None
+    serve: Serve,
+    arguments: Arguments | None = None,
+    of_each: Arguments | None = None,
+    libraries: t.Mapping[str, bool] | None = None,
 ) -> None:
-    """Run a module's work and end the module with its result.
+    """Run a module's work for the Task, or for each of the list, and end the module with what came of it.
 
     Args:
-        work: takes the module and the cluster, returns the module's result.
+        serve: does it for one Task, as it was found and is named, with the reconciler's methods.
         arguments: the module's own arguments, beside those that all have.
+        of_each: those that each Task may be given, be it the only one or one of the list.
         libraries: the Python packages it needs beside kubernetes, and whether each could be imported.
 
-    A TaskError fails the module; its result then holds ``reason`` and ``permanent`` beside ``msg``.
+    What goes wrong with a single Task fails the module; its result then holds ``reason`` and ``permanent`` beside
+    ``msg``. Of a list it is in the Task's own results, and the module does not fail.
     """
-    module = AnsibleModule(argument_spec={**TASK_ARGUMENTS, **(arguments or {})}, supports_check_mode=True)
+    spec = {**TASK_ARGUMENTS, **(arguments or {}), **(of_each or {})}
+    spec["tasks"] = {**spec["tasks"], "options": {**TARGET_ARGUMENTS, **(of_each or {})}}
+    module = AnsibleModule(
+        argument_spec=spec,
+        supports_check_mode=True,
+        required_one_of=[("name", "tasks")],
+        mutually_exclusive=[("name", "tasks"), *((key, "tasks") for key in of_each or {})],
+    )
     for library, is_there in {"kubernetes": _cluster.HAS_KUBERNETES, **(libraries or {})}.items():
         if not is_there:
             module.fail_json(msg=missing_required_lib(library))
+    params = module.params
+    targets = [_target(given) for given in (params["tasks"] if params["name"] is None else [params])]
     try:
-        cluster = _cluster.Cluster(module.params["kubeconfig"], module.params["context"])
-        result = work(module, cluster)
-    except TaskError as error:
-        after = {} if error.retry_after is None else {"retry_after": error.retry_after}
-        module.fail_json(msg=error.message, reason=error.reason, permanent=error.permanent, **after)
-    module.exit_json(**result)
+        cluster = _cluster.Cluster(params["kubeconfig"], params["context"])
+        hand = _reconciler(module, cluster)
+        outcomes = serve_all(cluster, targets, lambda found, target: serve(hand, found, target), hand.wait)
+    except TaskError as error:  # it concerns all of them
+        module.fail_json(**_failure(error))
+    if params["name"] is None:
+        module.exit_json(**results_of(targets, outcomes, with_diff=module._diff))
+    (outcome,) = outcomes
+    if isinstance(outcome, TaskError):
+        module.fail_json(**_failure(outcome))
+    if isinstance(outcome, Exception):
+        raise outcome
+    module.exit_json(**outcome)
+
+
+def _reconciler(module: AnsibleModule, cluster: _cluster.Cluster) -> Reconciler:
+    """Return what serves the module's Tasks; it makes Pods where the module has POD_ARGUMENTS."""
+    params = module.params
+    if not POD_ARGUMENTS.keys() <= params.keys():
+        return Reconciler(cluster, module.check_mode)
+
+    def settings() -> LookupSettings:
+        return LookupSettings(
+            mirrors=parse_mirrors(params["registry_mirrors"] or []),
+            architecture=params["architecture"] or local_architecture(),
+            ca_file=params["registry_ca"] or None,
+            cache_dir=params["image_cache_dir"] or None,
+        )
+
+    images = Images(cluster, settings, patient=len(params["tasks"] or []) < 2)
+    return Reconciler(cluster, module.check_mode, params["agent_image"] or c.DEFAULT_AGENT_IMAGE, images)
+
+
+def results_of(
+    targets: t.Sequence[Target], outcomes: t.Sequence[Object | Exception], with_diff: bool = False
+) -> Object:
+    """Return a module's result for a list of Tasks: each one's own result, and the verdict on each.
+
+    Diffs are left out unless they are asked for: what a module returns is kept with each run.
+    """
+    results, resources, diffs = [], [], []
+    for target, outcome in zip(targets, outcomes, strict=True):
+        named = {"name": target.name, "namespace": target.namespace}
+        result = _failed(outcome) if isinstance(outcome, Exception) else {"failed": False, **outcome}
+        diff = result.pop("diff", [])
+        diffs += diff if isinstance(diff, list) else [diff]
+        results.append({**named, **result})
+        again = {key: result[key] for key in ("requeue_after",) if key in result}
+        message = result.get("msg") or result.get("message") or ""
+        resources.append({**named, "failed": result["failed"], "msg": message, **again})
+    return {
+        "changed": any(result.get("changed") for result in results),
+        # Ansible would look for it in the results else.
+        "failed": False,
+        "results": results,
+        "resources": resources,
+        **({"diff": diffs} if with_diff else {}),
+    }
+
+
+def _failed(error: Exception) -> Object:
+    if isinstance(error, TaskError):
+        return {"failed": True, "changed": False, **_failure(error)}
+    return {
+        "failed": True,
+        "changed": False,
+        "msg": describe(error),
+        "reason": "Error",
+        "permanent": False,
+        "exception": "".join(traceback.format_exception(error)),
+    }
+
+
+def _failure(error: TaskError) -> Object:
+    after = {} if error.retry_after is None else {"retry_after": error.retry_after}
+    return {"msg": error.message, "reason": error.reason, "permanent": error.permanent, **after}
+
+
+def _target(given: t.Mapping[str, t.Any]) -> Target:
+    problem = given.get("problem")
+    return Target(given["namespace"], given["name"], TaskError(**problem) if problem else None)

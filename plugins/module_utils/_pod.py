@@ -79,6 +79,12 @@ def task_labels(name: str) -> dict[str, str]:
     return {c.TYPE_LABEL: c.TYPE_LABEL_VALUE, c.TASK_LABEL: label_value(name)}
 
 
+def task_selector(names: t.Iterable[str]) -> str:
+    """Return the label selector for the Pods of the Tasks of these names."""
+    values = ",".join(map(label_value, names))
+    return f"{c.TYPE_LABEL}={c.TYPE_LABEL_VALUE},{c.TASK_LABEL} in ({values})"
+
+
 def images_to_look_up(resolved: Resolved, native_sidecars: bool = False) -> list[str]:
     """Return the images whose ENTRYPOINT must be known: those the agent starts without a command or a script."""
     containers = resolved.steps + ([] if native_sidecars else resolved.sidecars)

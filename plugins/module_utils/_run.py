@@ -80,6 +80,11 @@ def is_of_run(task: Object, pod: Object) -> bool:
     return bool(annotations.get(c.SPEC_HASH_ANNOTATION) == spec_hash(task))
 
 
+def is_owned_by(pod: Object, uid: str) -> bool:
+    """Tell whether the Task of this UID owns the Pod."""
+    return any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
+
+
 def is_ending(pod: Object) -> bool:
     """Tell whether somebody has deleted the Pod."""
     return bool(pod["metadata"].get("deletionTimestamp"))

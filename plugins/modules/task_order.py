@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - taskflow.operator.task
 seealso:
+  - module: taskflow.operator.task_reconcile
   - module: taskflow.operator.task_pod
   - module: taskflow.operator.task_status
 """
@@ -30,6 +31,13 @@ EXAMPLES = r"""
 - name: Let the next step begin when it is its turn
   taskflow.operator.task_order:
     name: example-taskflow
+
+- name: Do that for many Tasks
+  taskflow.operator.task_order:
+    tasks:
+      - name: example-taskflow
+      - name: other-taskflow
+        namespace: elsewhere
 """
 
 RETURN = r"""
@@ -42,46 +50,75 @@ pod_name:
   description: The Pod's name.
   returned: when the Task has a Pod
   type: str
+reason:
+  description: Why it can't be done, in one word.
+  returned: failure
+  type: str
+  sample: APIUnreachable
+permanent:
+  description: Whether only a changed spec can help.
+  returned: failure
+  type: bool
+results:
+  description:
+    - What came of each of O(tasks), in their order; the same as for a single Task, and RV(results[].name),
+      RV(results[].namespace) and RV(results[].failed) beside it.
+    - One that failed has what a failed module returns. It has RV(results[].exception) where that was a fault of the
+      module itself.
+  returned: when O(tasks) is given
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The Task's name.
+      returned: always
+      type: str
+    namespace:
+      description: The Task's namespace.
+      returned: always
+      type: str
+    failed:
+      description: Whether something went wrong with this Task.
+      returned: always
+      type: bool
+    exception:
+      description: Where in the module it went wrong.
+      returned: when it is a fault of the module
+      type: str
+resources:
+  description: The verdict on each of O(tasks), in their order, for the controller that runs this module.
+  returned: when O(tasks) is given
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The Task's name.
+      returned: always
+      type: str
+    namespace:
+      description: The Task's namespace.
+      returned: always
+      type: str
+    failed:
+      description: Whether it is to be tried again, as something that failed.
+      returned: always
+      type: bool
+    msg:
+      description: What is wrong with the Task; empty when nothing is.
+      returned: always
+      type: str
+    requeue_after:
+      description: After how many seconds the Task is to be looked at again though nothing may have changed.
+      returned: when that is so
+      type: int
 """
 
-import typing as t
-
-from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
-from ansible_collections.taskflow.operator.plugins.module_utils._attempts import current_pod
-from ansible_collections.taskflow.operator.plugins.module_utils._cluster import timestamp
 from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
-from ansible_collections.taskflow.operator.plugins.module_utils._order import orders_to_come, pod_order
-from ansible_collections.taskflow.operator.plugins.module_utils._verdict import shall_stop
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-    from ansible_collections.taskflow.operator.plugins.module_utils._cluster import Cluster
-
-
-def advance(module: AnsibleModule, cluster: Cluster) -> dict[str, t.Any]:
-    """Set the order annotation to what the steps' states call for."""
-    task = cluster.get_task(module.params["namespace"], module.params["name"])
-    pod = current_pod(task, cluster.pods_of(task)) if task else None
-    if task is None or pod is None:
-        return {"changed": False}
-    before = pod_order(pod)
-    orders = orders_to_come(before, task, pod, shall_stop(task, timestamp()))
-    after = orders[-1] if orders else before
-    if not module.check_mode:
-        for order in orders:
-            cancelled = order == c.ORDER_QUIT and bool(task["spec"].get("cancel"))
-            pod = cluster.set_order(pod, order, cancelled)
-    return {
-        "changed": bool(orders),
-        "order": after,
-        "pod_name": pod["metadata"]["name"],
-        "diff": {"before": {c.ORDER_ANNOTATION: str(before)}, "after": {c.ORDER_ANNOTATION: str(after)}},
-    }
 
 
 def main() -> None:
     """Run the module."""
-    run_module(advance)
+    run_module(lambda hand, found, _target: hand.advance_order(found))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,42 @@ options:
       retry_after:
         description: After how many seconds another try makes sense, where that is known.
         type: float
+  tasks:
+    description:
+      - Many Tasks to serve in one go, in place of O(name). They share one connection and the reading of their Pods.
+      - Each gets its own result in RV(results). One that fails fails neither the others nor the module.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The Task's name.
+        type: str
+        required: true
+      namespace:
+        description: The Task's namespace.
+        type: str
+        default: default
+      problem:
+        description: What keeps the Task from having a Pod, as M(taskflow.operator.task_pod) returns it on failure.
+        type: dict
+        suboptions:
+          reason:
+            description: The reason, in one word.
+            type: str
+            required: true
+          message:
+            description: The reason in words.
+            type: str
+            required: true
+          permanent:
+            description: Whether only a changed spec can help. The Task then fails; otherwise it stays pending.
+            type: bool
+            default: false
+          retry_after:
+            description: After how many seconds another try makes sense, where that is known.
+            type: float
 seealso:
+  - module: taskflow.operator.task_reconcile
   - module: taskflow.operator.task_pod
   - module: taskflow.operator.task_order
 """
@@ -54,6 +89,15 @@ EXAMPLES = r"""
     problem:
       reason: QuotaExceeded
       message: the namespace has no room for another Pod
+
+- name: Do both in one go
+  taskflow.operator.task_status:
+    tasks:
+      - name: example-taskflow
+      - name: other-taskflow
+        problem:
+          reason: QuotaExceeded
+          message: the namespace has no room for another Pod
 """
 
 RETURN = r"""
@@ -72,61 +116,75 @@ requeue_after:
   returned: when that is so
   type: int
   sample: 300
+reason:
+  description: Why it can't be done, in one word.
+  returned: failure
+  type: str
+  sample: APIUnreachable
+permanent:
+  description: Whether only a changed spec can help.
+  returned: failure
+  type: bool
+results:
+  description:
+    - What came of each of O(tasks), in their order; the same as for a single Task, and RV(results[].name),
+      RV(results[].namespace) and RV(results[].failed) beside it.
+    - One that failed has what a failed module returns. It has RV(results[].exception) where that was a fault of the
+      module itself.
+  returned: when O(tasks) is given
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The Task's name.
+      returned: always
+      type: str
+    namespace:
+      description: The Task's namespace.
+      returned: always
+      type: str
+    failed:
+      description: Whether something went wrong with this Task.
+      returned: always
+      type: bool
+    exception:
+      description: Where in the module it went wrong.
+      returned: when it is a fault of the module
+      type: str
+resources:
+  description: The verdict on each of O(tasks), in their order, for the controller that runs this module.
+  returned: when O(tasks) is given
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The Task's name.
+      returned: always
+      type: str
+    namespace:
+      description: The Task's namespace.
+      returned: always
+      type: str
+    failed:
+      description: Whether it is to be tried again, as something that failed.
+      returned: always
+      type: bool
+    msg:
+      description: What is wrong with the Task; empty when nothing is.
+      returned: always
+      type: str
+    requeue_after:
+      description: After how many seconds the Task is to be looked at again though nothing may have changed.
+      returned: when that is so
+      type: int
 """
 
-import typing as t
-
-from ansible_collections.taskflow.operator.plugins.module_utils._cluster import timestamp
-from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
-from ansible_collections.taskflow.operator.plugins.module_utils._status import (
-    compute_events,
-    compute_status,
-    next_look,
-)
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-    from ansible_collections.taskflow.operator.plugins.module_utils._cluster import Cluster
-
-ARGUMENTS = {
-    "problem": {
-        "type": "dict",
-        "options": {
-            "reason": {"type": "str", "required": True},
-            "message": {"type": "str", "required": True},
-            "permanent": {"type": "bool", "default": False},
-            "retry_after": {"type": "float"},
-        },
-    },
-}
-
-
-def record(module: AnsibleModule, cluster: Cluster) -> dict[str, t.Any]:
-    """Write the Task's status and the events of what changed in it."""
-    task = cluster.get_task(module.params["namespace"], module.params["name"])
-    if task is None:
-        return {"changed": False}
-    problem = TaskError(**module.params["problem"]) if module.params["problem"] else None
-    now = timestamp()
-    before = task.get("status") or {}
-    after = compute_status(task, cluster.pods_of(task), problem, now)
-    if after != before and not module.check_mode:
-        cluster.set_status(task, after)
-        for event in compute_events(before, after):
-            cluster.emit(task, event)
-    again = next_look({**task, "status": after}, problem, now)
-    return {
-        "changed": after != before,
-        "status": after,
-        "diff": {"before": before, "after": after},
-        **({"requeue_after": again} if again else {}),
-    }
+from ansible_collections.taskflow.operator.plugins.module_utils._module import PROBLEM_ARGUMENTS, run_module
 
 
 def main() -> None:
     """Run the module."""
-    run_module(record, ARGUMENTS)
+    run_module(lambda hand, found, target: hand.record_status(found, target.problem), of_each=PROBLEM_ARGUMENTS)
 
 
 if __name__ == "__main__":

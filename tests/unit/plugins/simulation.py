@@ -6,19 +6,20 @@ now and then, always as a whole. Whoever uses a World decides what happens next.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import json
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
+from ansible_collections.taskflow.operator.plugins.module_utils import _reconcile
+from ansible_collections.taskflow.operator.plugins.module_utils._batch import Found, Target, serve_all
 from ansible_collections.taskflow.operator.plugins.module_utils._cluster import ALREADY_EXISTS
 from ansible_collections.taskflow.operator.plugins.module_utils._durations import parse_time
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
-from ansible_collections.taskflow.operator.plugins.modules import task_order, task_pod, task_status
 
 Object = dict[str, Any]
 Action = Callable[[], None]
@@ -29,6 +30,10 @@ START = datetime.datetime(2024, 1, 6, 22, 19, 24, tzinfo=datetime.UTC)
 GRACE = 30
 # How a step's command ends.
 OK, FAILS, KILLED = "ok", "fails", "killed"
+
+
+class OperatorKilled(Exception):
+    """The operator is killed in the middle of its work."""
 
 
 class Agent:
@@ -210,7 +215,7 @@ class World:
     def get_task(self, _namespace: str, _name: str) -> Object:
         return copy.deepcopy(self.task)
 
-    def pods_of(self, _task: Object) -> list[Object]:
+    def pods_of(self, _tasks: Sequence[Object] = ()) -> list[Object]:
         return [copy.deepcopy(pod.api) for pod in self.pods.values()]
 
     def has_native_sidecars(self) -> bool:
@@ -290,25 +295,36 @@ class World:
     # What others do.
 
     def round(self, tasks: int = 3) -> None:
-        """Reconcile once, as playbooks/task.yml does; or only its first tasks, should the operator be killed then."""
-        module = SimpleNamespace(
-            check_mode=False,
-            params={"name": "demo", "namespace": "default", "agent_image": "agent:1", "problem": None},
-        )
+        """Reconcile once, as playbooks/task.yml does; or only the Pod, or it and the order, should the operator be
+        killed then.
+        """
         self.clock += datetime.timedelta(seconds=1)
-        with mock.patch.multiple(task_pod, timestamp=lambda: self.now):
-            try:
-                result = task_pod.have_pod(module, self)
-            except TaskError as error:
-                problem = {"reason": error.reason, "message": error.message, "permanent": error.permanent}
-                module.params["problem"] = {**problem, "retry_after": error.retry_after}
-                result = {"action": "failed"}
-        if result["action"] == "kept" and tasks > 1:
-            with mock.patch.multiple(task_order, timestamp=lambda: self.now):
-                task_order.advance(module, self)
-        if tasks > 2:
-            with mock.patch.multiple(task_status, timestamp=lambda: self.now):
-                task_status.record(module, self)
+        outcome = self.serve(lambda hand, found: hand.all_of_it(found), up_to=tasks)
+        if isinstance(outcome, Exception) and not isinstance(outcome, OperatorKilled):
+            raise outcome
+
+    def round_by_modules(self) -> None:
+        """Reconcile once by the three modules that do a part of it, each with its own reading."""
+        self.clock += datetime.timedelta(seconds=1)
+        result = self.serve(lambda hand, found: hand.have_pod(found))
+        problem = result if isinstance(result, TaskError) else None
+        if problem is None and result["action"] == "kept":
+            self.serve(lambda hand, found: hand.advance_order(found))
+        self.serve(lambda hand, found: hand.record_status(found, problem))
+
+    def serve(self, method: Callable[[Any, Found], Object], up_to: int = 3) -> Object | Exception:
+        """Serve the Task with one of the reconciler's methods, and return what came of it."""
+        hand = _reconcile.Reconciler(self, check_mode=False, agent_image="agent:1")
+        target = Target("default", "demo")
+
+        def dies(*_args: Any) -> None:
+            raise OperatorKilled
+
+        with mock.patch.object(_reconcile, "timestamp", lambda: self.now), contextlib.ExitStack() as stack:
+            for number, write in ((2, "set_order"), (3, "set_status")):
+                if up_to < number:
+                    stack.enter_context(mock.patch.object(self, write, dies))
+            return serve_all(self, [target], lambda found, _target: method(hand, found), hand.wait)[0]
 
     def change(self, **spec: Any) -> None:
         """Change the Task's spec."""
@@ -327,11 +343,11 @@ class World:
     def settle(self) -> None:
         """Let everything happen that still will."""
         for _ in range(200):
-            before = copy.deepcopy((self.task, self.pods_of(self.task)))
+            before = copy.deepcopy((self.task, self.pods_of()))
             self.round()
             while actions := self.actions():
                 actions[0]()
-            if before == (self.task, self.pods_of(self.task)) and not self._awaits_time():
+            if before == (self.task, self.pods_of()) and not self._awaits_time():
                 return
         raise AssertionError(f"it never ends: {json.dumps(self.status)}")
 

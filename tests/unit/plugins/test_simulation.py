@@ -264,6 +264,20 @@ def test_whatever_happens_to_a_task_it_comes_to_its_end(events, handoff):
     life.check_end()
 
 
+@settings(max_examples=60, deadline=None)
+@given(EVENTS, st.sampled_from(["Local", "Annotation"]))
+def test_one_reading_comes_to_the_same_as_one_for_each_module(events, handoff):
+    once, thrice = Life(handoff), Life(handoff)
+    for event, number in events:
+        for life in (once, thrice):
+            event(life, number)
+        once.world.round()
+        thrice.world.round_by_modules()
+        assert once.world.task == thrice.world.task
+        assert once.world.pods_of() == thrice.world.pods_of()
+        assert once.world.events == thrice.world.events
+
+
 def all_do(world, name):
     for pod in world.pods.values():
         for agent in pod.agents:

@@ -1,0 +1,132 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Serve many Tasks in one go: read them and their Pods with few requests, and let none fail another."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ._cluster import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
+from ._errors import NotYet, TaskError
+from ._run import is_owned_by
+
+Object = dict[str, t.Any]
+T = t.TypeVar("T")
+P = t.ParamSpec("P")
+
+# Of how many Tasks the Pods are listed with one request; their names stand in its URL.
+PODS_LISTED = 50
+
+
+@dataclasses.dataclass
+class Found:
+    """A Task, None where there is none, and every Pod that it owns.
+
+    As they were read; whoever changes a Pod puts in what the API server made of it.
+    """
+
+    task: Object | None
+    pods: list[Object]
+
+
+class Target(t.NamedTuple):
+    """Which Task, and what the module was told of it beside that."""
+
+    namespace: str
+    name: str
+    problem: TaskError | None = None
+
+
+Serve = t.Callable[[Found, Target], Object]
+
+
+def serve_all(
+    cluster: Cluster, targets: t.Sequence[Target], serve: Serve, wait: t.Callable[[], None]
+) -> list[Object | Exception]:
+    """Serve each Task, and return in their order what came of it: a result, or what went wrong.
+
+    A Task that somebody changed meanwhile, or that waits for an answer, is read afresh and tried once more, after the
+    others. Once the API server has not answered for one, it is not asked for those after it: each of them would wait.
+
+    Args:
+        cluster: where they are read.
+        targets: the Tasks.
+        serve: does for one of them what is to be done.
+        wait: waits for what Tasks wait for, as long as it may take.
+    """
+    outcomes = _serve_each(cluster, targets, serve)
+    again = [number for number, outcome in enumerate(outcomes) if _is_tried_again(outcome)]
+    if again:
+        wait()
+        retried = _serve_each(cluster, [targets[number] for number in again], serve)
+        for number, outcome in zip(again, retried, strict=True):
+            outcomes[number] = outcome
+    return outcomes
+
+
+def _is_tried_again(outcome: Object | Exception) -> bool:
+    if not isinstance(outcome, TaskError):
+        return False
+    return isinstance(outcome, NotYet) or outcome.reason in (CONFLICT, ORDER_CONFLICT)
+
+
+def _serve_each(cluster: Cluster, targets: t.Sequence[Target], serve: Serve) -> list[Object | Exception]:
+    attempt = _Attempts()
+    found = _read(cluster, targets, attempt)
+    return [
+        one if isinstance(one, Exception) else attempt(serve, one, target)
+        for one, target in zip(found, targets, strict=True)
+    ]
+
+
+def _read(cluster: Cluster, targets: t.Sequence[Target], attempt: _Attempts) -> list[Found | Exception]:
+    """Return each Task with its Pods. The Tasks are read first: one that is not there has no Pods to list."""
+    tasks = [attempt(cluster.get_task, target.namespace, target.name) for target in targets]
+    there = [task for task in tasks if task is not None and not isinstance(task, Exception)]
+    pods = _pods_by_uid(cluster, there, attempt)
+    return [task if isinstance(task, Exception) else _found(task, pods) for task in tasks]
+
+
+def _found(task: Object | None, pods_by_uid: t.Mapping[str, list[Object] | Exception]) -> Found | Exception:
+    pods = pods_by_uid[task["metadata"]["uid"]] if task else []
+    return pods if isinstance(pods, Exception) else Found(task, pods)
+
+
+def _pods_by_uid(
+    cluster: Cluster, tasks: t.Iterable[Object], attempt: _Attempts
+) -> dict[str, list[Object] | Exception]:
+    """Return the Pods of each Task by its UID, or else why they can't be listed."""
+    by_namespace: dict[str, list[Object]] = {}
+    for task in tasks:
+        by_namespace.setdefault(task["metadata"]["namespace"], []).append(task)
+    pods: dict[str, list[Object] | Exception] = {}
+    for group in by_namespace.values():
+        for start in range(0, len(group), PODS_LISTED):
+            part = group[start : start + PODS_LISTED]
+            listed = attempt(cluster.pods_of, part)
+            for uid in (task["metadata"]["uid"] for task in part):
+                own = listed if isinstance(listed, Exception) else [pod for pod in listed if is_owned_by(pod, uid)]
+                pods[uid] = own
+    return pods
+
+
+class _Attempts:
+    """Calls whose failure is what they return, so that it concerns only whom they were for."""
+
+    def __init__(self) -> None:
+        self._unreachable: TaskError | None = None
+
+    def __call__(self, function: t.Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exception:
+        """Call the function; not any more, once the API server has not answered."""
+        if self._unreachable:
+            return self._unreachable
+        try:
+            return function(*args, **kwargs)
+        except TaskError as error:
+            if error.reason == UNREACHABLE:
+                self._unreachable = error
+            return error
+        except Exception as error:  # a fault of our own, with this one
+            return error

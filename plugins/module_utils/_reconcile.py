@@ -1,0 +1,212 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Do what was decided for a Task: its Pod, its order, its status, or all three with one reading."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from . import _contract as c
+from ._attempts import Plan, current_pod, plan_pods
+from ._batch import Found
+from ._cluster import ALREADY_EXISTS, Cluster, timestamp
+from ._durations import seconds_until
+from ._errors import NotYet, TaskError, describe
+from ._image import ImageConfig
+from ._images import Images
+from ._order import orders_to_come, pod_order
+from ._pod import Attempt, build_pod, images_to_look_up
+from ._run import condition_of, expiry
+from ._spec import Resolved, resolve
+from ._status import Event, compute_events, compute_status, next_look
+from ._verdict import shall_stop
+
+Object = dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconciler:
+    """What it takes to do something for a Task.
+
+    Each method takes a Task as it was found, writes only a difference, and returns a module's result.
+
+    Args:
+        cluster: the API server.
+        check_mode: True to change nothing.
+        agent_image: the image that holds the agent.
+        images: tells what images run by themselves; only Pods need it.
+    """
+
+    cluster: Cluster
+    check_mode: bool
+    agent_image: str = c.DEFAULT_AGENT_IMAGE
+    images: Images | None = None
+
+    def all_of_it(self, found: Found) -> Object:
+        """Have the Pod, then set its order, then record the status; a Task that can't have its Pod records why.
+
+        A step sees what the ones before it have written. What is found out about the Pods meanwhile by anybody else
+        is for the next time: each of their changes brings one.
+        """
+        try:
+            made = self.have_pod(found)
+        except NotYet:
+            raise
+        except TaskError as error:
+            recorded = self.record_status(found, error)
+            diff = [recorded["diff"]] if recorded["changed"] else []
+            summary = {**_summary("failed", recorded), "message": error.message}
+            return {**summary, "changed": recorded["changed"], "deleted": [], "diff": diff}
+        except Exception as error:
+            self.record_status(found, TaskError("Error", describe(error)))
+            raise
+        if made["action"] in ("absent", "expired"):
+            return made
+        self._see(found, made)
+        advanced = self.advance_order(found) if made["action"] == "kept" else {"changed": False}
+        recorded = self.record_status(found)
+        done = [made, advanced, recorded]
+        return {
+            **_summary(made["action"], recorded),
+            "changed": any(result["changed"] for result in done),
+            "deleted": made["deleted"],
+            "diff": [result["diff"] for result in done if result["changed"]],
+        }
+
+    def wait(self) -> None:
+        """Wait for what images run, where that has been asked for."""
+        if self.images:
+            self.images.wait()
+
+    def _see(self, found: Found, made: Object) -> None:
+        """Have in what was found how it is after the plan was carried out."""
+        if made["action"] == "created":
+            found.pods.append(made["pod"])
+        if (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
+            found.pods = self.cluster.pods_of([found.task or {}])
+
+    def have_pod(self, found: Found) -> Object:
+        """Carry out the plan for the Task's Pods.
+
+        Raises:
+            TaskError: the Task can't have its Pod.
+        """
+        task = found.task
+        if task is None:
+            return {"changed": False, "action": "absent", "deleted": []}
+        now = timestamp()
+        moment = expiry(task)
+        if moment is not None and seconds_until(moment, now) <= 0:
+            if not self.check_mode:
+                self.cluster.delete_task(task)
+            return {"changed": True, "action": "expired", "deleted": []}
+        plan = plan_pods(task, found.pods, now)
+        if not self.check_mode:
+            for pod in plan.delete:
+                self.cluster.delete_pod(pod)
+        return _result_of(plan, self._create_pod(task, plan, plan.attempt) if plan.attempt else None)
+
+    def _create_pod(self, task: Object, plan: Plan, attempt: Attempt) -> Object | None:
+        """Build and create the Pod of one attempt, and say so in an Event; None when it is there already."""
+        resolved = resolve(task)
+        native = bool(resolved.sidecars) and self.cluster.has_native_sidecars()
+        configs = self._image_configs(task, resolved, images_to_look_up(resolved, native))
+        try:
+            pod = self.cluster.create_pod(
+                build_pod(task, self.agent_image, configs, attempt, native), dry_run=self.check_mode
+            )
+        except TaskError as error:
+            if error.reason == ALREADY_EXISTS:
+                return None
+            raise
+        if not self.check_mode:
+            again = f" (attempt {attempt.number}, {plan.why})" if plan.why else ""
+            self.cluster.emit(task, Event("Normal", "Created", f"created Pod {_name_of(pod)}{again}"))
+        return pod
+
+    def _image_configs(self, task: Object, resolved: Resolved, images: list[str]) -> dict[str, ImageConfig]:
+        if self.images is None or not images:
+            return {}
+        secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
+        return self.images.configs(
+            task["metadata"]["namespace"], resolved.service_account or "default", secrets, images
+        )
+
+    def advance_order(self, found: Found) -> Object:
+        """Set the order annotation to what the steps' states call for."""
+        task = found.task
+        pod = current_pod(task, found.pods) if task else None
+        if task is None or pod is None:
+            return {"changed": False}
+        before = pod_order(pod)
+        orders = orders_to_come(before, task, pod, shall_stop(task, timestamp()))
+        after = orders[-1] if orders else before
+        if not self.check_mode:
+            place = found.pods.index(pod)
+            for order in orders:
+                pod = self.cluster.set_order(pod, order, order == c.ORDER_QUIT and bool(task["spec"].get("cancel")))
+                found.pods[place] = pod
+        return {
+            "changed": bool(orders),
+            "order": after,
+            "pod_name": _name_of(pod),
+            "diff": {"before": {c.ORDER_ANNOTATION: str(before)}, "after": {c.ORDER_ANNOTATION: str(after)}},
+        }
+
+    def record_status(self, found: Found, problem: TaskError | None = None) -> Object:
+        """Write the Task's status and the Events of what changed in it.
+
+        Args:
+            found: the Task.
+            problem: what keeps it from having its Pod.
+        """
+        task = found.task
+        if task is None:
+            return {"changed": False}
+        now = timestamp()
+        before = task.get("status") or {}
+        after = compute_status(task, found.pods, problem, now)
+        if after != before and not self.check_mode:
+            self.cluster.set_status(task, after)
+            for event in compute_events(before, after):
+                self.cluster.emit(task, event)
+        again = next_look({**task, "status": after}, problem, now)
+        return {
+            "changed": after != before,
+            "status": after,
+            "diff": {"before": before, "after": after},
+            **({"requeue_after": again} if again else {}),
+        }
+
+
+def _result_of(plan: Plan, created: Object | None) -> Object:
+    """Return the result of a plan for the Task's Pods that was carried out."""
+    deleted = [_name_of(pod) for pod in plan.delete]
+    before = [*([_name_of(plan.current)] if plan.current else []), *deleted]
+    pod = created or plan.current
+    return {
+        "changed": bool(deleted or created),
+        "action": "waiting" if plan.action == "created" and created is None else plan.action,
+        "deleted": deleted,
+        "diff": {"before": {"pods": before}, "after": created or {"pods": [_name_of(pod)] if pod else []}},
+        **({"pod": pod} if pod else {}),
+    }
+
+
+def _summary(action: str, recorded: Object) -> Object:
+    """Return what a whole reconcile came to, in a few words, since there may be many."""
+    status = recorded["status"]
+    words = {
+        "state": status["status"],
+        "reason": condition_of(status)["reason"],
+        "pod_name": status.get("podName"),
+        "order": status.get("order"),
+        "requeue_after": recorded.get("requeue_after"),
+    }
+    return {"action": action, **{key: word for key, word in words.items() if word is not None}}
+
+
+def _name_of(pod: Object) -> str:
+    return str(pod["metadata"]["name"])
