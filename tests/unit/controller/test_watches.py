@@ -163,6 +163,28 @@ def test_command_lookup(command: dict[str, str | None], expected: tuple[str | No
     assert (watch.playbook, watch.role) == tuple(path and path.format(here=project) for path in expected)
 
 
+def test_roles_are_looked_up_in_order(project: Path) -> None:
+    places = [
+        "col2/ansible_collections/ns/tools/roles/same",
+        "col/ansible_collections/ns/tools/roles/same",
+        "first/ns.tools.same",
+        "first/roles/ns.tools.same",
+        "elsewhere/ns.tools.same",
+        "roles/ns.tools.same",
+        "ns.tools.same",
+    ]
+    for place in places:
+        (project / place).mkdir(parents=True)
+    search = {"ANSIBLE_COLLECTIONS_PATH": "col2:col", "ANSIBLE_ROLES_PATH": "first:elsewhere"}
+    found = []
+    for place in places:
+        found.append(load(entry(playbook=None, role="ns.tools.same"), **search).watches[0].role)
+        (project / place).rmdir()
+    assert found == ["ns.tools.same"] * 2 + [str(project / place) for place in places[2:]]
+    with pytest.raises(ConfigError, match=r"there is no role ns.tools.same; searched: .*first/ns.tools.same, "):
+        load(entry(playbook=None, role="ns.tools.same"), **search)
+
+
 def test_collection_from_ansible_cfg(project: Path) -> None:
     (project / "ansible.cfg").write_text("[defaults]\ncollections_path = col\n")
     Path("watches.yaml").write_text(entry(playbook="ns.tools.widget"))
