@@ -85,8 +85,9 @@ class Store:
 class ResourceInformer:
     """Watches one kind, in one namespace or (None) in all, and calls ``on_change`` for each change.
 
-    ``store`` may be shared by the informers of several namespaces. ``trim`` may cut an object down in place
-    before it is stored. ``on_change`` is called in the informer's thread, in order.
+    ``store`` may be shared by the informers of several namespaces; all but one of them are ``spare``: they do nothing
+    while the kind has no namespaces. ``trim`` may cut an object down in place before it is stored. ``on_change`` is
+    called in the informer's thread, in order.
     """
 
     def __init__(
@@ -97,9 +98,11 @@ class ResourceInformer:
         on_change: Callable[[Change], None],
         store: Store,
         namespace: str | None = None,
+        spare: bool = False,
         label_selector: str = "",
         trim: Callable[[Object], None] | None = None,
     ) -> None:
+        self._spare = spare
         self.gvk, self.namespace, self.store = gvk, namespace, store
         self._api, self._on_change, self._trim = api, on_change, trim
         self._selector = label_selector
@@ -172,7 +175,7 @@ class ResourceInformer:
         path = list_path(self.gvk, self._resource, self.namespace)
         items: list[Object] = []
         version = ""
-        for page in self._pages(path):
+        for page in self._pages(path) if self._needed(self._resource) else ():
             version = version or page["metadata"]["resourceVersion"]
             items.extend(page.get("items") or [])
         for item in items:
@@ -193,12 +196,24 @@ class ResourceInformer:
                 return
             query["continue"] = token
 
+    def _needed(self, resource: ApiResource) -> bool:
+        return resource.namespaced or not self._spare
+
+    def _idle(self) -> object:
+        """Wait instead of watching; return an empty stream."""
+        self._closing.wait(WATCH_SECONDS[1])
+        if self._needed(self._api.resource(self.gvk)):
+            raise ApiException(status=GONE, reason=f"{self.gvk} has namespaces now")
+        return SimpleNamespace(stream=lambda **_: iter(()), status=200, close=lambda: None, release_conn=lambda: None)
+
     def _open_watch(self, resource_version: str | None) -> object:
         since = time.monotonic() - self._last_watch
         # A pause, lest a server that closes at once be hammered:
         self._closing.wait(max(MIN_WATCH_INTERVAL - since, 0.0))
         self._last_watch = time.monotonic()
         resource = self._resource or self._api.resource(self.gvk)
+        if not self._needed(resource):
+            return self._idle()
         seconds = random.randint(*WATCH_SECONDS)
         query = {
             "watch": "true",
@@ -282,9 +297,10 @@ def for_namespaces(
             on_change=on_change,
             store=store,
             namespace=namespace,
+            spare=number > 0,
             label_selector=label_selector,
             trim=trim,
         )
-        for namespace in namespaces or (None,)
+        for number, namespace in enumerate(namespaces or (None,))
     ]
     return store, informers
