@@ -72,8 +72,8 @@ def start(tmp_path: Path, namespace: str, new_crd: Crd) -> Iterator[Callable[...
     (tmp_path / "watches.yaml").write_text(json.dumps([watch]))
     started: list[Controller] = []
 
-    def start_(*arguments: str) -> Controller:
-        started.append(Controller(tmp_path, f"runner{len(started)}", namespace, arguments))
+    def start_(*arguments: str, namespaces: str = namespace) -> Controller:
+        started.append(Controller(tmp_path, f"runner{len(started)}", namespaces, arguments))
         return started[-1]
 
     yield start_

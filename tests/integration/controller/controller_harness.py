@@ -74,12 +74,12 @@ class Crd:
         self._api = client.ApiextensionsV1Api(api)
         self._objects = client.CustomObjectsApi(api)
 
-    def install(self) -> None:
+    def install(self, scope: str = "Namespaced") -> None:
         schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         version = {"name": VERSION, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
         spec = {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": scope,
             "names": {"kind": self.kind, "plural": self.plural},
             "versions": [{**version, "subresources": {"status": {}}}],
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from controller_harness import GROUP, VERSION, Controller, Crd, until
+from kubernetes import client
 
 Start = Callable[..., Controller]
 SETTLE = 3.0  # seconds in which a run that should not come would have started
@@ -42,3 +43,22 @@ def test_selector(start: Start, crd: Crd, namespace: str, tmp_path: Path) -> Non
     until(lambda: not directory.exists(), what="removal of the directory")
     assert not controller.times("other")
     assert [line["reason"] for line in controller.logged("run started")] == [f"{crd.kind} seen for the first time"] * 2
+
+
+def test_cluster_scoped_primary_with_namespaces_named(
+    start: Start, new_crd: Crd, namespace: str, tmp_path: Path, api: client.ApiClient
+) -> None:
+    new_crd.install(scope="Cluster")
+    controller = start(namespaces=f"{namespace},default").ready()
+    objects = client.CustomObjectsApi(api)
+    body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": new_crd.kind, "metadata": {"name": "w"}, "spec": {}}
+    objects.create_cluster_custom_object(GROUP, VERSION, new_crd.plural, body)
+    controller.ended(1)
+    kept = json.loads((controller.noted / "w.json").read_text())
+    assert kept["meta"] == {"name": "w", "namespace": ""}
+    directory = controller.runner_dir / GROUP / VERSION / new_crd.kind / "_" / "w"
+    assert (directory / "inventory/hosts").exists()
+    objects.delete_cluster_custom_object(GROUP, VERSION, new_crd.plural, "w")
+    until(lambda: not directory.exists(), what="removal of the directory")
+    time.sleep(SETTLE)
+    assert [line["resource"] for line in controller.logged("run started")] == [f"{new_crd.kind} w"]
