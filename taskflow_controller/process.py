@@ -6,16 +6,17 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import FrameType
 
 from taskflow_controller.api import ApiServer, connect
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.errors import ConfigError
+from taskflow_controller.flags import boolean
 from taskflow_controller.health import health_endpoint
 from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.leader import LeaderElector, default_namespace
 from taskflow_controller.metrics import Metrics, metrics_endpoint
+from taskflow_controller.options import Options
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner
@@ -28,26 +29,6 @@ logger = logging.getLogger(__name__)
 CANCEL_SECONDS = 3.0  # how long killed plays may take to be gone
 POLL_SECONDS = 0.1
 LOST_LEASE = 1
-
-
-@dataclass(frozen=True)
-class Options:
-    """The flags of ``run``; times are in seconds, an address is "" for none."""
-
-    watches_file: str
-    max_concurrent: int
-    reconcile_period: float
-    health_address: str
-    metrics_address: str
-    user_metrics_address: str
-    leader_elect: bool
-    leader_election_id: str
-    leader_election_namespace: str
-    graceful_shutdown_timeout: float
-    verbosity: int
-    run_timeout: float
-    runner_dir: str
-    kubeconfig: str
 
 
 def serve(options: Options, environ: Mapping[str, str]) -> int:
@@ -70,7 +51,10 @@ class _Process:
         reconciler = Reconciler(
             ColdRunner(),
             Workspaces(options.runner_dir),
-            verbosity=options.verbosity,
+            verbosity=options.ansible_verbosity,
+            arguments=options.ansible_args,
+            log_events=options.ansible_log_events,
+            log_output=ansible_debug_logs(environ),
             run_timeout=options.run_timeout,
             environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
             proxy=self._proxy,
@@ -190,3 +174,13 @@ def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the namespaces of ``WATCH_NAMESPACE``, a comma list; none for all."""
     names = (name.strip() for name in environ.get("WATCH_NAMESPACE", "").split(","))
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def ansible_debug_logs(environ: Mapping[str, str]) -> bool:
+    """Return whether ``ANSIBLE_DEBUG_LOGS`` asks for all that Ansible prints."""
+    text = environ.get("ANSIBLE_DEBUG_LOGS", "")
+    try:
+        return bool(text) and boolean(text)
+    except ValueError as exc:
+        logger.warning("ANSIBLE_DEBUG_LOGS is ignored: %s", exc)
+        return False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taskflow_controller.extra_vars import extra_vars
 from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.log_events import EventLog
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.proxy.kubeconfig import environment
 from taskflow_controller.runner import Runner, RunRequest, RunResult
@@ -27,6 +28,9 @@ class Reconciler:
         workspaces: Workspaces,
         *,
         verbosity: int,
+        arguments: str = "",
+        log_events: str = "nothing",
+        log_output: bool = False,
         run_timeout: float = 0.0,
         environment: Mapping[str, str],
         proxy: ApiProxy | None = None,
@@ -35,11 +39,13 @@ class Reconciler:
         """``environment`` is for runs that talk to the API server directly, the others use ``proxy``."""
         self._runner, self._workspaces = runner, workspaces
         self._verbosity, self._environment, self._cancelled = verbosity, environment, cancelled
-        self._run_timeout, self._proxy = run_timeout, proxy
+        self._run_timeout, self._arguments, self._proxy = run_timeout, arguments, proxy
+        self._log_events, self._log_output = log_events, log_output
 
     def reconcile(self, watch: Watch, key: ResourceKey, obj: Object, reason: str) -> RunResult:
         """Run the watch's playbook or role on ``obj`` and return how it ended."""
         logger.info("run started", extra={"resource": str(key), "reason": reason})
+        events = EventLog(self._log_events, str(key), output=self._log_output)
         directory = self._workspaces.prepare(key)
         with self._access(watch, obj, directory) as access:
             result = self._runner.run(
@@ -48,13 +54,16 @@ class Reconciler:
                     extra_vars=extra_vars(watch, obj),
                     playbook=watch.playbook,
                     role=watch.role,
+                    arguments=self._arguments,
                     verbosity=self._verbosity if watch.verbosity is None else watch.verbosity,
                     max_artifacts=watch.max_runner_artifacts,
                     environment=access,
                     timeout=(self._run_timeout if watch.run_timeout is None else watch.run_timeout) or None,
                     cancelled=self._cancelled,
+                    on_event=events.handle,
                 )
             )
+        events.end()
         _log_end(key, result)
         return result
 

@@ -9,7 +9,7 @@ from typing import Any
 from taskflow_controller.durations import seconds_or_none
 from taskflow_controller.resource_verdicts import ResourceVerdict, ResourceVerdicts
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _KEPT_LINES = 60
 _MAX_MESSAGE = 2000
 _MAX_ITEMS = 3
@@ -54,7 +54,7 @@ class EventCollector:
         elif kind == "playbook_on_stats":
             self._recap = data
         elif kind in ("verbose", "error", "warning") and event.get("stdout"):
-            self._lines.extend(_COLOUR.sub("", event["stdout"]).splitlines())
+            self._lines.extend(COLOUR.sub("", event["stdout"]).splitlines())
         return True
 
     def _handle_result(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -127,18 +127,18 @@ def _failure(data: Mapping[str, Any]) -> TaskFailure:
     return TaskFailure(
         task=str(data.get("task") or ""),
         host=str(data.get("host") or ""),
-        message=_message(data.get("res") or {}).strip()[:_MAX_MESSAGE],
+        message=result_message(data.get("res") or {}).strip()[:_MAX_MESSAGE],
     )
 
 
-def _message(result: Mapping[str, Any]) -> str:
+def result_message(result: Mapping[str, Any]) -> str:
     """Return what a failed task says: of a loop its failed items, of a hidden one only that it is hidden."""
     if result.get("censored"):
         return str(result["censored"])
     items = [item for item in result.get("results") or [] if isinstance(item, Mapping)]
     failed = [item for item in items if item.get("failed") or item.get("censored")]
     if failed:
-        return "; ".join(_message(item) for item in failed[:_MAX_ITEMS])
+        return "; ".join(result_message(item) for item in failed[:_MAX_ITEMS])
     for key in ("msg", "module_stderr", "stderr", "module_stdout", "stdout"):
         if result.get(key):
             return str(result[key])

@@ -20,6 +20,7 @@ from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import EventCollector, RunCounts, TaskFailure
 
 CANCEL_POLL_SECONDS = 0.5
+_CALLBACKS = Path(__file__).parent / "ansible_plugins" / "callback"
 KILLED = 137  # the exit code, as a shell has it, of a run that SIGKILL ended
 _MARK = "AWX_ISOLATED_DATA_DIR"  # set by ansible-runner, for its callback, to the run's own artifact directory
 
@@ -29,20 +30,23 @@ class RunRequest:
     """What to run, and with what.
 
     ``directory`` is the resource's own (see ``workspace``) and is used by one run at a time. ``playbook`` or
-    ``role`` is set. ``environment`` is laid over the controller's own. ``timeout`` is in seconds, None for
-    none: a run that takes longer is killed with all its processes. ``cancelled`` is asked from time to time;
-    once it says true, the run is killed in the same way.
+    ``role`` is set. ``arguments`` are more of them for ansible-playbook, as a shell would split them.
+    ``environment`` is laid over the controller's own. ``timeout`` is in seconds, None for none: a run that takes
+    longer is killed with all its processes. ``cancelled`` is asked from time to time; once it says true, the run
+    is killed in the same way. ``on_event`` gets each of ansible-runner's events as it comes.
     """
 
     directory: Path
     extra_vars: Mapping[str, Any]
     playbook: str | None = None
     role: str | None = None
+    arguments: str = ""
     verbosity: int = 0
     max_artifacts: int = 20
     environment: Mapping[str, str] | None = None
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
+    on_event: Callable[[Mapping[str, Any]], None] = lambda event: None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class ColdRunner:
     def run(self, request: RunRequest) -> RunResult:
         """See ``Runner``."""
         collector = EventCollector()
+
+        def handle(event: Mapping[str, Any]) -> bool:
+            request.on_event(event)
+            return collector.handle(event)
+
         started = time.monotonic()
         memory = OomWatch()
         ident = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
@@ -107,12 +116,13 @@ class ColdRunner:
                 playbook=request.playbook or _play_of(request.role),
                 extravars=variables,
                 envvars=_environment(request.environment or {}),
+                cmdline=request.arguments or None,
                 verbosity=request.verbosity,
                 rotate_artifacts=request.max_artifacts,
                 fact_cache_type="memory",
                 quiet=True,
                 suppress_env_files=True,
-                event_handler=collector.handle,
+                event_handler=handle,
                 status_handler=_remove_command_file,
                 cancel_callback=lambda: False,
             )
@@ -191,9 +201,10 @@ def _play_of(role: str | None) -> list[dict[str, Any]]:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return what to add to this process's environment: our own ansible-playbook first on the PATH."""
-    own = os.path.dirname(sys.executable)
-    return {"PATH": os.pathsep.join([own, os.environ.get("PATH", os.defpath)]), **extra}
+    """Return what to add to this process's environment: our own ansible-playbook and callbacks, before others."""
+    own = {"PATH": os.path.dirname(sys.executable), "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS)}
+    others = {"PATH": os.defpath, **os.environ, **extra}
+    return {**extra, **{name: os.pathsep.join(filter(None, [first, others.get(name)])) for name, first in own.items()}}
 
 
 def _remove_command_file(status: Mapping[str, Any], runner_config: Any) -> None:

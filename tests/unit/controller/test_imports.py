@@ -6,6 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[3] / "taskflow_controller"
 LIBRARIES = {
+    "ansible",
     "ansible_runner",
     "cryptography",
     "h11",

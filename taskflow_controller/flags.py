@@ -1,0 +1,214 @@
+"""The flags of ``run``: those of the Operator SDK, and a few of our own. Each one's ``dest`` is a field of Options."""
+
+import argparse
+import os
+import shlex
+import tempfile
+from collections.abc import Callable
+from typing import TypeVar
+
+from taskflow_controller.durations import parse_duration
+from taskflow_controller.http_endpoint import bind_address
+from taskflow_controller.log_events import LEVELS as EVENT_LEVELS
+from taskflow_controller.logs import LEVELS as LOG_LEVELS
+from taskflow_controller.options import PROGRAM
+from taskflow_controller.watches import MAX_VERBOSITY
+
+T = TypeVar("T")
+
+_TRUE = {"1", "t", "T", "true", "TRUE", "True"}
+_FALSE = {"0", "f", "F", "false", "FALSE", "False"}
+
+
+def add_flags(run: argparse.ArgumentParser) -> None:
+    """Add every flag, in groups."""
+    _add_work(run.add_argument_group("what is watched"))
+    _add_ansible(run.add_argument_group("how Ansible runs"))
+    _add_endpoints(run.add_argument_group("what is served"))
+    _add_leader_election(run.add_argument_group("leader election"))
+    _add_process(run.add_argument_group("the process"))
+
+
+def _add_work(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--watches-file", metavar="FILE", default="./watches.yaml", help="what to watch and to run (%(default)s)"
+    )
+    group.add_argument(
+        "--max-concurrent-reconciles",
+        metavar="N",
+        dest="max_concurrent",
+        type=checked(_positive),
+        default=os.cpu_count() or 1,
+        help="runs at once; default: as many as there are CPUs (%(default)s)",
+    )
+    group.add_argument(
+        "--reconcile-period",
+        metavar="DURATION",
+        type=checked(parse_duration),
+        default="10h",
+        help="time after which a resource gets a run without a change; 0: never (%(default)s)",
+    )
+    _add_boolean(
+        group,
+        "--inject-owner-ref",
+        True,
+        "whether what a playbook creates gets an ownerReference to its resource (true)",
+    )
+
+
+def _add_ansible(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--ansible-verbosity",
+        metavar=f"0..{MAX_VERBOSITY}",
+        type=int,
+        choices=range(MAX_VERBOSITY + 1),
+        default=0,
+        help="as many v's for ansible-playbook (%(default)s)",
+    )
+    group.add_argument(
+        "--ansible-args",
+        metavar="TEXT",
+        type=checked(_arguments),
+        default="",
+        help="more arguments for ansible-playbook, as for a shell: '--vault-password-file /etc/vault/pass'",
+    )
+    group.add_argument(
+        "--ansible-roles-path", metavar="PATH", default="", help="sets ANSIBLE_ROLES_PATH, where roles are looked for"
+    )
+    group.add_argument(
+        "--ansible-collections-path", metavar="PATH", default="", help="sets ANSIBLE_COLLECTIONS_PATH likewise"
+    )
+    group.add_argument(
+        "--ansible-log-events",
+        metavar="|".join(EVENT_LEVELS),
+        type=str.lower,
+        choices=EVENT_LEVELS,
+        default="tasks",
+        help="which of Ansible's events become log lines (%(default)s)",
+    )
+    group.add_argument(
+        "--run-timeout",
+        metavar="DURATION",
+        type=checked(parse_duration),
+        default="0",
+        help="time after which a run is killed, unless its watch has a runTimeout; 0: none (%(default)s)",
+    )
+    group.add_argument(
+        "--runner-dir",
+        metavar="DIR",
+        default=os.path.join(tempfile.gettempdir(), PROGRAM),
+        help="where runs keep their files, removed with the resource (%(default)s)",
+    )
+
+
+def _add_endpoints(group: argparse._ArgumentGroup) -> None:
+    for flag, dest, default, text in (
+        ("--health-probe-bind-address", "health_address", ":6789", "where /healthz and /readyz are served"),
+        ("--metrics-bind-address", "metrics_address", ":8080", "where Prometheus gets the metrics"),
+        (
+            "--user-metrics-bind-address",
+            "user_metrics_address",
+            "127.0.0.1:5050",
+            "where playbooks POST metrics of their own (osdk_metric)",
+        ),
+    ):
+        group.add_argument(
+            flag,
+            metavar="ADDRESS",
+            dest=dest,
+            type=checked(bind_address),
+            default=default,
+            help=f"{text}; 0: nowhere (%(default)s)",
+        )
+
+
+def _add_leader_election(group: argparse._ArgumentGroup) -> None:
+    _add_boolean(group, "--leader-elect", False, "let one replica of several work at a time (false)")
+    group.add_argument("--leader-election-id", metavar="ID", default=PROGRAM, help="name of the Lease (%(default)s)")
+    group.add_argument(
+        "--leader-election-namespace",
+        metavar="NAMESPACE",
+        default="",
+        help="namespace of the Lease; empty: the Pod's own",
+    )
+    group.add_argument(
+        "--leader-elect-lease-duration",
+        metavar="DURATION",
+        dest="lease_duration",
+        type=checked(_whole_seconds),
+        default="15s",
+        help="how long a lease that is not renewed keeps others from leading (%(default)s)",
+    )
+    group.add_argument(
+        "--leader-elect-renew-deadline",
+        metavar="DURATION",
+        dest="renew_deadline",
+        type=checked(_whole_seconds),
+        default="10s",
+        help="how long a leader may go without having renewed its lease before it stops work (%(default)s)",
+    )
+
+
+def _add_process(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--graceful-shutdown-timeout",
+        metavar="DURATION",
+        type=checked(parse_duration),
+        default="30s",
+        help="how long running playbooks may go on after SIGTERM (%(default)s)",
+    )
+    group.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        default="",
+        help="for controller and playbooks; empty: the Pod's ServiceAccount, else the default kubeconfig",
+    )
+    group.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="info", help="least severity that is logged (%(default)s)"
+    )
+
+
+def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
+    """Wrap a conversion that raises ValueError, so that argparse shows its text beside the flag's name."""
+
+    def checked_(text: str) -> T:
+        try:
+            return convert(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from exc
+
+    return checked_
+
+
+def boolean(text: str) -> bool:
+    """Return what Go's flags take for true and false: ``--flag``, ``--flag=false``. Raises ValueError."""
+    if text not in _TRUE | _FALSE:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text in _TRUE
+
+
+def _add_boolean(group: argparse._ArgumentGroup, flag: str, default: bool, text: str) -> None:
+    group.add_argument(
+        flag, metavar="true|false", nargs="?", const=True, default=default, type=checked(boolean), help=text
+    )
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number, 1 or more")
+    return int(text)
+
+
+def _whole_seconds(text: str) -> int:
+    seconds = parse_duration(text)
+    if seconds != int(seconds):
+        raise ValueError(f"{text!r} is not a number of whole seconds, which a Lease needs")
+    return int(seconds)
+
+
+def _arguments(text: str) -> str:
+    try:
+        shlex.split(text)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} can't be split into arguments: {exc}") from exc
+    return text

@@ -1,0 +1,87 @@
+"""Flags and variables of the Operator SDK that go by another name here, or mean nothing, taken with a warning."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskflow_controller.flags import boolean, checked
+from taskflow_controller.http_endpoint import bind_address
+
+OPERATOR_NAME = "OPERATOR_NAME"
+
+_RENAMED = {
+    "--metrics-addr": "--metrics-bind-address",
+    "--enable-leader-election": "--leader-elect",
+    "--zap-log-level": "--log-level",
+}
+_IGNORED = {
+    "--leader-elect-resource-lock": "the lock is always a Lease",
+    "--proxy-port": "the proxy takes a port that is free",
+    "--enable-http2": "HTTP/1.1 is served",
+    "--zap-devel": "log lines are always JSON",
+    "--zap-encoder": "log lines are always JSON",
+    "--zap-stacktrace-level": "a traceback comes with what is a bug of the controller",
+    "--zap-time-encoding": "times are always ISO 8601",
+}
+_REFUSED = {
+    "--config": "a manager's configuration file is not read: give its values as flags",
+    "--metrics-secure": "metrics are served without TLS: bind them to 127.0.0.1 and put a proxy before them",
+}
+_ZAP_LEVELS = {"debug": "debug", "info": "info", "error": "error", "panic": "error"}
+
+
+def add_flags(run: argparse.ArgumentParser) -> None:
+    """Add the flags that have another name here; they are not in the help."""
+    hidden: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    run.add_argument("--metrics-addr", dest="metrics_address", type=checked(bind_address), **hidden)
+    run.add_argument(
+        "--enable-leader-election", dest="leader_elect", nargs="?", const=True, type=checked(boolean), **hidden
+    )
+    run.add_argument("--zap-log-level", dest="log_level", type=checked(_zap_level), **hidden)
+    for flag in (*_IGNORED, *_REFUSED):
+        run.add_argument(flag, dest=f"legacy{flag}", nargs="?", **hidden)
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """What the old flags among the arguments come to: an error, else warnings."""
+
+    error: str | None
+    warnings: tuple[str, ...]
+
+
+def judge(arguments: Sequence[str]) -> Legacy:
+    """Look at the arguments of a command line that argparse took."""
+    given = {argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments}
+    return Legacy(next(_errors(given), None), tuple(_warnings(given)))
+
+
+def leader_election_id(default: str, arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the Lease's name, which OPERATOR_NAME may give, and a warning if it does."""
+    name = environ.get(OPERATOR_NAME)
+    if not name or any(argument.partition("=")[0] == "--leader-election-id" for argument in arguments):
+        return default, None
+    return name, f"{OPERATOR_NAME} is deprecated: use --leader-election-id"
+
+
+def _errors(given: Mapping[str, str]) -> Iterator[str]:
+    for old, new in _RENAMED.items():
+        if old in given and new in given:
+            yield f"{old} and {new} are the same: give the latter only"
+    for flag, why in _REFUSED.items():
+        if flag in given and given[flag] not in ("false", "False"):
+            yield f"{flag}: {why}"
+
+
+def _warnings(given: Mapping[str, str]) -> Iterator[str]:
+    yield from (f"{old} is deprecated: use {new}" for old, new in _RENAMED.items() if old in given)
+    yield from (f"{flag} is ignored: {why}" for flag, why in _IGNORED.items() if flag in given)
+
+
+def _zap_level(text: str) -> str:
+    if text.isdigit():
+        return "debug"
+    if text not in _ZAP_LEVELS:
+        raise ValueError(f"{text!r} is not a level: debug, info, error or a number")
+    return _ZAP_LEVELS[text]

@@ -1,0 +1,33 @@
+"""What the flags of ``run`` come to."""
+
+from dataclasses import dataclass
+
+PROGRAM = "taskflow-controller"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times are in seconds; an address is "" for none, and so is a text that is not given."""
+
+    watches_file: str
+    max_concurrent: int
+    reconcile_period: float
+    run_timeout: float
+    runner_dir: str
+    inject_owner_ref: bool
+    ansible_verbosity: int
+    ansible_args: str
+    ansible_log_events: str
+    ansible_roles_path: str
+    ansible_collections_path: str
+    health_address: str
+    metrics_address: str
+    user_metrics_address: str
+    leader_elect: bool
+    leader_election_id: str
+    leader_election_namespace: str
+    lease_duration: int
+    renew_deadline: int
+    graceful_shutdown_timeout: float
+    kubeconfig: str
+    log_level: str
