@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 500
 WATCH_SECONDS = (180, 300)  # a random time in between, so that not all watches are renewed at once
-READ_MARGIN = 20.0  # silence after the server should have closed the watch
+# How long a watch may be silent before it is taken for dead, and resumed. The API server sends bookmarks about once a
+# minute, though it need not; where it sends none, a needless renewal costs one request.
+SILENCE_SECONDS = 100.0
 MIN_WATCH_INTERVAL = 1.0
 MAX_PAUSE = 30.0
 GONE = 410
@@ -214,15 +216,14 @@ class ResourceInformer:
         resource = self._resource or self._api.resource(self.gvk)
         if not self._needed(resource):
             return self._idle()
-        seconds = random.randint(*WATCH_SECONDS)
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version or "",
-            "timeoutSeconds": seconds,
+            "timeoutSeconds": random.randint(*WATCH_SECONDS),
             **({"labelSelector": self._selector} if self._selector else {}),
         }
-        return self._api.stream(list_path(self.gvk, resource, self.namespace), query, seconds + READ_MARGIN)
+        return self._api.stream(list_path(self.gvk, resource, self.namespace), query, SILENCE_SECONDS)
 
     def _list_anew_if_needed(self, exc: Exception) -> None:
         """Unless the failure is a passing one, make the informer list anew: 410 is what it does that for.

@@ -6,13 +6,16 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes import client, config
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from control_plane import ControlPlane
 from controller_harness import GROUP, PLAYBOOK, VERSION, Controller, Crd
+from trial import Trial
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +84,33 @@ def start(tmp_path: Path, namespace: str, new_crd: Crd) -> Iterator[Callable[...
         if controller.process.poll() is None:
             controller.process.kill()
             controller.process.wait()
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of the tests' own, which they may stop, cut off and kill."""
+    plane = ControlPlane(tmp_path_factory.mktemp("plane"))
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture(scope="session")
+def plane_crd(plane: ControlPlane) -> Crd:
+    """A CRD on that control plane; it goes with it."""
+    crd = Crd(plane.api)
+    crd.install()
+    return crd
+
+
+@pytest.fixture
+def trial(plane: ControlPlane, plane_crd: Crd, tmp_path: Path) -> Iterator[Callable[..., Trial]]:
+    """Begin a trial on that control plane; see ``Trial`` for the arguments."""
+    begun: list[Trial] = []
+
+    def begin(**arguments: Any) -> Trial:
+        begun.append(Trial(plane, plane_crd, tmp_path / f"trial{len(begun)}", **arguments))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.end()

@@ -145,12 +145,20 @@ class Crd:
 class Controller:
     """A ``taskflow-controller run`` in a subprocess, with its log and what its playbook noted."""
 
-    def __init__(self, project: Path, name: str, namespace: str, arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        project: Path,
+        name: str,
+        namespace: str,
+        arguments: tuple[str, ...],
+        kubeconfig: str | Path = "",
+        **variables: str,
+    ) -> None:
         self.project, self.runner_dir = project, project / name
         self.noted = project / "noted"
         self._log = project / f"{name}.log"
         self.port, self.metrics_port = free_port(), free_port()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "WATCH_NAMESPACE": namespace}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "WATCH_NAMESPACE": namespace, **variables}
         command = [
             sys.executable,
             "-B",
@@ -158,7 +166,7 @@ class Controller:
             "taskflow_controller",
             "run",
             "--kubeconfig",
-            os.environ["KUBECONFIG"],
+            str(kubeconfig) or os.environ["KUBECONFIG"],
         ]
         command += [
             "--runner-dir",
@@ -177,6 +185,10 @@ class Controller:
         """The log lines with this message; every line has to be JSON."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines(keepends=True) if line.endswith("\n")]
         return [line for line in lines if line["msg"].startswith(message)]
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     def probe(self, path: str) -> int:
         try:

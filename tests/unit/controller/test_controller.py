@@ -120,7 +120,8 @@ def test_watch_resumes_from_the_list_and_cannot_hang(api: FakeApi) -> None:
     one.start()
     until(lambda: api.watch_query)
     assert api.watch_query["resourceVersion"] == "5"
-    assert 0 < api.watch_query["timeoutSeconds"] < api.read_timeout < 400
+    assert 0 < api.watch_query["timeoutSeconds"] < 400
+    assert 60 < api.read_timeout < 120, "longer than between two bookmarks, and not much"
     one.stop()
 
 

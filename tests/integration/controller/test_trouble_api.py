@@ -1,0 +1,121 @@
+"""Trouble between the controller and the API server: afterwards everything is as if there had been none."""
+
+import time
+from collections.abc import Callable
+
+import processes
+from controller_harness import Controller, until
+from trial import Trial
+
+Begin = Callable[..., Trial]
+ROUNDS = 6
+CUT_SECONDS = 60
+LOST_LEASE = 1
+
+
+def started(trial: Trial, *flags: str) -> Controller:
+    """Return a controller that is ready and has reconciled some resources."""
+    for number in range(4):
+        trial.create(f"w{number}")
+    controller = trial.start(*flags).ready()
+    trial.converges(controller)
+    return controller
+
+
+def test_connections_reset_again_and_again(trial: Begin) -> None:
+    """Changes before, during and after each reset arrive, and nothing grows from round to round."""
+    one = trial()
+    controller = started(one)
+    relay = one.relay(controller)
+    measured = []
+    for _ in range(ROUNDS):
+        assert relay.reset_all() > 0, "nothing was connected"
+        one.upheaval()
+        relay.reset_all()
+        relay.cut()  # shorter than anything that would notice: TCP itself gets over it
+        one.upheaval()
+        time.sleep(1)
+        relay.restore()
+        one.converges(controller)
+        measured.append(processes.usage(controller.process.pid))
+    early, late = measured[1], measured[-1]
+    assert late.memory <= early.memory * 1.25, measured
+    assert late.descriptors <= early.descriptors + 5, measured
+    assert late.threads <= early.threads + 3, measured
+    assert late.processes <= early.processes, measured
+
+
+def test_changes_that_the_api_server_has_forgotten(trial: Begin) -> None:
+    """After a gap the controller asks to watch from a version that is compacted: it gets 410, and lists anew."""
+    one = trial()
+    controller = started(one)
+    one.relay(controller).cut()
+    one.upheaval()
+    one.plane.compact()
+    one.plane.restart_api()  # its memory of the latest events goes, too
+    one.upheaval()
+    one.plane.compact()
+    one.relay(controller).restore()
+    one.converges(controller)
+    assert [line for line in controller.logged("watch of ") if "too old" in line["msg"]], controller.tail()
+
+
+def test_api_server_killed(trial: Begin) -> None:
+    """Runs go on without it; what is changed as soon as it is back is seen."""
+    one = trial()
+    controller = started(one)
+    one.change("w0", sleepSeconds=6)
+    until(lambda: one.notes("w0")[-1] == ("begin", one.wanted["w0"]), what="a run under way")
+    one.plane.restart_api(down=4)
+    one.upheaval()
+    one.converges(controller)
+    for _ in range(2):  # and not once it has been back for long
+        one.plane.restart_api()
+        one.upheaval()
+    one.converges(controller)
+    assert controller.probe("/readyz") == 200
+    assert controller.logged("cannot watch") and controller.logged("can watch")
+
+
+def test_etcd_stands_still(trial: Begin) -> None:
+    """Requests hang until they are given up; the controller lives, and a new one waits for its first list."""
+    one, other = trial(), trial()
+    controller = started(one)
+    one.change("w0", sleepSeconds=3)
+    until(lambda: one.notes("w0")[-1] == ("begin", one.wanted["w0"]), what="a run under way")
+    other.create("w0")
+    with one.plane.etcd_paused():
+        one.relay(controller).reset_all()
+        newcomer = other.start()
+        until(lambda: newcomer.logged("cannot watch"), timeout=90, what="a list that is given up")
+        assert newcomer.probe("/readyz") == 503
+        assert controller.probe("/healthz") == newcomer.probe("/healthz") == 200
+    one.plane.ready()
+    one.upheaval()
+    one.converges(controller)
+    other.converges(newcomer.ready())
+
+
+def test_network_cut_for_a_minute(trial: Begin) -> None:
+    """Packets get lost, both ways; a leader gives up its lease meanwhile, and says so by its exit."""
+    one, led, forgotten = trial(), trial(), trial()
+    controller = started(one)
+    leader = started(led, "--leader-elect", "--leader-election-namespace", led.namespace)
+    other = started(forgotten)
+    one.change("w0", sleepSeconds=20)
+    until(lambda: one.notes("w0")[-1] == ("begin", one.wanted["w0"]), what="a run under way")
+    one.relay(controller).cut()
+    led.relay(leader).cut()
+    assert forgotten.relay(other).abandon() > 0
+    restored = time.monotonic() + CUT_SECONDS
+    for each in (one, led, forgotten):
+        each.upheaval()
+    assert leader.process.wait(CUT_SECONDS) == LOST_LEASE
+    time.sleep(max(restored - time.monotonic(), 0))
+    one.upheaval()
+    one.relay(controller).restore()
+    led.relay(leader).restore()
+    successor = led.start("--leader-elect", "--leader-election-namespace", led.namespace)
+    one.converges(controller)
+    led.converges(successor)
+    forgotten.converges(other)

@@ -1,0 +1,167 @@
+"""One controller on a private control plane, resources that change meanwhile, and whether all came out right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import processes
+from control_plane import ControlPlane
+from controller_harness import GROUP, VERSION, Controller, Crd, until
+from kubernetes import client
+from relay import Relay
+
+CONVERGENCE = 150.0  # seconds; generous, for the machine may be busy
+ARTIFACTS = 3
+
+# The lock lasts as long as any process of the run's: what is left of one run is found by the next.
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Note what is reconciled
+      ansible.builtin.shell: |
+        exec 9>>"{{ log }}/$NAME.lock"
+        flock --nonblock 9 || echo "overlap {{ number }}" >>"{{ log }}/$NAME"
+        echo "begin {{ number }}" >>"{{ log }}/$NAME"
+        sleep {{ sleep_seconds | default(0) }}
+        echo "end {{ number }}" >>"{{ log }}/$NAME"
+      environment: {NAME: "{{ ansible_operator_meta.name }}"}
+"""
+
+
+class Trial:
+    """Resources of one kind in a namespace of their own, and the controllers that reconcile them.
+
+    ``play`` is the playbook, ``watch`` what the watch has besides the usual.
+    """
+
+    def __init__(
+        self, plane: ControlPlane, crd: Crd, project: Path, *, play: str = PLAY, watch: dict[str, Any] | None = None
+    ) -> None:
+        self.plane, self.crd, self.project = plane, crd, project
+        self.namespace = f"trial-{uuid.uuid4().hex[:6]}"
+        client.CoreV1Api(plane.api).create_namespace({"metadata": {"name": self.namespace}})
+        self.noted = project / "noted"
+        self.noted.mkdir(parents=True)
+        self.wanted: dict[str, int] = {}  # each resource that is there, with the number in its spec
+        self._number = 0
+        self._started: list[tuple[Controller, Relay]] = []
+        # A short path, since Unix sockets may be made in it. Both start empty, and what stays there is rubbish.
+        self.home, self.temporary = project / "home", Path(tempfile.mkdtemp(prefix="trial-"))
+        self.home.mkdir()
+        (project / "play.yml").write_text(play)
+        entry = {
+            "group": GROUP,
+            "version": VERSION,
+            "kind": crd.kind,
+            "playbook": "play.yml",
+            "manageStatus": False,
+            "watchDependentResources": False,
+            "maxRunnerArtifacts": ARTIFACTS,
+            "vars": {"log": str(self.noted)},
+        }
+        (project / "watches.yaml").write_text(json.dumps([{**entry, **(watch or {})}]))
+
+    def start(self, *flags: str, name: str = "") -> Controller:
+        """Start a controller behind a relay of its own; ``name`` one that was there before, to use its directory."""
+        relay, kubeconfig = self.plane.relay()
+        arguments = ("--log-level", "debug", *flags)
+        controller = Controller(
+            self.project,
+            name or f"runner{len(self._started)}",
+            self.namespace,
+            arguments,
+            kubeconfig,
+            HOME=str(self.home),
+            TMPDIR=str(self.temporary),
+        )
+        self._started.append((controller, relay))
+        return controller
+
+    def relay(self, controller: Controller) -> Relay:
+        """The relay of a controller."""
+        return next(relay for one, relay in self._started if one is controller)
+
+    def create(self, name: str, **spec: Any) -> None:
+        """Make a resource, with a number that no other state of any resource has."""
+        self._number += 1
+        self.crd.create(self.namespace, name, number=self._number, **spec)
+        self.wanted[name] = self._number
+
+    def change(self, name: str, **spec: Any) -> None:
+        """Give a resource a new number."""
+        self._number += 1
+        self.crd.patch(self.namespace, name, number=self._number, **spec)
+        self.wanted[name] = self._number
+
+    def delete(self, name: str) -> None:
+        """Delete a resource."""
+        self.crd.delete(self.namespace, name)
+        del self.wanted[name]
+
+    def upheaval(self) -> None:
+        """Change, delete, make anew and create what is there, as far as it is there."""
+        first, second, third, *_ = sorted(self.wanted)
+        self.change(first)
+        self.delete(second)
+        self.create(second)  # the same name, another object
+        self.delete(third)
+        self.create(f"n{self._number:03d}")
+
+    def notes(self, name: str) -> list[tuple[str, int]]:
+        """What the runs for a resource have noted, in order."""
+        file = self.noted / name
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+    def behind(self, controller: Controller) -> dict[str, str]:
+        """What has not converged yet, and how; empty if all has."""
+        found = {}
+        for name, number in self.wanted.items():
+            if self.notes(name)[-1:] != [("end", number)]:
+                found[name] = f"wants {number}, has {self.notes(name)[-3:]}"
+        for name in {path.name for path in self.directories(controller)} - set(self.wanted):
+            found[name] = "is deleted, but its directory is there"
+        return found
+
+    def converges(self, controller: Controller, timeout: float = CONVERGENCE) -> None:
+        """Wait until each resource's last run was with its last spec, then look for what must never be."""
+        deadline = time.monotonic() + timeout
+        while behind := self.behind(controller):
+            assert controller.process.poll() is None, f"the controller has ended: {controller.tail()}"
+            assert time.monotonic() < deadline, f"not converged in {timeout:g} s: {behind}\n{controller.tail()}"
+            time.sleep(0.2)
+        until(lambda: not processes.of_runs(controller.runner_dir), what="the end of the last run's processes")
+        self.is_sound(controller)
+
+    def is_sound(self, controller: Controller) -> None:
+        """Look for what must never be: two runs of one resource at once, a dead thread, corpses, a bug, disk full."""
+        overlaps = [path.name for path in self.noted.iterdir() if "overlap" in path.read_text()]
+        assert not overlaps, f"two runs at once of {overlaps}"
+        until(lambda: controller.probe("/healthz") == 200, what="health")
+        until(lambda: not processes.zombies(controller.process.pid), what="no corpse")
+        assert not controller.logged("bug:"), controller.logged("bug:")
+        for directory in self.directories(controller):
+            kept = list((directory / "artifacts").iterdir())
+            assert len(kept) <= ARTIFACTS + 1, f"{directory} keeps {len(kept)} runs"
+
+    def directories(self, controller: Controller) -> list[Path]:
+        """The resources' directories that a controller keeps."""
+        parent = controller.runner_dir / GROUP / VERSION / self.crd.kind / self.namespace
+        return list(parent.iterdir()) if parent.exists() else []
+
+    def end(self) -> None:
+        """Kill what still runs, the runs too, and remove the temporary files."""
+        for controller, _ in self._started:
+            if controller.process.poll() is None:
+                controller.process.kill()
+                controller.process.wait()
+            for pid in processes.of_runs(controller.runner_dir):
+                processes.kill(pid)
+        shutil.rmtree(self.temporary)
