@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.kinds import ResourceKey
+from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 
 _EMPTY = "_"
 
@@ -54,6 +54,16 @@ class Workspaces:
         hosts = f"localhost ansible_connection=local ansible_python_interpreter={interpreter}\n"
         (path / "inventory" / "hosts").write_text(hosts, encoding="utf-8")
         return path
+
+    def keys(self, gvk: GroupVersionKind) -> list[ResourceKey]:
+        """Return the resources of a kind that have a directory, whether they still exist or not."""
+        found = self._base.joinpath(gvk.group or _EMPTY, gvk.version, gvk.kind).glob("*/*/")
+        places = [(path.parent.name, path.name) for path in found]
+        return [
+            ResourceKey(gvk, "" if namespace == _EMPTY else namespace, name)
+            for namespace, name in places
+            if not namespace.startswith(_EMPTY) or namespace == _EMPTY
+        ]
 
     def remove(self, key: ResourceKey) -> None:
         """Remove the directory of a resource, and the folders above it that are empty then."""

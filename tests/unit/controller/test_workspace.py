@@ -41,6 +41,18 @@ def test_remove_leaves_neighbours_and_takes_empty_parents(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_keys_are_those_with_a_directory(tmp_path: Path) -> None:
+    spaces = Workspaces(tmp_path)
+    keys = [ResourceKey(GVK, "ns", "a.b"), ResourceKey(GVK, "other", "a"), ResourceKey(GVK, "", "c")]
+    for key in keys:
+        spaces.prepare(key)
+    spaces.prepare(ResourceKey(GroupVersionKind("example.com", "v2", "Widget"), "ns", "x"))
+    (tmp_path / "example.com/v1/Widget/ns/file").touch()
+    (tmp_path / "example.com/v1/Widget/_batch/0").mkdir(parents=True)
+    assert sorted(spaces.keys(GVK)) == sorted(keys)
+    assert spaces.keys(GroupVersionKind("", "v1", "Secret")) == []
+
+
 @pytest.mark.parametrize("part", ["..", ".", "", "a/b", "a\0b"])
 def test_unsafe_names_are_refused(tmp_path: Path, part: str) -> None:
     with pytest.raises(ValueError, match="can't be part of a path"):
