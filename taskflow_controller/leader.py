@@ -2,13 +2,20 @@
 
 What they lack is added: a timeout for their requests, network errors that end a try instead of the thread,
 word of a lost leadership, whatever the reason, and a release that lets the next replica take over at once.
+
+Leadership is lost as soon as it can't be proved any more: the others may take over ``lease_duration`` after the last
+renewal, so this replica stops work ``renew_deadline`` after it, by its own clock, and uses the time between the two
+to end its runs. A process that was stopped for a while finds that out before it does anything else.
 """
 
 import logging
 import os
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +31,9 @@ from taskflow_controller.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 15
-RENEW_DEADLINE_SECONDS = 10
 RETRY_SECONDS = 2
-# The last try to renew begins before the deadline and is two requests: both must end before the lease does.
-REQUEST_TIMEOUT = 2.0
+REQUEST_TIMEOUT = 2.0  # a try to renew is two requests
+LEAST_RENEW_DEADLINE = 3  # LeaderElection wants more than 1.2 times the time between two tries
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -40,6 +45,29 @@ def default_namespace(file: Path = _NAMESPACE_FILE) -> str:
         raise ConfigError(
             "--leader-elect: not in a Pod, so --leader-election-namespace must say where the Lease is"
         ) from exc
+
+
+@dataclass(frozen=True)
+class Timing:
+    """In whole seconds: how long a lease keeps others away, and how long a leader works on without renewing it."""
+
+    lease_duration: int = 15
+    renew_deadline: int = 10
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError if the two don't go together."""
+        if self.renew_deadline < LEAST_RENEW_DEADLINE:
+            raise ConfigError(f"--leader-elect-renew-deadline {self.renew_deadline}s: {LEAST_RENEW_DEADLINE}s at least")
+        if self.lease_duration <= self.renew_deadline:
+            raise ConfigError(
+                f"--leader-elect-lease-duration {self.lease_duration}s: must be longer than "
+                f"--leader-elect-renew-deadline, which is {self.renew_deadline}s"
+            )
+
+
+def boot_clock() -> float:
+    """Return the seconds since this machine started, those it was suspended for among them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Leases:
@@ -61,26 +89,45 @@ class _Leases:
 
 
 class _Lock(LeaseLock):  # type: ignore[misc]
-    """A LeaseLock that can be let go."""
+    """A LeaseLock that can be let go, and knows when it was written last."""
 
-    def __init__(self, api_client: client.ApiClient, name: str, namespace: str, identity: str) -> None:
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        name: str,
+        namespace: str,
+        identity: str,
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
         super().__init__(name, namespace, identity)
         self.api_instance = _Leases(api_client)
-        self._released = False
+        self.written = clock()
+        self._clock = clock
+        self._closed = False
         self._writing = threading.Lock()
 
     def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        with self._writing:
-            return not self._released and bool(super().create(name, namespace, election_record))
+        return self._write(super().create, name, namespace, election_record)
 
     def update(self, name: str, namespace: str, updated_record: Any) -> bool:
+        return self._write(super().update, name, namespace, updated_record)
+
+    def _write(self, write: Callable[[str, str, Any], Any], name: str, namespace: str, record: Any) -> bool:
         with self._writing:
-            return not self._released and bool(super().update(name, namespace, updated_record))
+            began = self._clock()  # before the request, since the others count from its arrival
+            if self._closed or not write(name, namespace, record):
+                return False
+            self.written = began
+            return True
+
+    def close(self) -> None:
+        """Write no more. Does not wait for a request that is under way."""
+        self._closed = True
 
     def release(self) -> None:
         """Write no more, and clear the holder if that is this replica."""
+        self.close()
         with self._writing:
-            self._released = True
             try:
                 lease = self.api_instance.read_namespaced_lease(self.name, self.namespace)
                 if lease.spec and lease.spec.holder_identity == self.identity:
@@ -93,33 +140,53 @@ class _Lock(LeaseLock):  # type: ignore[misc]
 
 
 class LeaderElector:
-    """Takes part in an election; ``leading`` is set on winning it, ``lost`` when leadership is gone again."""
+    """Takes part in an election. ``leading`` is set on winning it, and stays so: see ``lost``."""
 
-    def __init__(self, api_client: client.ApiClient, name: str, namespace: str) -> None:
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        name: str,
+        namespace: str,
+        timing: Timing,
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
         self.identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.leading = threading.Event()
-        self.lost = threading.Event()
-        self._name, self._namespace = name, namespace
-        self._releasing = False
-        self._lock = _Lock(api_client, name, namespace, self.identity)
+        self._name, self._namespace, self._timing, self._clock = name, namespace, timing, clock
+        self._lost = self._releasing = False
+        self._lock = _Lock(api_client, name, namespace, self.identity, clock)
 
     def start(self) -> None:
         """Take part, in a daemon thread: LeaderElection.run() never returns while all is well."""
         logger.info("waiting for lease %s/%s as %s", self._namespace, self._name, self.identity)
         threading.Thread(target=self._run, name="leader-election", daemon=True).start()
 
+    def lost(self) -> bool:
+        """Return whether this replica must not work any more; once true, it stays so. Takes no lock."""
+        if not self._lost and self.leading.is_set() and not self._releasing:
+            silence = self._clock() - self._lock.written
+            if silence > self._timing.renew_deadline:
+                self._lose(f"it was not renewed for {silence:.0f} s")
+        return self._lost
+
     def release(self) -> None:
         """Let another replica lead. To be called when this one's work has ended."""
         self._releasing = True
         self._lock.release()
 
+    def _lose(self, why: str) -> None:
+        if not self._lost and not self._releasing:
+            self._lost = True
+            self._lock.close()
+            logger.error("lease %s/%s lost: %s", self._namespace, self._name, why)
+
     def _run(self) -> None:
         election = LeaderElection(
             Config(
                 self._lock,
-                lease_duration=LEASE_SECONDS,
-                renew_deadline=RENEW_DEADLINE_SECONDS,
-                retry_period=RETRY_SECONDS,
+                lease_duration=self._timing.lease_duration,
+                renew_deadline=self._timing.renew_deadline,
+                retry_period=min(RETRY_SECONDS, self._timing.renew_deadline / LEAST_RENEW_DEADLINE),
                 onstarted_leading=self._started,
                 onstopped_leading=lambda: None,
             )
@@ -128,9 +195,7 @@ class LeaderElector:
             election.run()
         except Exception:
             logger.exception("bug: leader election broke off")
-        if not self._releasing:
-            logger.error("lease %s/%s lost", self._namespace, self._name)
-            self.lost.set()
+        self._lose("it could not be renewed, or another replica has taken it")
 
     def _started(self) -> None:
         logger.info("lease %s/%s acquired, this replica leads", self._namespace, self._name)

@@ -14,7 +14,7 @@ from taskflow_controller.errors import ConfigError
 from taskflow_controller.flags import boolean
 from taskflow_controller.health import health_endpoint
 from taskflow_controller.http_endpoint import HttpEndpoint
-from taskflow_controller.leader import LeaderElector, default_namespace
+from taskflow_controller.leader import LeaderElector, Timing, default_namespace
 from taskflow_controller.metrics import Metrics, metrics_endpoint
 from taskflow_controller.options import Options
 from taskflow_controller.proxy import ApiProxy
@@ -58,7 +58,7 @@ class _Process:
             run_timeout=options.run_timeout,
             environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
             proxy=self._proxy,
-            cancelled=lambda: self._cancelling,
+            cancelled=self._must_stop,
         )
         limits = Limits(options.max_concurrent, options.reconcile_period)
         self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
@@ -68,7 +68,8 @@ class _Process:
         self._elector: LeaderElector | None = None
         if options.leader_elect:
             namespace = options.leader_election_namespace or default_namespace()
-            self._elector = LeaderElector(api.client, options.leader_election_id, namespace)
+            timing = Timing(options.lease_duration, options.renew_deadline)
+            self._elector = LeaderElector(api.client, options.leader_election_id, namespace, timing)
             self._metrics.leading(options.leader_election_id, leads=False)
         self._endpoints = self._bind_endpoints()
 
@@ -127,7 +128,11 @@ class _Process:
         return self._signals > 0 or self._lost()
 
     def _lost(self) -> bool:
-        return self._elector is not None and self._elector.lost.is_set()
+        return self._elector is not None and self._elector.lost()
+
+    def _must_stop(self) -> bool:
+        """Whether nothing may be run or written any more."""
+        return self._cancelling or self._lost()
 
     def _finish_running(self, timeout: float) -> bool:
         """Wait for the running plays; return whether they ended in time, and before the lease was lost."""

@@ -1,4 +1,4 @@
-"""Informers, controller and leader election against fakes in this process."""
+"""Informers and controller against fakes in this process."""
 
 import itertools
 import threading
@@ -16,7 +16,6 @@ from taskflow_controller.api import ApiResource, KindNotServedError, plain_cause
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.informers import Change, ResourceInformer, Store
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.leader import _Leases, _Lock
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
@@ -318,26 +317,3 @@ def test_plain_cause() -> None:
         urllib3.PoolManager(retries=False).request("GET", "http://127.0.0.1:1/")
     except urllib3.exceptions.HTTPError as exc:
         assert plain_cause(exc) == "Connection refused"
-
-
-def test_lease_is_not_written_after_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = SimpleNamespace(spec=SimpleNamespace(holder_identity="me", lease_duration_seconds=15))
-    written: list[Any] = []
-    api = SimpleNamespace(
-        read_namespaced_lease=lambda *_: lease, replace_namespaced_lease=lambda *args: written.append(args)
-    )
-    lock = _Lock(None, "id", "ns", "me")
-    lock.api_instance = api
-    lock.release()
-    assert written and lease.spec.holder_identity is None
-    assert lock.update("id", "ns", None) is False and lock.create("id", "ns", None) is False
-
-
-def test_no_answer_is_an_error_the_lock_knows() -> None:
-    def fail(**_: Any) -> None:
-        raise urllib3.exceptions.ProtocolError("gone")
-
-    leases = _Leases(None)
-    leases._api = SimpleNamespace(read_namespaced_lease=fail)
-    with pytest.raises(ApiException, match="gone"):
-        leases.read_namespaced_lease()
