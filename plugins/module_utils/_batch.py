@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 
 from ._cluster import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
-from ._errors import NotYet, TaskError
+from ._errors import Postponed, TaskError
 from ._run import is_owned_by
 
 Object = dict[str, t.Any]
@@ -43,23 +43,23 @@ Serve = t.Callable[[Found, Target], Object]
 
 
 def serve_all(
-    cluster: Cluster, targets: t.Sequence[Target], serve: Serve, wait: t.Callable[[], None]
+    cluster: Cluster, targets: t.Sequence[Target], serve: Serve, others_are_done: t.Callable[[], None]
 ) -> list[Object | Exception]:
     """Serve each Task, and return in their order what came of it: a result, or what went wrong.
 
-    A Task that somebody changed meanwhile, or that waits for an answer, is read afresh and tried once more, after the
-    others. Once the API server has not answered for one, it is not asked for those after it: each of them would wait.
+    A Task that somebody changed meanwhile, or whose time is after the others, is read afresh and tried once more.
+    Once the API server has not answered for one, it is not asked for those after it: each of them would wait.
 
     Args:
         cluster: where they are read.
         targets: the Tasks.
         serve: does for one of them what is to be done.
-        wait: waits for what Tasks wait for, as long as it may take.
+        others_are_done: is called before the Tasks whose time is after the others.
     """
     outcomes = _serve_each(cluster, targets, serve)
     again = [number for number, outcome in enumerate(outcomes) if _is_tried_again(outcome)]
     if again:
-        wait()
+        others_are_done()
         retried = _serve_each(cluster, [targets[number] for number in again], serve)
         for number, outcome in zip(again, retried, strict=True):
             outcomes[number] = outcome
@@ -67,9 +67,9 @@ def serve_all(
 
 
 def _is_tried_again(outcome: Object | Exception) -> bool:
-    if not isinstance(outcome, TaskError):
-        return False
-    return isinstance(outcome, NotYet) or outcome.reason in (CONFLICT, ORDER_CONFLICT)
+    if isinstance(outcome, Postponed):
+        return not outcome.alone
+    return isinstance(outcome, TaskError) and outcome.reason in (CONFLICT, ORDER_CONFLICT)
 
 
 def _serve_each(cluster: Cluster, targets: t.Sequence[Target], serve: Serve) -> list[Object | Exception]:

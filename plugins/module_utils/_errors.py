@@ -32,8 +32,12 @@ class InvalidSpec(TaskError):
         self.field = field
 
 
-class NotYet(TaskError):
-    """What a Task needs has been asked for, and is not known yet."""
+class Postponed(TaskError):
+    """Nothing is wrong; what is due for a Task has its time after the other Tasks, or ``alone``, without them."""
+
+    def __init__(self, reason: str, message: str, alone: bool = False) -> None:
+        super().__init__(reason, message)
+        self.alone = alone
 
 
 def describe(error: Exception) -> str:

@@ -112,6 +112,10 @@ class Endpoints:
         seconds = round(left) or 1
         return Refusal(f"{state.get('said')} (it is asked again in {seconds} s)", float(seconds))
 
+    def answers(self, url: str) -> bool:
+        """Tell whether the endpoint has answered lately."""
+        return self._answered_within(url, LATELY)
+
     def admit(self, url: str) -> Refusal | None:
         """Return None when this process may ask the endpoint, else why not.
 
@@ -121,7 +125,7 @@ class Endpoints:
             if self._folder is None or url in self._locks:
                 return None
             refusal = self.resting(url)
-            if refusal or self._answered_within(url, LATELY):
+            if refusal or self.answers(url):
                 return refusal
             try:
                 lock = _lock(self._path(url, ".lock"))

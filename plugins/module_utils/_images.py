@@ -1,32 +1,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to the collection: its interface may change without notice.
-"""What the images of one Task run, or those of many: then no Task waits for the registry of another's image."""
+"""What images run, for one Task or for many: then none waits for a registry that another one's image needs."""
 
 from __future__ import annotations
 
-import threading
-import time
 import typing as t
 
-from . import _image
-from ._errors import NotYet
+from ._errors import Postponed, TaskError
 from ._image import ImageConfig
-from ._lookup import LookupSettings, PullSecrets, look_up
+from ._lookup import LookupSettings, PullSecrets, is_quick, look_up
 
 Configs = dict[str, ImageConfig]
 
-# Seconds that the look-ups of a batch may take together. What is not known by then is asked for by a run of its own.
-PATIENCE = 2.0
-
-
-class _Request(t.NamedTuple):
-    """What is asked for. Equal ones, be they of several Tasks, have one answer."""
-
-    namespace: str
-    service_account: str
-    secret_names: tuple[str, ...]
-    images: tuple[str, ...]
+PENDING = "ImageLookupPending"
 
 
 class Images:
@@ -35,13 +22,19 @@ class Images:
     Args:
         cluster: where the pull secrets are read.
         settings: tells how to look; called only when something is looked up.
-        patient: True to wait for each answer, as for a single Task. False for many: each is asked for only by
-            wait(), and raises NotYet before that.
+        for_many: True where other Tasks wait. An image is then looked up only after ``others_are_done()``, and only
+            where its registry has answered lately, so that the look-up takes no more than a moment.
     """
 
-    def __init__(self, cluster: PullSecrets, settings: t.Callable[[], LookupSettings], patient: bool) -> None:
-        self._cluster, self._settings, self._patient = cluster, settings, patient
-        self._answers: dict[_Request, Configs | Exception | None] = {}
+    def __init__(self, cluster: PullSecrets, settings: t.Callable[[], LookupSettings], for_many: bool) -> None:
+        self._cluster, self._settings, self._for_many = cluster, settings, for_many
+        self._others_are_done = False
+        # By what was asked: many Tasks may well ask the same.
+        self._answers: dict[t.Any, Configs | TaskError] = {}
+
+    def others_are_done(self) -> None:
+        """Note that all has been done for those Tasks that need no look-up."""
+        self._others_are_done = True
 
     def configs(
         self, namespace: str, service_account: str, secret_names: t.Sequence[str], images: t.Sequence[str]
@@ -49,53 +42,28 @@ class Images:
         """Return what each image runs by itself.
 
         Raises:
-            NotYet: it is not known yet.
+            Postponed: it is not the time to ask.
             TaskError: as look_up() has it.
         """
         if not images:
             return {}
-        request = _Request(namespace, service_account, tuple(secret_names), tuple(images))
-        if self._patient:
-            return self._look_up(request)
-        answer = self._answers.setdefault(request, None)
-        if answer is None:
-            words = f"the registry of {', '.join(images)} takes its time; it is asked again for this Task alone"
-            raise NotYet("ImageLookupPending", words)
-        if isinstance(answer, Exception):
+        settings = self._settings()
+        if not self._for_many:
+            return look_up(self._cluster, namespace, service_account, secret_names, images, settings)
+        asked = (namespace, service_account, *secret_names, None, *images)
+        if asked not in self._answers:
+            if not is_quick(images, settings):
+                words = f"the registry of {', '.join(images)} has not answered lately: it is asked for this Task alone"
+                raise Postponed(PENDING, words, alone=True)
+            if not self._others_are_done:
+                raise Postponed(PENDING, f"{', '.join(images)} is looked up after the other Tasks are done")
+            try:
+                self._answers[asked] = look_up(
+                    self._cluster, namespace, service_account, secret_names, images, settings
+                )
+            except TaskError as error:
+                self._answers[asked] = error
+        answer = self._answers[asked]
+        if isinstance(answer, TaskError):
             raise answer
         return answer
-
-    def wait(self) -> None:
-        """Look up what has been asked for: all registries at once, the images of each one after the other.
-
-        The threads are daemons, so that one that still waits for its registry keeps nothing from ending.
-        """
-        by_registry: dict[str, list[_Request]] = {}
-        for request in self._answers:
-            by_registry.setdefault(_registry_of(request), []).append(request)
-        threads = [
-            threading.Thread(target=self._answer, args=(requests,), daemon=True) for requests in by_registry.values()
-        ]
-        end = time.monotonic() + PATIENCE
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
-
-    def _answer(self, requests: t.Sequence[_Request]) -> None:
-        for request in requests:
-            try:
-                self._answers[request] = self._look_up(request)
-            except Exception as error:  # raised where it is asked for again
-                self._answers[request] = error
-
-    def _look_up(self, request: _Request) -> Configs:
-        return look_up(self._cluster, *request, self._settings())
-
-
-def _registry_of(request: _Request) -> str:
-    """Return the registry that is asked first; where a name can't be read, whatever tells it from others."""
-    try:
-        return _image.parse_image(request.images[0]).registry
-    except Exception:  # look_up() says what is wrong with it
-        return request.images[0]

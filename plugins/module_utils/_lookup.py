@@ -122,6 +122,25 @@ def look_up(  # noqa: PLR0917
     return {image: found[image] for image in names}
 
 
+def is_quick(images: t.Sequence[str], settings: LookupSettings) -> bool:
+    """Tell whether a look-up takes no more than a moment, as far as is known.
+
+    It does where the cache knows the image, where the endpoint that is asked first has answered lately, and where
+    none may be asked; also where an image's name makes no sense.
+    """
+    cache, endpoints = ImageCache(settings.cache_dir), Endpoints(settings.cache_dir)
+
+    def is_known(image: str) -> bool:
+        try:
+            name = _image.parse_image(image)
+        except TaskError:
+            return True
+        urls = [url for url in _image.endpoints(name.registry, settings.mirrors) if endpoints.resting(url) is None]
+        return not urls or endpoints.answers(urls[0]) or _cached(cache, name, settings.architecture) is not None
+
+    return all(map(is_known, images))
+
+
 def _cached(cache: ImageCache, name: ImageName, architecture: str) -> ImageConfig | None:
     return cache.get(name.reference, architecture) if is_digest(name.reference) else None
 

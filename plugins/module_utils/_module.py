@@ -92,7 +92,7 @@ def run_module(
     try:
         cluster = _cluster.Cluster(params["kubeconfig"], params["context"])
         hand = _reconciler(module, cluster)
-        outcomes = serve_all(cluster, targets, lambda found, target: serve(hand, found, target), hand.wait)
+        outcomes = serve_all(cluster, targets, lambda found, target: serve(hand, found, target), hand.others_are_done)
     except TaskError as error:  # it concerns all of them
         module.fail_json(**_failure(error))
     if params["name"] is None:
@@ -119,7 +119,7 @@ def _reconciler(module: AnsibleModule, cluster: _cluster.Cluster) -> Reconciler:
             cache_dir=params["image_cache_dir"] or None,
         )
 
-    images = Images(cluster, settings, patient=len(params["tasks"] or []) < 2)
+    images = Images(cluster, settings, for_many=len(params["tasks"] or []) > 1)
     return Reconciler(cluster, module.check_mode, params["agent_image"] or c.DEFAULT_AGENT_IMAGE, images)
 
 

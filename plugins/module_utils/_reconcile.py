@@ -13,7 +13,7 @@ from ._attempts import Plan, current_pod, plan_pods
 from ._batch import Found
 from ._cluster import ALREADY_EXISTS, Cluster, timestamp
 from ._durations import seconds_until
-from ._errors import NotYet, TaskError, describe
+from ._errors import Postponed, TaskError, describe
 from ._image import ImageConfig
 from ._images import Images
 from ._order import orders_to_come, pod_order
@@ -52,7 +52,7 @@ class Reconciler:
         """
         try:
             made = self.have_pod(found)
-        except NotYet:
+        except Postponed:
             raise
         except TaskError as error:
             recorded = self.record_status(found, error)
@@ -75,10 +75,10 @@ class Reconciler:
             "diff": [result["diff"] for result in done if result["changed"]],
         }
 
-    def wait(self) -> None:
-        """Wait for what images run, where that has been asked for."""
+    def others_are_done(self) -> None:
+        """Note that all has been done for those Tasks that need no more than the API server."""
         if self.images:
-            self.images.wait()
+            self.images.others_are_done()
 
     def _see(self, found: Found, made: Object) -> None:
         """Have in what was found how it is after the plan was carried out."""

@@ -17,9 +17,8 @@ description:
     RV(requeue_after) tells when it is tried again.
   - A Task and its Pods are read once, where the three modules read them thrice. What is written is conditional on what
     was read; a Task that somebody changed meanwhile is read afresh and done once more.
-  - Of many Tasks those whose images have to be looked up come last, and no longer than two seconds are spent on that.
-    A Task whose registry takes longer fails with the reason V(ImageLookupPending), and has all the time a look-up may
-    take when it is tried again alone.
+  - Of many Tasks those whose images have to be looked up come last. One whose registry has not answered lately fails
+    with the reason V(ImageLookupPending), and has all the time that a look-up may take when it is tried again alone.
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:

@@ -324,7 +324,7 @@ class World:
             for number, write in ((2, "set_order"), (3, "set_status")):
                 if up_to < number:
                     stack.enter_context(mock.patch.object(self, write, dies))
-            return serve_all(self, [target], lambda found, _target: method(hand, found), hand.wait)[0]
+            return serve_all(self, [target], lambda found, _target: method(hand, found), hand.others_are_done)[0]
 
     def change(self, **spec: Any) -> None:
         """Change the Task's spec."""

@@ -7,7 +7,7 @@ import copy
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _batch
 from ansible_collections.taskflow.operator.plugins.module_utils._cluster import Cluster
-from ansible_collections.taskflow.operator.plugins.module_utils._errors import NotYet, TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import Postponed, TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,44 +116,42 @@ def test_once_the_api_server_has_not_answered_nobody_waits_for_it_again():
     assert ("create_pod", "c") not in cluster.calls
 
 
-def test_what_one_waits_for_comes_after_the_others():
-    class Slow:
-        known = False
+class Registry:
+    """Takes the place of Images: tells what an image runs after the others are done, or never."""
 
-        def configs(self, *_args):
-            cluster.calls.append(("configs", ""))
-            if not self.known:
-                raise NotYet("ImageLookupPending", "not yet")
-            return {"i": ImageConfig(("run",), ())}
+    def __init__(self, alone=False):
+        self.others, self.alone = False, alone
 
-        def wait(self):
-            assert cluster.state("b")["task"]["status"]["status"] == "Pending"
-            self.known = True
+    def others_are_done(self):
+        self.others = True
 
-    asks = world_of("a")
-    del asks.task["spec"]["steps"][0]["command"]
-    cluster = Worlds([asks, world_of("b")])
-    a, b = serve(cluster, "a", "b", images=Slow())
+    def configs(self, _namespace, _account, _secrets, images):
+        if images and (self.alone or not self.others):
+            raise Postponed("ImageLookupPending", "not now", alone=self.alone)
+        return {image: ImageConfig(("run",), ()) for image in images}
+
+
+def asking(name):
+    """Return a World whose Task has a step without a command."""
+    world = world_of(name)
+    del world.task["spec"]["steps"][0]["command"]
+    return world
+
+
+def test_a_task_whose_image_is_looked_up_comes_after_the_others():
+    cluster = Worlds([asking("a"), world_of("b")])
+    a, b = serve(cluster, "a", "b", images=Registry())
     assert (a["action"], b["action"]) == ("created", "created")
-    order = [name for method, name in cluster.calls if method == "create_pod"]
-    assert order == ["b", "a"]
+    assert [name for method, name in cluster.calls if method in ("create_pod", "set_status")] == ["b", "b", "a", "a"]
 
 
-def test_one_that_is_not_known_after_the_wait_is_left_for_another_run():
-    class Never:
-        def configs(self, *_args):
-            raise NotYet("ImageLookupPending", "not yet")
-
-        def wait(self):
-            pass
-
-    asks = world_of("a")
-    del asks.task["spec"]["steps"][0]["command"]
-    cluster = Worlds([asks])
-    (outcome,) = serve(cluster, "a", images=Never())
-    assert outcome.reason == "ImageLookupPending"
-    # Nothing is known of it yet, so nothing is told.
+def test_one_that_has_to_be_alone_is_left_for_another_run():
+    cluster = Worlds([asking("a"), world_of("b")])
+    a, b = serve(cluster, "a", "b", images=Registry(alone=True))
+    assert (a.reason, b["action"]) == ("ImageLookupPending", "created")
+    # Nothing is known of it yet, so nothing is told, and nothing is asked twice.
     assert "status" not in cluster.state("a")["task"]
+    assert [name for method, name in cluster.calls if method == "get_task"] == ["a", "b"]
 
 
 @given(st.data())

@@ -116,7 +116,7 @@ def test_mirrors_that_make_no_sense_concern_only_who_needs_them(run, others):
     tasks = [{"name": name} for name in ["a", *others]]
     _, listed = run("reconcile", cluster, tasks=tasks, registry_mirrors=["nonsense"])
     assert [r["failed"] for r in listed["results"]] == [False for _ in tasks]
-    assert listed["results"][0]["reason"] == "BadMirror"
+    assert (listed["results"][0]["action"], listed["results"][0]["reason"]) == ("failed", "BadMirror")
     assert [r["action"] for r in listed["results"][1:]] == ["created" for _ in others]
 
 

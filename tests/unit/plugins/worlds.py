@@ -99,7 +99,7 @@ def serve(
     hand = _reconcile.Reconciler(cluster, check_mode=False, agent_image="agent:1", images=images)
     targets = [Target(*(["default", *name.split("/")][-2:])) for name in names]
     with mock.patch.object(_reconcile, "timestamp", lambda: NOW):
-        return serve_all(cluster, targets, lambda found, _target: method(hand, found), hand.wait)
+        return serve_all(cluster, targets, lambda found, _target: method(hand, found), hand.others_are_done)
 
 
 def quota() -> TaskError:
