@@ -143,31 +143,3 @@ def test_second_signal_ends_at_once(start: Start, crd: Crd, namespace: str) -> N
     began = time.monotonic()
     assert controller.stop() == 128 + signal.SIGTERM
     assert time.monotonic() - began < 5
-
-
-def test_leader_election(start: Start, crd: Crd, namespace: str, api: client.ApiClient) -> None:
-    """A standby is ready but does nothing; it takes over from a killed leader, and at once from one that stops."""
-    flags = ("--leader-elect", "--leader-election-namespace", namespace, "--leader-election-id", "try")
-    first = start(*flags).ready()
-    until(lambda: first.logged("controller started"))
-    second = start(*flags).ready()
-    crd.create(namespace, name="one")
-    first.ended(1, "one")
-    assert not second.logged("run started")
-    first.process.kill()
-    until(lambda: second.logged("controller started"), timeout=40, what="take-over from a killed leader")
-    crd.create(namespace, name="two")
-    second.ended(1, "two")
-    third = start(*flags).ready()
-    began = time.monotonic()
-    assert second.stop() == 0
-    assert second.logged(f"lease {namespace}/try released")
-    until(lambda: third.logged("controller started"), timeout=10, what="take-over from a leader that stopped")
-    assert time.monotonic() - began < 10
-
-    leases = client.CoordinationV1Api(api)
-    lease = leases.read_namespaced_lease("try", namespace)
-    lease.spec.holder_identity = "someone-else"
-    leases.replace_namespaced_lease("try", namespace, lease)
-    assert third.process.wait(40) == 1, "a lost lease ends the process"
-    assert third.logged("lease")

@@ -1,0 +1,120 @@
+"""Two replicas: one works at a time, whatever happens to it, and no resource is run twice at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import processes
+from controller_harness import Controller, until
+from trial import Trial
+
+LEASE = 6
+FLAGS = (
+    "--leader-elect",
+    "--leader-election-id=try",
+    f"--leader-elect-lease-duration={LEASE}s",
+    "--leader-elect-renew-deadline=4s",
+)
+LONG = 120  # seconds that a run takes which is not to reach its end
+
+
+def pair(trial: Trial, *flags: str) -> tuple[Controller, Controller]:
+    """Start a leader and a standby."""
+    flags = (*FLAGS, f"--leader-election-namespace={trial.namespace}", *flags)
+    first = trial.start(*flags).ready()
+    until(lambda: leads(first), what="leadership")
+    second = trial.start(*flags).ready()
+    return first, second
+
+
+def leads(controller: Controller) -> bool:
+    return controller.metrics().get('leader_election_master_status{name="try"}') == 1
+
+
+def begun(trial: Trial, name: str) -> None:
+    """Wait for a run of a resource to have begun."""
+    until(lambda: trial.notes(name), what=f"a run for {name}")
+
+
+def test_leader_is_killed(trial: Callable[..., Trial]) -> None:
+    """The other takes over within the lease, and does what was under way anew."""
+    one = trial()
+    first, second = pair(one)
+    one.create("a")
+    one.converges(first)
+    assert not leads(second) and not second.logged("run started")
+    one.create("b", sleepSeconds=2)
+    begun(one, "b")
+    killed = time.monotonic()
+    first.process.kill()
+    first.process.wait()
+    one.change("a")
+    until(lambda: leads(second), what="take-over")
+    assert time.monotonic() - killed < LEASE + 10, "a lease, the time between two tries, and a busy machine"
+    one.converges(second)
+
+
+def test_leader_is_cut_off(trial: Callable[..., Trial]) -> None:
+    """It kills its runs before the other may take over, and ends."""
+    one = trial()
+    first, second = pair(one)
+    one.create("a", sleepSeconds=LONG)
+    begun(one, "a")
+    one.relay(first).cut()
+    one.change("a", sleepSeconds=0)
+    assert first.process.wait(40) == 1
+    assert not leads(second), "the leader has ended before the lease has"
+    assert first.logged("lease") and first.logged("run cancelled")
+    assert not processes.of_runs(first.runner_dir)
+    one.relay(first).restore()
+    one.converges(second)
+    assert [note for note in one.notes("a") if note[0] == "end"] == [("end", one.wanted["a"])]
+
+
+def test_leader_is_frozen(trial: Callable[..., Trial]) -> None:
+    """When it wakes up, the other leads: it begins nothing more, kills its runs and ends."""
+    one = trial()
+    first, second = pair(one)
+    one.create("a", sleepSeconds=LONG)
+    begun(one, "a")
+    frozen = processes.family(first.process.pid)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    one.change("a", sleepSeconds=0)
+    one.create("b")
+    ends = [("end", one.wanted["a"])]
+    until(lambda: one.notes("a")[-1:] == ends, timeout=60, what="the work of the new leader")
+    assert leads(second)
+    for pid in reversed(frozen):
+        os.kill(pid, signal.SIGCONT)
+    assert first.process.wait(20) == 1
+    assert first.logged("lease") and first.logged("run cancelled")
+    assert not processes.of_runs(first.runner_dir)
+    assert len(first.logged("run started")) == 1, "it began nothing after it woke up"
+    assert [note for note in one.notes("a") if note[0] == "end"] == ends
+
+
+def test_leader_is_stopped(trial: Callable[..., Trial]) -> None:
+    """It finishes what it does, and the other takes over at once, long before the lease would have ended."""
+    one = trial()
+    first, second = pair(one, "--leader-elect-lease-duration=2m")
+    one.create("a", sleepSeconds=3)
+    begun(one, "a")
+    assert first.stop() == 0
+    assert one.notes("a") == [("begin", 1), ("end", 1)]
+    until(lambda: leads(second), timeout=30, what="take-over")
+    one.change("a", sleepSeconds=0)
+    one.converges(second)
+
+
+def test_standby_is_stopped(trial: Callable[..., Trial]) -> None:
+    """It leaves the lease alone."""
+    one = trial()
+    first, second = pair(one)
+    assert second.stop() == 0
+    assert not second.logged("lease") and leads(first)
+    one.create("a")
+    one.converges(first)
