@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.api import ApiServer
+from taskflow_controller.dependents import DependentKinds
 from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces
 from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.metrics import Metrics, Outcome
+from taskflow_controller.ownership import owner_names
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import RunResult
@@ -64,6 +66,7 @@ class Controller:
         self.queue: WorkQueue[ResourceKey] = WorkQueue(lambda key: key.gvk, group_limits, observer=self._metrics)
         self.informers: list[ResourceInformer] = []
         self._stores: dict[GroupVersionKind, Store] = {}
+        self.dependents = DependentKinds(api, namespaces, self._used_kind_changed)
         for watch in watches:
             self._watch_primary(api, watch, namespaces)
             for dependent in watch.dependents:
@@ -93,21 +96,28 @@ class Controller:
 
     def stop_informers(self) -> None:
         """Stop watching; does not wait for requests that are under way."""
+        self.dependents.stop()
         for informer in self.informers:
             informer.stop()
 
     def informer_problem(self) -> str | None:
-        """Return which informer has not its first list yet and why, None if all have."""
+        """Return which informer has not its first list yet and why, None if all have.
+
+        Not of the kinds that plays turned out to use: work goes on without them, and the logs tell.
+        """
         missing = [informer for informer in self.informers if not informer.synced]
         causes = (f"{informer}: {informer.trouble or 'listing'}" for informer in missing)
         return f"not synced: {'; '.join(causes)}" if missing else None
 
     def thread_problem(self) -> str | None:
         """Return which started threads have died, None if all are alive."""
-        dead = [str(informer) for informer in self.informers if not informer.alive]
+        dead = [str(informer) for informer in self._all_informers() if not informer.alive]
         started = (worker for worker in self._workers if worker.ident is not None)
         dead += [worker.name for worker in started if not worker.is_alive()]
         return f"not running: {', '.join(dead)}" if dead else None
+
+    def _all_informers(self) -> list[ResourceInformer]:
+        return self.informers + self.dependents.informers()
 
     def _resources(self) -> Iterator[tuple[GroupVersionKind, Object]]:
         for gvk, store in self._stores.items():
@@ -115,7 +125,7 @@ class Controller:
                 yield gvk, obj
 
     def _failing_watches(self) -> Iterator[tuple[GroupVersionKind, str, bool]]:
-        for informer in self.informers:
+        for informer in self._all_informers():
             yield informer.gvk, informer.namespace or "", informer.trouble is not None
 
     def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> None:
@@ -124,6 +134,8 @@ class Controller:
             api, watch.gvk, namespaces, on_change=on_change, label_selector=watch.selector
         )
         self._stores[watch.gvk] = store
+        if not watch.selector:
+            self.dependents.share(watch.gvk, store)
         self.informers += informers
 
     def _watch_dependent(
@@ -140,6 +152,8 @@ class Controller:
         self.informers += informers
 
     def _primary_changed(self, watch: Watch, change: Change) -> None:
+        if not watch.selector:
+            self.dependents.changed(watch.gvk, change)
         if change.new is None:
             # Through the queue too, so that the directory is not removed under a running play.
             key = ResourceKey(watch.gvk, *namespace_and_name(change.old or {}))
@@ -159,9 +173,17 @@ class Controller:
         reason = _judge(functools.partial(dependent_reason, fields=dependent.fields), change)
         if reason is None:
             return
-        key = owner_key(change.new or change.old or {}, watch.gvk, self._stores[watch.gvk])
-        if key:
+        dependent_now = change.new or change.old or {}
+        for key in owner_keys(dependent_now, watch.gvk, self._stores[watch.gvk], controlling=True):
             self.queue.add(key, reason)
+
+    def _used_kind_changed(self, watch: Watch, change: Change) -> None:
+        """Reconcile the owners of what a play created, also one that it has lost with this change."""
+        reason = _judge(functools.partial(dependent_reason, fields=None), change)
+        owners = self._stores[watch.gvk]
+        for obj in filter(None, (change.old, change.new) if reason else ()):
+            for key in owner_keys(obj, watch.gvk, owners):
+                self.queue.add(key, reason or "")
 
     def _work(self) -> None:
         while (item := self.queue.get()) is not None:
@@ -221,18 +243,14 @@ def _judge(predicate: Callable[[Any, Any], str | None], change: Change) -> str |
         return f"{change.gvk.kind} event that was not understood"
 
 
-def owner_key(dependent: Object, gvk: GroupVersionKind, owners: Store) -> ResourceKey | None:
-    """Return the key of a dependent's controlling owner, if it is of the kind ``gvk`` and known.
+def owner_keys(
+    dependent: Object, gvk: GroupVersionKind, owners: Store, *, controlling: bool = False
+) -> Iterator[ResourceKey]:
+    """Yield the keys of a dependent's owners of the kind ``gvk`` that are known; see ``owner_names``.
 
     One that is not known needs no run: it is gone, or its own first sight will start one.
     """
-    metadata = dependent.get("metadata") or {}
-    for reference in metadata.get("ownerReferences") or []:
-        group = reference["apiVersion"].rpartition("/")[0]
-        if not reference.get("controller") or (group, reference["kind"]) != (gvk.group, gvk.kind):
-            continue
-        for namespace in (metadata.get("namespace") or "", ""):  # the owner may be cluster-scoped
-            owner = owners.get(namespace, reference["name"])
-            if owner is not None and owner["metadata"].get("uid") == reference.get("uid"):
-                return ResourceKey(gvk, namespace, reference["name"])
-    return None
+    for named in owner_names(dependent, gvk, controlling=controlling):
+        owner = owners.get(named.namespace, named.name)
+        if owner is not None and named.uid in ("", owner["metadata"].get("uid")):
+            yield ResourceKey(gvk, named.namespace, named.name)

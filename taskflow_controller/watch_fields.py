@@ -134,24 +134,6 @@ def refuse_unsupported(entry: Entry) -> None:
             "manageStatus",
             "must be false (it is true by default): in this version the playbook writes the status",
         )
-    if entry.boolean("watchClusterScopedResources", False):
-        problem = "is not supported by this version; leave it out or set it to false"
-        raise entry.error("watchClusterScopedResources", problem)
-    for field in ("blacklist", "finalizer", "batch"):
+    for field in ("finalizer", "batch"):
         if entry.content.get(field):
             raise entry.error(field, "is not supported by this version; leave it out")
-    _refuse_dynamic_watches(entry)
-
-
-def _refuse_dynamic_watches(entry: Entry) -> None:
-    listed = bool(entry.list("watchDependents"))
-    if not entry.boolean("watchDependentResources", not listed):
-        return
-    if listed:
-        problem = "true is not supported by this version, and watchDependents stands for it; leave it out"
-    else:
-        problem = (
-            "must be false (it is true by default): this version does not find out which kinds a playbook"
-            " creates; list them in watchDependents, or set it to false"
-        )
-    raise entry.error("watchDependentResources", problem)

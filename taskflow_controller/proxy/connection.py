@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import cast
 
 import h11
+
+from taskflow_controller.proxy.answers import ProxyError
 
 CHUNK = 1 << 16
 MAX_HEAD = 1 << 20  # as much as the API server takes; the arguments of an exec are in the URL
@@ -52,6 +56,15 @@ class Connection:
             raise ConnectionLostError(self, exc) from exc
         return None if event is h11.NEED_DATA else cast(Event, event)
 
+    async def read_body(self, limit: int) -> bytes:
+        """Return the rest of the message's body. Raises ConnectionLostError, and ProxyError if it is too long."""
+        body = bytearray()
+        while isinstance(event := of_message(await self.receive(), self), h11.Data):
+            body += event.data
+            if len(body) > limit:
+                raise ProxyError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
+        return bytes(body)
+
     async def send(self, *events: h11.Event) -> None:
         """Write events, and wait while the other side does not read. Raises ConnectionLostError."""
         data = b"".join(filter(None, [self.http.send(event) for event in events]))
@@ -90,11 +103,11 @@ async def relay(source: Connection, target: Connection, *first: h11.Event) -> No
 
     Raises ConnectionLostError if either side is gone.
     """
-    waiting = [*first, *buffered(source)]
+    waiting = list(first) if ends(first) else [*first, *buffered(source)]
     await target.send(*waiting)
     while not ends(waiting):
         event = await source.receive()
-        waiting = [_of_message(event, source)]
+        waiting = [of_message(event, source)]
         if not ends(waiting):
             waiting += buffered(source)
         await target.send(*waiting)
@@ -104,16 +117,17 @@ def buffered(source: Connection) -> list[h11.Event]:
     """Return what came already of the message that ``source`` is sending. Raises ConnectionLostError."""
     events: list[h11.Event] = []
     while not ends(events) and (event := source.receive_buffered()) is not None:
-        events.append(_of_message(event, source))
+        events.append(of_message(event, source))
     return events
 
 
-def ends(events: list[h11.Event]) -> bool:
+def ends(events: Sequence[h11.Event]) -> bool:
     """Whether the events reach to the end of their message."""
     return bool(events) and isinstance(events[-1], h11.EndOfMessage)
 
 
-def _of_message(event: Event, source: Connection) -> h11.Event:
+def of_message(event: Event, source: Connection) -> h11.Event:
+    """Return an event of a message's body or its end; raise ConnectionLostError for any other."""
     if isinstance(event, h11.Data | h11.EndOfMessage):
         return event
     raise ConnectionLostError(source, EOFError("it ended in the middle of a message"))

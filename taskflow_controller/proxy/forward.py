@@ -1,18 +1,28 @@
 """Passes a request on to the API server and its answer back, as they come."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
 
 from taskflow_controller.proxy.answers import ProxyError
-from taskflow_controller.proxy.connection import Connection, ConnectionLostError, buffered, ends, relay, tunnel
-from taskflow_controller.proxy.headers import end_to_end, for_upstream, upgrade_of
+from taskflow_controller.proxy.connection import (
+    Connection,
+    ConnectionLostError,
+    buffered,
+    ends,
+    of_message,
+    relay,
+    tunnel,
+)
+from taskflow_controller.proxy.headers import Headers, end_to_end, for_upstream, upgrade_of
 from taskflow_controller.proxy.requests import is_long_running
 from taskflow_controller.proxy.upstream import Upstream
 
 ANSWER_SECONDS = 75.0  # the API server itself gives up an ordinary request after 60
+MAX_FETCHED = 16 << 20
 _REPEATABLE = {b"GET", b"HEAD", b"OPTIONS"}
 
 
@@ -30,11 +40,11 @@ class Forwarder:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def request(self, request: h11.Request, client: Connection, body: bytes | None = None) -> Answer:
-        """Send a request and return its answer, which the caller must give to ``pass_on`` or ``read``.
+    async def request(self, request: h11.Request, client: Connection | None, body: bytes | None = None) -> Answer:
+        """Send a request and return its answer, which the caller must give to ``pass_on`` or ``collect``.
 
-        The body is read from ``client`` meanwhile, unless it is ``body``. Raises ProxyError if there is no answer,
-        and ConnectionLostError if the client is gone.
+        The body is read from ``client`` meanwhile, unless it is ``body``; without either there is none. Raises
+        ProxyError if there is no answer, and ConnectionLostError if the client is gone.
         """
         kept = None if upgrade_of(request.headers.raw_items()) else self._upstream.reuse()
         if kept is not None:
@@ -48,12 +58,45 @@ class Forwarder:
         except ConnectionLostError as exc:
             raise _explained(exc, client) from exc
 
-    async def pass_on(self, answer: Answer, client: Connection) -> None:
-        """Send an answer to the client as it comes. Raises ConnectionLostError if either side is gone."""
+    async def fetch(self, path: str, headers: Headers | None = None) -> tuple[int, bytes]:
+        """Return the status and the body of what is at a path, as JSON. Raises ProxyError."""
+        fields = [(b"Host", b"-"), (b"Accept", b"application/json"), *(headers or [])]
+        answer = await self.request(h11.Request(method="GET", target=path, headers=fields), None)
+        _, body = await self.collect(answer, MAX_FETCHED)
+        self._upstream.keep(answer.connection)
+        if body is None:
+            raise ProxyError(HTTPStatus.BAD_GATEWAY, f"the API server's answer has more than {MAX_FETCHED} bytes")
+        return answer.head.status_code, body
+
+    async def collect(self, answer: Answer, limit: int) -> tuple[list[h11.Event], bytes | None]:
+        """Read an answer's body up to ``limit`` bytes; return what was read, and the body if that is all of it.
+
+        The answer then goes on to ``pass_on``. Raises ProxyError.
+        """
+        server, events, size = answer.connection, list[h11.Event](), 0
+        try:
+            while not ends(events) and size <= limit:
+                event = of_message(await server.receive(), server)
+                events.append(event)
+                size += len(event.data) if isinstance(event, h11.Data) else 0
+        except ConnectionLostError as exc:
+            server.close()
+            raise _explained(exc, None) from exc
+        except BaseException:
+            server.close()
+            raise
+        data = (bytes(event.data) for event in events if isinstance(event, h11.Data))
+        return events, b"".join(data) if ends(events) else None
+
+    async def pass_on(self, answer: Answer, client: Connection, read: Sequence[h11.Event] = ()) -> None:
+        """Send an answer to the client as it comes, after what was ``read`` of it already.
+
+        Raises ConnectionLostError if either side is gone.
+        """
         server, head = answer.connection, answer.head
         try:
             if isinstance(head, h11.Response):
-                await relay(server, client, _for_client(head))
+                await relay(server, client, _for_client(head), *read)
                 self._upstream.keep(server)
             else:
                 await client.send(head)
@@ -64,12 +107,12 @@ class Forwarder:
             raise
 
     async def _exchange(
-        self, server: Connection, request: h11.Request, client: Connection, body: bytes | None
+        self, server: Connection, request: h11.Request, client: Connection | None, body: bytes | None
     ) -> Answer:
         try:
             events = [await self._head_for_server(request), *_body_at_hand(client, body)]
             await server.send(*events)
-            if ends(events):
+            if client is None or ends(events):
                 head = await _answer_head(server, request)
             else:
                 head = await _answer_while_sending(server, request, client)
@@ -88,11 +131,11 @@ class Forwarder:
         )
 
 
-def _body_at_hand(client: Connection, body: bytes | None) -> list[h11.Event]:
+def _body_at_hand(client: Connection | None, body: bytes | None) -> list[h11.Event]:
     """Return what is known of a request's body; it is all of it if it ends with EndOfMessage."""
     if body is not None:
         return [h11.Data(data=body), h11.EndOfMessage()]
-    if client.http.their_state is h11.SEND_BODY:
+    if client and client.http.their_state is h11.SEND_BODY:
         return buffered(client)
     return [h11.EndOfMessage()]  # it was read before, for a request that is repeated
 
@@ -138,7 +181,7 @@ def _for_client(head: h11.Response) -> h11.Response:
     return h11.Response(status_code=head.status_code, headers=headers, reason=head.reason)
 
 
-def _explained(exc: ConnectionLostError, client: Connection) -> Exception:
+def _explained(exc: ConnectionLostError, client: Connection | None) -> Exception:
     if exc.connection is client:
         return exc
     return ProxyError(HTTPStatus.BAD_GATEWAY, f"the API server was lost before it answered: {exc}")

@@ -50,6 +50,19 @@ def for_upstream(headers: Headers, server: SplitResult, credentials: Headers) ->
     return [(b"Host", server.netloc.encode()), *passed, *framing, *credentials]
 
 
+def replaced(headers: Headers, new: dict[bytes, bytes]) -> Headers:
+    """Return the headers with ``new`` in place of those of the same names, in any case."""
+    names = {name.lower() for name in new}
+    if b"content-length" in names:
+        names.add(b"transfer-encoding")
+    return [(name, content) for name, content in headers if name.lower() not in names] + list(new.items())
+
+
+def impersonation(headers: Headers) -> Headers:
+    """Return the headers that say on whose behalf a request is made."""
+    return [(name, content) for name, content in headers if name.lower().startswith(b"impersonate-")]
+
+
 def bearer_token(headers: Headers) -> str:
     """Return the bearer token of a request, "" if it has none."""
     scheme, _, token = value(headers, b"authorization").partition(b" ")

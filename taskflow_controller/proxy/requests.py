@@ -49,10 +49,12 @@ def split_target(request: h11.Request) -> tuple[str, dict[str, str]]:
     return path, dict(parse_qsl(query, keep_blank_values=True))
 
 
+def is_watch(request: h11.Request) -> bool:
+    """Whether a request asks for changes as they come."""
+    return split_target(request)[1].get("watch", "0") not in ("0", "false")
+
+
 def is_long_running(request: h11.Request) -> bool:
     """Whether the API server may be silent for as long as it likes."""
-    path, query = split_target(request)
-    if query.get("watch", "0") not in ("0", "false"):
-        return True
-    resource = parse_path(path)
+    resource = None if is_watch(request) else parse_path(split_target(request)[0])
     return resource is None or resource.subresource.partition("/")[0] in _LONG_RUNNING

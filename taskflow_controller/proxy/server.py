@@ -7,7 +7,6 @@ import secrets
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from taskflow_controller.proxy.answers import ProxyError, failure_answer
 from taskflow_controller.proxy.certificate import make_context
 from taskflow_controller.proxy.connection import Connection, ConnectionLostError
 from taskflow_controller.proxy.forward import Forwarder
+from taskflow_controller.proxy.handler import Dependents, Handler, Session
 from taskflow_controller.proxy.headers import bearer_token
 from taskflow_controller.proxy.kubeconfig import LOOPBACK, write_kubeconfig
 from taskflow_controller.proxy.upstream import Upstream
@@ -34,19 +34,11 @@ _READ_AHEAD = 1 << 17
 _LINGER_BYTES, _LINGER_SECONDS = 1 << 22, 1.0
 
 
-@dataclass(eq=False)
-class Session:
-    """A run's right to use the proxy; ``tasks`` serve its connections."""
-
-    watch: Watch
-    owner: Object | None
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-
 class ApiProxy:
     """Stands between the plays and the API server, which it reaches as the controller does."""
 
     def __init__(self, api_client: client.ApiClient) -> None:
+        self._dependents: Dependents | None = None
         self._configuration = api_client.configuration
         self._sessions: dict[str, Session] = {}
         self._loop = asyncio.new_event_loop()
@@ -58,8 +50,12 @@ class ApiProxy:
         self._port = 0
         self._failure: str | None = None
 
-    def start(self) -> None:
-        """Listen on a free port of loopback; return once it does. Raises ConfigError."""
+    def start(self, dependents: Dependents | None = None) -> None:
+        """Listen on a free port of loopback; return once it does. Raises ConfigError.
+
+        What plays create is marked as their owner's, and watched by ``dependents``; without them it is not.
+        """
+        self._dependents = dependents
         self._thread.start()
         self._started.wait()
         if self._failure:
@@ -111,7 +107,7 @@ class ApiProxy:
     async def _serve(self) -> None:
         self._loop.set_exception_handler(_log_loop_error)
         upstream = Upstream(self._configuration)
-        self._forwarder = Forwarder(upstream)
+        self._handler = Handler(Forwarder(upstream), self._dependents)
         server = await asyncio.start_server(
             self._connected,
             LOOPBACK,
@@ -173,8 +169,7 @@ class ApiProxy:
             session.tasks.add(task)
             task.add_done_callback(session.tasks.discard)
         try:
-            answer = await self._forwarder.request(request, connection)
-            await self._forwarder.pass_on(answer, connection)
+            await self._handler.serve(request, connection, session)
         except ProxyError as exc:
             logger.warning("request of a play failed: %s", exc)
             await _answer_failure(connection, exc)

@@ -12,6 +12,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.watches import Watch
+
+WATCH = Watch(
+    GroupVersionKind("example.com", "v1", "Widget"),
+    playbook="play.yml",
+    role=None,
+    vars={},
+    reconcile_period=None,
+    max_runner_artifacts=20,
+    snake_case_parameters=True,
+    watch_annotations_changes=False,
+    dependents=(),
+    max_concurrent=None,
+    verbosity=None,
+)
+
 
 class ServerRequest(BaseHTTPRequestHandler):
     """A request at the fake API server; ``raw`` is the connection's socket."""
@@ -35,7 +52,10 @@ class ServerRequest(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         self.body = self._read_body() if self.owner.reads_bodies else b""
         self.owner.requests.append(copy.copy(self))  # one handler serves a connection's requests
-        self.owner.answer(self)
+        if self.path in self.owner.kinds:
+            self.reply({"kind": "APIResourceList", "resources": self.owner.kinds[self.path]})
+        else:
+            self.owner.answer(self)
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -61,13 +81,16 @@ class ServerRequest(BaseHTTPRequestHandler):
 
 
 class FakeApiServer:
-    """Answers each request with ``answer``; the test replaces it."""
+    """Serves ``kinds`` by discovery, and answers each other request with ``answer``; the test replaces it."""
 
     def __init__(self) -> None:
         self.requests: list[ServerRequest] = []
+        self.kinds: dict[str, list[dict[str, Any]]] = {}
         self.connections: list[socket.socket] = []
         self.reads_bodies = True
-        self.answer: Callable[[ServerRequest], None] = lambda request: request.reply({"path": request.path})
+        self.answer: Callable[[ServerRequest], None] = lambda request: request.reply(
+            request.body or {"path": request.path}
+        )
         handler = type("Handler", (ServerRequest,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True

@@ -19,30 +19,16 @@ from kubernetes import client
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from proxy_harness import Client, FakeApiServer, ServerRequest
+from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
 
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kinds import ResourceKey
 from taskflow_controller.proxy import ApiProxy, forward, upstream
 from taskflow_controller.proxy.kubeconfig import environment
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.watches import Watch
 from taskflow_controller.workspace import Workspaces
 
-WATCH = Watch(
-    GroupVersionKind("example.com", "v1", "Widget"),
-    playbook="play.yml",
-    role=None,
-    vars={},
-    reconcile_period=None,
-    max_runner_artifacts=20,
-    snake_case_parameters=True,
-    watch_annotations_changes=False,
-    dependents=(),
-    max_concurrent=None,
-    verbosity=None,
-)
 PATH = "/api/v1/namespaces/x/configmaps"
 
 

@@ -208,20 +208,8 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ({"manageStatus": None}, 1, "manageStatus: must be false (it is true by default)"),
         ({"manageStatus": "true"}, 5, "manageStatus: must be false"),
         ({"manageStatus": "'no'"}, 5, "manageStatus: must be true or false, not 'no'"),
-        (
-            {"watchDependentResources": None},
-            1,
-            "watchDependentResources: must be false (it is true by default)",
-        ),
-        (
-            {"watchDependentResources": "true", "watchDependents": "[{version: v1, kind: Pod}]"},
-            6,
-            "watchDependentResources: true is not supported",
-        ),
         ({"finalizer": "{name: a/b}"}, 7, "finalizer: is not supported by this version"),
         ({"selector": "{a: b}"}, 7, "selector: unknown key 'a'; there are matchLabels and matchExpressions"),
-        ({"blacklist": "[{version: v1, kind: Pod}]"}, 7, "blacklist: is not supported by this version"),
-        ({"watchClusterScopedResources": "true"}, 7, "watchClusterScopedResources: is not supported"),
         ({"batch": "5"}, 7, "batch: is not supported by this version"),
         ({"finalizer": "a/b"}, 7, "finalizer: must be a mapping, not 'a/b'"),
         ({"finalizer": "{vars: {a: b}}"}, 7, "finalizer: name: is required"),
@@ -376,8 +364,8 @@ def test_case_of_keys_does_not_matter() -> None:
     text = entry(
         kind=None, Kind="Gadget", manageStatus=None, managestatus="false", BLACKLIST="[{Version: v1, KIND: Pod}]"
     )
-    with pytest.raises(ConfigError, match="blacklist: is not supported"):
-        load(text)
+    (watch,) = load(text).watches
+    assert (watch.gvk.kind, watch.blacklist) == ("Gadget", {GroupVersionKind("", "v1", "Pod")})
 
 
 def test_a_key_in_two_spellings_counts_in_the_right_one() -> None:

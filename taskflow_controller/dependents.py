@@ -1,0 +1,112 @@
+"""Watches on the kinds that plays turn out to use: begun at a play's first use of a kind, shared by all watches."""
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from taskflow_controller.api import ApiServer
+from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces
+from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.watches import Watch
+
+logger = logging.getLogger(__name__)
+
+# Every controller writes Events about its objects, over and over.
+_NEVER = {("", "Event"), ("events.k8s.io", "Event")}
+
+
+@dataclass(frozen=True)
+class DependentKind:
+    """A kind that plays use, and the scopes that decide whether it is watched for their owner's sake."""
+
+    gvk: GroupVersionKind
+    namespaced: bool
+    owner_namespaced: bool
+
+
+@dataclass
+class _Watched:
+    """The informers of a kind, and the watches whose plays use it."""
+
+    store: Store
+    informers: list[ResourceInformer]
+    watches: dict[GroupVersionKind, Watch] = field(default_factory=dict)
+
+
+class DependentKinds:
+    """Starts informers for a kind at the first call for it, and hands out what they see. Thread-safe."""
+
+    def __init__(self, api: ApiServer, namespaces: Sequence[str], on_change: Callable[[Watch, Change], None]) -> None:
+        """``on_change`` is called for each watch whose plays use the kind that changed."""
+        self._api, self._namespaces, self._on_change = api, tuple(namespaces), on_change
+        self._watched: dict[GroupVersionKind, _Watched] = {}
+        self._started: list[ResourceInformer] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def share(self, gvk: GroupVersionKind, store: Store) -> None:
+        """Take a kind that is watched already; the caller passes its changes to ``changed``."""
+        self._watched[gvk] = _Watched(store, [])
+
+    def wants(self, watch: Watch, kind: DependentKind) -> bool:
+        """Whether a kind is to be watched for a watch, and is not yet."""
+        if not is_watched_for(watch, kind, confined=bool(self._namespaces)):
+            return False
+        watched = self._watched.get(kind.gvk)
+        return watched is None or watch.gvk not in watched.watches
+
+    def ensure(self, watch: Watch, kind: DependentKind) -> None:
+        """Watch a kind for a watch from now on, if ``wants`` says so. Does not wait for it."""
+        with self._lock:
+            if self._stopped or not self.wants(watch, kind):
+                return
+            watched = self._watched.get(kind.gvk) or self._prepare(kind)
+            watched.watches[watch.gvk] = watch
+            self._watched[kind.gvk] = watched
+            new = [informer for informer in watched.informers if informer not in self._started]
+            self._started += new
+        for informer in new:
+            informer.start()
+        logger.info("changes of %s reconcile their %s from now on, for its play uses them", kind.gvk, watch.gvk)
+
+    def changed(self, gvk: GroupVersionKind, change: Change) -> None:
+        """Tell of a change of a kind."""
+        watched = self._watched.get(gvk)
+        for watch in list(watched.watches.values()) if watched else ():
+            self._on_change(watch, change)
+
+    def informers(self) -> list[ResourceInformer]:
+        """Return the informers that were started."""
+        return list(self._started)
+
+    def stop(self) -> None:
+        """Stop watching, for good; does not wait for requests that are under way."""
+        with self._lock:
+            self._stopped = True
+        for informer in self._started:
+            informer.stop()
+
+    def _prepare(self, kind: DependentKind) -> _Watched:
+        namespaces = self._namespaces if kind.namespaced else ()
+        on_change = functools.partial(self.changed, kind.gvk)
+        store, informers = for_namespaces(self._api, kind.gvk, namespaces, on_change=on_change)
+        return _Watched(store, informers)
+
+
+def is_watched_for(watch: Watch, kind: DependentKind, *, confined: bool) -> bool:
+    """Whether a kind that a watch's plays use is to be watched; ``confined``: to some namespaces only.
+
+    A cluster-scoped kind is not, unless the watch asks for it, or its owner is cluster-scoped too and the controller
+    looks at the whole cluster anyway.
+    """
+    if not watch.watch_dependent_resources or kind.gvk in watch.blacklist:
+        return False
+    if (kind.gvk.group, kind.gvk.kind) in _NEVER:
+        return False
+    if any(dependent.gvk == kind.gvk for dependent in watch.dependents):
+        return False  # it is watched, in the way that the watches file says
+    if kind.namespaced or watch.watch_cluster_scoped_resources:
+        return True
+    return not kind.owner_namespaced and not confined

@@ -1,0 +1,65 @@
+"""Objects in requests and answers. Pure functions."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+from taskflow_controller.kinds import Object
+from taskflow_controller.located_yaml import LocatedYamlError, load_located, plain
+
+APPLY_PATCH = "application/apply-patch+yaml"
+_JSON = {"", "application/json"}
+_YAML = {"application/yaml", APPLY_PATCH}
+
+
+def media_type(content_type: bytes) -> str:
+    """Return a Content-Type without its parameters, in lower case."""
+    return content_type.decode("latin-1").partition(";")[0].strip().lower()
+
+
+def is_text(media: str) -> bool:
+    """Whether a body of this type can be read here: JSON or YAML, not the API's binary formats."""
+    return media in _JSON or media in _YAML
+
+
+def read_object(media: str, body: bytes) -> Object | None:
+    """Return the object in a request's body, None if there is none that makes sense."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = _read_yaml(body) if media in _YAML else None
+    if isinstance(content, dict) and isinstance(content.get("metadata"), dict | None):
+        return content
+    return None
+
+
+def _read_yaml(body: bytes) -> Any:
+    try:
+        return plain(load_located(body.decode()))
+    except (LocatedYamlError, UnicodeDecodeError):
+        return None
+
+
+def objects_in(answer: Object) -> Iterator[Object]:
+    """Yield the objects of an answer: itself, the items of a list, or what the rows of a table are about."""
+    if answer.get("kind") == "Table":
+        rows = answer.get("rows") or []
+        yield from (row["object"] for row in rows if isinstance(row, dict) and isinstance(row.get("object"), dict))
+    elif isinstance(answer.get("items"), list):
+        yield from (item for item in answer["items"] if isinstance(item, dict))
+    else:
+        yield answer
+
+
+def read_answer(body: bytes) -> Object | None:
+    """Return an answer's JSON, None if it is no JSON object."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return None
+    return cast(Object, content) if isinstance(content, dict) else None
+
+
+def encode(obj: Object) -> bytes:
+    """Return an object as JSON; JSON is YAML, too."""
+    return json.dumps(obj, separators=(",", ":")).encode()
