@@ -11,7 +11,7 @@ from typing import Any
 
 from taskflow_controller.api import ApiServer
 from taskflow_controller.dependents import DependentKinds
-from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces
+from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces, stuck_watches
 from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.ownership import owner_names
@@ -108,6 +108,10 @@ class Controller:
         missing = [informer for informer in self.informers if not informer.synced]
         causes = (f"{informer}: {informer.trouble or 'listing'}" for informer in missing)
         return f"not synced: {'; '.join(causes)}" if missing else None
+
+    def watch_problem(self) -> str | None:
+        """Return which kinds of the watches file could not be watched for long, None if all can be."""
+        return stuck_watches(self.informers)
 
     def thread_problem(self) -> str | None:
         """Return which started threads have died, None if all are alive."""

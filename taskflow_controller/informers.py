@@ -16,7 +16,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +36,7 @@ WATCH_SECONDS = (180, 300)  # a random time in between, so that not all watches 
 SILENCE_SECONDS = 100.0
 MIN_WATCH_INTERVAL = 1.0
 MAX_PAUSE = 30.0
+STUCK_SECONDS = 60.0  # longer than an API server takes to start anew
 GONE = 410
 _PASSING = {429, 500, 502, 503}  # the resource version is still good after these
 
@@ -112,6 +113,7 @@ class ResourceInformer:
         self._closing = threading.Event()
         self._watching = False
         self._trouble: str | None = None
+        self._failing_since = 0.0
         self._failures = 0
         self._last_watch = 0.0
         self._informer = SharedInformer(self._list_or_watch)
@@ -132,6 +134,11 @@ class ResourceInformer:
     def trouble(self) -> str | None:
         """Why the last request failed; None while all is well."""
         return self._trouble
+
+    @property
+    def failing_for(self) -> float:
+        """For how many seconds all requests have failed; 0 while all is well."""
+        return time.monotonic() - self._failing_since if self._trouble is not None else 0.0
 
     @property
     def alive(self) -> bool:
@@ -237,6 +244,8 @@ class ResourceInformer:
     def _failed(self, exc: Exception) -> None:
         self._failures += 1
         cause = plain_cause(exc)
+        if self._trouble is None:
+            self._failing_since = time.monotonic()
         if cause != self._trouble and not self._closing.is_set():
             logger.warning("cannot watch %s, will keep trying: %s", self, cause)
         self._trouble = cause
@@ -305,3 +314,10 @@ def for_namespaces(
         for number, namespace in enumerate(namespaces or (None,))
     ]
     return store, informers
+
+
+def stuck_watches(informers: Iterable[ResourceInformer]) -> str | None:
+    """Return which kinds could not be watched for long, and why; None if there is none."""
+    stuck = [informer for informer in informers if informer.failing_for > STUCK_SECONDS]
+    causes = (f"{informer} for {informer.failing_for:.0f} s: {informer.trouble}" for informer in stuck)
+    return f"cannot watch {'; '.join(causes)}" if stuck else None
