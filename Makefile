@@ -49,7 +49,7 @@ kubeconfig: ## Print the path of the kubeconfig of that cluster
 test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minutes, and 15 more the first time)
 	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 20 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) tests/integration
-	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadgroup $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
 	@echo "==> Running the tests that take the operator away, one at a time (about 8 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
 
@@ -57,6 +57,11 @@ test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minu
 test-unit: prepare ## Run the tests that need no cluster (under a minute)
 	@echo "==> Running the unit tests (under a minute)."
 	@$(PYTEST) -q tests/unit
+
+.PHONY: bench
+bench: prepare ## Measure, beside the targets; on the cluster, if it is up. ONLY=agent,warm: these parts (10 minutes)
+	@echo "==> Measuring (10 minutes); it tells most on a machine that does nothing else."
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(BIN)/python tests/bench/bench.py --only "$(ONLY)"
 
 .PHONY: lint
 lint: prepare ## Check style, types, YAML, playbooks and shell scripts (two minutes)

@@ -44,6 +44,11 @@ class ControlPlane:
         self.start_api()
         self.api: client.ApiClient = config.new_client_from_config(str(self.kubeconfig))
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run now: etcd and the API server."""
+        return [process.pid for process in self._processes.values()]
+
     def relay(self) -> tuple[Relay, Path]:
         """Return a new relay to the API server, and a kubeconfig that goes through it."""
         relay = Relay(self._api_port)

@@ -1,0 +1,105 @@
+"""One run of a playbook: by the warm runner, by ansible_runner.run in process, and as the Operator SDK starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from measurement import Figure, NotMeasuredError, Part, Target, in_turn, milliseconds
+from setting import ROOT, Setting
+
+from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.runner import ColdRunner, Runner, RunRequest
+from taskflow_controller.workspace import Workspaces
+
+ROUNDS = 7
+PLAYS = Path(__file__).parent / "plays"
+NAMES = {"noop": "a module that does nothing", "one_get": "a module with one GET", "role": "a role with one GET"}
+WARM, COLD, SDK = "warm", "ansible_runner.run", "ansible-runner run"
+
+
+def _against(name: str, other: str, target: float) -> Figure:
+    return Figure(f"warm run, {NAMES[name]}: against {other}", "x faster", Target(target, at_least=True))
+
+
+def _time(name: str, kind: str) -> Figure:
+    return Figure(f"run, {NAMES[name]}: {kind}", "ms, median")
+
+
+AGAINST_COLD = {name: _against(name, COLD, 10) for name in NAMES}
+AGAINST_SDK = {name: _against(name, SDK, 15) for name in NAMES}
+TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, COLD, SDK)}
+
+
+def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
+    from taskflow_controller.warm import WarmRunner  # not at the top: it may refuse the versions that are installed
+
+    environment = {"KUBECONFIG": str(setting.control_plane.kubeconfig), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    environment["K8S_AUTH_KUBECONFIG"] = environment["KUBECONFIG"]
+    os.environ.update(environment)
+    warm = WarmRunner()
+    warm.start()
+    try:
+        workspaces = Workspaces(setting.folder / "runs")
+        for name in NAMES:
+            yield from _one_play(name, warm, workspaces)
+    finally:
+        warm.stop()
+
+
+def _one_play(name: str, warm: Runner, workspaces: Workspaces) -> Iterator[tuple[str, float]]:
+    playbook = str(PLAYS / f"{name}.yml")
+    gvk = GroupVersionKind("bench.example.com", "v1", "Bench")
+    runners: dict[str, Runner] = {WARM: warm, COLD: ColdRunner()}
+
+    def once(kind: str) -> float:
+        directory = workspaces.prepare(ResourceKey(gvk, name.replace("_", "-"), kind.replace(" ", "-")))
+        if kind == SDK:
+            return milliseconds(lambda: run_as_the_sdk_does(directory, playbook))
+        return milliseconds(lambda: _run(runners[kind], directory, playbook))
+
+    once(WARM)  # what the first run of a playbook reads and compiles is kept for the others
+    times = {kind: statistics.median(values) for kind, values in in_turn((WARM, COLD, SDK), ROUNDS, once).items()}
+    for kind, value in times.items():
+        yield TIMES[name, kind].name, value
+    yield AGAINST_COLD[name].name, times[COLD] / times[WARM]
+    yield AGAINST_SDK[name].name, times[SDK] / times[WARM]
+
+
+def _run(runner: Runner, directory: Path, playbook: str) -> None:
+    result = runner.run(RunRequest(directory, extra_vars(), playbook=playbook))
+    if not result.successful:
+        raise NotMeasuredError(f"{playbook} failed: {result.error or result.failures}")
+
+
+def extra_vars() -> dict[str, object]:
+    """Return about what a small resource brings along."""
+    return {"ansible_operator_meta": {"name": "bench", "namespace": "default"}, "size": 3}
+
+
+def run_as_the_sdk_does(directory: Path, playbook: str) -> None:
+    """Start ansible-runner as the Operator SDK does for each event; without the plugin that sends it the events."""
+    (directory / "env" / "extravars").write_text(json.dumps(extra_vars()), encoding="utf-8")
+    command = [
+        "ansible-runner",
+        "--rotate-artifacts",
+        "20",
+        "-p",
+        playbook,
+        "-i",
+        uuid.uuid4().hex,
+        "run",
+        str(directory),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotMeasuredError(f"{' '.join(command)} failed: {done.stdout[-500:]}{done.stderr[-500:]}")
+
+
+FIGURES = (*AGAINST_COLD.values(), *AGAINST_SDK.values(), *TIMES.values())
+PART = Part("warm", FIGURES, _measure)
