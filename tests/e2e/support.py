@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -158,6 +159,18 @@ class Cluster:
 
         found: Object = self.wait(f"the steps of Task {name} to end", ended)
         return found
+
+
+def run_module(name: str, arguments: Object, *flags: str) -> Object:
+    """Run one module of the collection by hand, as a plain play would, and return its result; what came with it is
+    ``shown``.
+    """
+    command = ["ansible", "localhost", "-m", f"taskflow.operator.{name}", "-a", json.dumps(arguments), *flags]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=ROOT)
+    assert "=> " in run.stdout, run.stdout + run.stderr
+    shown, result = run.stdout.split("=> ", 1)
+    return {**json.JSONDecoder().raw_decode(result)[0], "shown": shown}
 
 
 class OrderWatch:

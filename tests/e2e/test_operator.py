@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from support import OPERATOR_NAMESPACE, ROOT, Cluster, Object, condition, make_task, shell, step_states
+from support import OPERATOR_NAMESPACE, ROOT, Cluster, Object, condition, make_task, run_module, shell, step_states
 
 OPERATOR = Cluster(OPERATOR_NAMESPACE)
 
@@ -132,22 +132,13 @@ def without_operator():
 
 
 def module(cluster: Cluster, name: str, task: str, *flags: str, **options: object) -> dict:
-    """Run one module of the collection by hand, as a plain play would, and return its result."""
+    """Run one module for a Task without the operator, with what the operator would tell it."""
     variables = install_variables()
     arguments = {"name": task, "namespace": cluster.namespace, **options}
     if name == "task_pod":
         arguments["agent_image"] = variables["taskflow_operator_agent_image"]
         arguments["registry_mirrors"] = variables["taskflow_operator_registry_mirrors"]
-    command = ["ansible", "localhost", "-m", f"taskflow.operator.{name}", "-a", json.dumps(arguments), *flags]
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_FORCE_COLOR": "0",
-    }
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=ROOT)
-    assert "=> " in run.stdout, run.stdout + run.stderr
-    shown, result = run.stdout.split("=> ", 1)
-    return {**json.JSONDecoder().raw_decode(result)[0], "shown": shown}
+    return run_module(name, arguments, *flags)
 
 
 def test_the_modules_do_the_whole_work_without_the_operator(without_operator, cluster):

@@ -294,14 +294,18 @@ class World:
 
     # What others do.
 
-    def round(self, tasks: int = 3) -> None:
-        """Reconcile once, as playbooks/task.yml does; or only the Pod, or it and the order, should the operator be
-        killed then.
+    def round(self, tasks: int = 3) -> Object:
+        """Reconcile once, as playbooks/task.yml does, and return the result.
+
+        Or do only the Pod, or it and the order, should the operator be killed then.
         """
         self.clock += datetime.timedelta(seconds=1)
         outcome = self.serve(lambda hand, found: hand.all_of_it(found), up_to=tasks)
-        if isinstance(outcome, Exception) and not isinstance(outcome, OperatorKilled):
+        if isinstance(outcome, OperatorKilled):
+            return {}
+        if isinstance(outcome, Exception):
             raise outcome
+        return outcome
 
     def round_by_modules(self) -> None:
         """Reconcile once by the three modules that do a part of it, each with its own reading."""
