@@ -99,7 +99,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         if self._proxy:
-            self._proxy.start(self._controller.dependents)
+            self._proxy.start(self._controller.dependents if self._options.inject_owner_ref else None)
         self._controller.start_informers()
         for endpoint in self._endpoints:
             endpoint.start()

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from taskflow_controller.kinds import Object
 from taskflow_controller.located_yaml import LocatedYamlError, load_located, plain
+from taskflow_controller.proxy import protobuf
 
 APPLY_PATCH = "application/apply-patch+yaml"
 _JSON = {"", "application/json"}
@@ -17,13 +18,15 @@ def media_type(content_type: bytes) -> str:
     return content_type.decode("latin-1").partition(";")[0].strip().lower()
 
 
-def is_text(media: str) -> bool:
-    """Whether a body of this type can be read here: JSON or YAML, not the API's binary formats."""
-    return media in _JSON or media in _YAML
+def is_readable(media: str) -> bool:
+    """Whether a body of this type can be read here."""
+    return media in _JSON or media in _YAML or media == protobuf.MEDIA_TYPE
 
 
 def read_object(media: str, body: bytes) -> Object | None:
-    """Return the object in a request's body, None if there is none that makes sense."""
+    """Return the object in a request's body, None if there is none that makes sense; of protobuf its metadata only."""
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.read_object(body)
     try:
         content = json.loads(body)
     except ValueError:
@@ -31,6 +34,11 @@ def read_object(media: str, body: bytes) -> Object | None:
     if isinstance(content, dict) and isinstance(content.get("metadata"), dict | None):
         return content
     return None
+
+
+def write_owner(media: str, body: bytes, before: Object, after: Object) -> bytes:
+    """Return a body whose object, read as ``before``, has the owner that ``after`` has; JSON is YAML, too."""
+    return protobuf.add_owner(body, before, after) if media == protobuf.MEDIA_TYPE else encode(after)
 
 
 def _read_yaml(body: bytes) -> Any:
@@ -61,5 +69,5 @@ def read_answer(body: bytes) -> Object | None:
 
 
 def encode(obj: Object) -> bytes:
-    """Return an object as JSON; JSON is YAML, too."""
+    """Return an object as JSON."""
     return json.dumps(obj, separators=(",", ":")).encode()

@@ -13,12 +13,12 @@ from taskflow_controller.kinds import Object, namespace_and_name
 from taskflow_controller.ownership import names_owner, owner_names, with_owner
 from taskflow_controller.proxy.bodies import (
     APPLY_PATCH,
-    encode,
-    is_text,
+    is_readable,
     media_type,
     objects_in,
     read_answer,
     read_object,
+    write_owner,
 )
 from taskflow_controller.proxy.connection import Connection
 from taskflow_controller.proxy.discovery import Discovery, Kind
@@ -88,11 +88,10 @@ class Handler:
             return
         body = await self._marked_body(request, client, subject)
         if body is not None:
-            headers = replaced(request.headers.raw_items(), {b"Content-Length": str(len(body)).encode()})
-            request = _with_headers(request, headers)
+            request = _with_headers(request, {b"Content-Length": str(len(body)).encode()})
         if self._dependents.wants(session.watch, subject.dependent_kind):
             # What is compressed can't be looked into.
-            request = _with_headers(request, replaced(request.headers.raw_items(), {b"Accept-Encoding": b"identity"}))
+            request = _with_headers(request, {b"Accept-Encoding": b"identity"})
             answer = await self._forwarder.request(request, client, body)
             events, content = await self._forwarder.collect(answer, LOOK_BYTES)
             if content is not None and 200 <= answer.head.status_code <= 299:
@@ -119,7 +118,7 @@ class Handler:
         media = media_type(value(request.headers.raw_items(), b"content-type"))
         if request.method not in (b"POST", b"PUT") and (request.method, media) != (b"PATCH", APPLY_PATCH):
             return None
-        if not is_text(media):
+        if not is_readable(media):
             logger.warning("%s gets no owner: its body is %s", subject.kind.gvk, media)
             return None
         body = await client.read_body(MAX_BODY)
@@ -128,8 +127,10 @@ class Handler:
             return body
         if request.method != b"POST" and not await self._is_to_be_marked(request, subject, obj):
             return body
+        if self._dependents:
+            self._dependents.ensure(subject.session.watch, subject.dependent_kind)
         marked = with_owner(obj, subject.owner, namespace=subject.path.namespace, namespaced=subject.kind.namespaced)
-        return body if marked is obj else encode(marked)
+        return body if marked is obj else write_owner(media, body, obj, marked)
 
     async def _is_to_be_marked(self, request: h11.Request, subject: _Subject, obj: Object) -> bool:
         """Whether a request that creates or replaces does the one, or would take away the owner that is there.
@@ -159,5 +160,6 @@ class Handler:
             self._dependents.ensure(subject.session.watch, subject.dependent_kind)
 
 
-def _with_headers(request: h11.Request, headers: list[tuple[bytes, bytes]]) -> h11.Request:
-    return h11.Request(method=request.method, target=request.target, headers=headers)
+def _with_headers(request: h11.Request, headers: dict[bytes, bytes]) -> h11.Request:
+    changed = replaced(request.headers.raw_items(), headers)
+    return h11.Request(method=request.method, target=request.target, headers=changed)

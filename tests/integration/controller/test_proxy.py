@@ -1,0 +1,391 @@
+"""The API proxy before a real API server: with kubectl, and with kubernetes.core in runs of the controller."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controller_harness import GROUP, VERSION, Controller, Crd, until
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
+
+from taskflow_controller.api import ApiServer
+from taskflow_controller.dependents import DependentKinds
+from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.proxy import ApiProxy
+from taskflow_controller.watches import Watch
+
+Start = Callable[..., Controller]
+SETTLE = 4.0  # seconds in which a run that should not come would have started
+CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
+
+# What a user of the Operator SDK would write: no kubeconfig, no owner, no watch.
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Have a ConfigMap beside the resource
+      kubernetes.core.k8s:
+        definition:
+          apiVersion: v1
+          kind: ConfigMap
+          metadata: {name: beside, namespace: "{{ ansible_operator_meta.namespace }}"}
+          data: {size: "{{ size }}"}
+    - name: Have a ConfigMap in another namespace
+      kubernetes.core.k8s:
+        definition:
+          apiVersion: v1
+          kind: ConfigMap
+          metadata: {name: elsewhere, namespace: "{{ other }}"}
+    - name: Read one of them
+      kubernetes.core.k8s_info:
+        kind: ConfigMap
+        name: beside
+        namespace: "{{ ansible_operator_meta.namespace }}"
+      register: read
+    - name: Have a label on it, with kubectl
+      ansible.builtin.command: >-
+        kubectl -n {{ ansible_operator_meta.namespace }} label --overwrite configmap beside
+        read={{ read.resources[0].data.size }}
+    - name: Keep the kubeconfig
+      ansible.builtin.copy:
+        src: "{{ lookup('env', 'KUBECONFIG') }}"
+        dest: "{{ log }}/kubeconfig"
+"""
+
+
+@pytest.fixture
+def other_namespace(api: client.ApiClient) -> Iterator[str]:
+    core = client.CoreV1Api(api)
+    name = core.create_namespace({"metadata": {"generateName": "ctl-try-other-"}}).metadata.name
+    yield name
+    core.delete_namespace(name)
+
+
+@pytest.fixture
+def owner(crd: Crd, namespace: str) -> dict[str, Any]:
+    return crd.create(namespace, size=1)
+
+
+@pytest.fixture
+def watch(crd: Crd) -> Watch:
+    return Watch(
+        GroupVersionKind(GROUP, VERSION, crd.kind),
+        playbook="play.yml",
+        role=None,
+        vars={},
+        reconcile_period=None,
+        max_runner_artifacts=20,
+        snake_case_parameters=True,
+        watch_annotations_changes=False,
+        dependents=(),
+        max_concurrent=None,
+        verbosity=None,
+    )
+
+
+@pytest.fixture
+def kinds(api: client.ApiClient) -> Iterator[DependentKinds]:
+    kinds = DependentKinds(ApiServer(api), (), lambda watch, change: None)
+    yield kinds
+    kinds.stop()
+
+
+@pytest.fixture
+def proxy(api: client.ApiClient, kinds: DependentKinds) -> Iterator[ApiProxy]:
+    proxy = ApiProxy(api)
+    proxy.start(kinds)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def kubeconfig(proxy: ApiProxy, watch: Watch, owner: dict[str, Any], tmp_path: Path) -> Iterator[Path]:
+    """A kubeconfig as a run gets it."""
+    with proxy.session(watch, owner, tmp_path) as path:
+        yield path
+
+
+class Kubectl:
+    """The real kubectl, with a run's kubeconfig."""
+
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        self.environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        self._command = ["kubectl", "--namespace", namespace]
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        done = subprocess.run(
+            [*self._command, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            env=self.environment,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextlib.contextmanager
+    def following(self, *arguments: str) -> Iterator[Iterator[str]]:
+        """Yield the lines of a command that does not end."""
+        command = [*self._command, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.environment) as process:
+            assert process.stdout
+            try:
+                yield iter(process.stdout.readline, "")
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, namespace: str) -> Kubectl:
+    return Kubectl(kubeconfig, namespace)
+
+
+def reference(owner: dict[str, Any]) -> dict[str, Any]:
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def owners(kubectl: Kubectl, name: str) -> Any:
+    return json.loads(kubectl("get", "configmap", name, "-o", "json"))["metadata"].get("ownerReferences")
+
+
+def test_kubectl_creates_changes_and_deletes(kubectl: Kubectl, owner: dict[str, Any], kinds: DependentKinds) -> None:
+    mine = [reference(owner)]
+    kubectl("create", "configmap", "a", "--from-literal=x=1")
+    assert owners(kubectl, "a") == mine
+    assert [informer.gvk for informer in kinds.informers()] == [CONFIG_MAP]
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}, "data": {"x": "1"}}
+    for size in ("1", "2"):
+        kubectl("apply", "-f", "-", stdin=json.dumps({**manifest, "data": {"x": size}}))
+        assert owners(kubectl, "b") == mine
+    manifest["metadata"]["name"] = "c"  # type: ignore[index]
+    for size in ("1", "2"):
+        kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps({**manifest, "data": {"x": size}}))
+        assert owners(kubectl, "c") == mine
+    kubectl("replace", "-f", "-", stdin=json.dumps({**manifest, "data": {"x": "3"}}))
+    assert owners(kubectl, "c") == mine
+    kubectl("patch", "configmap", "a", "-p", '{"data": {"x": "2"}}')
+    assert kubectl("get", "configmap", "a", "-o", "jsonpath={.data.x}") == "2"
+    table = kubectl("get", "configmaps")
+    assert table.split()[:3] == ["NAME", "DATA", "AGE"] and "a " in table
+    assert kubectl("get", "configmaps", "--field-selector", "metadata.name=a", "-o", "name") == "configmap/a\n"
+    kubectl("delete", "configmap", "a", "--wait")
+    assert "a " not in kubectl("get", "configmaps")
+    assert kubectl("auth", "can-i", "create", "pods") == "yes\n"  # its answer is stored nowhere
+
+
+def test_what_others_created_stays_theirs(
+    kubectl: Kubectl, api: client.ApiClient, namespace: str, owner: dict[str, Any]
+) -> None:
+    client.CoreV1Api(api).create_namespaced_config_map(namespace, {"metadata": {"name": "theirs"}})
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"x": "1"}}
+    kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
+    kubectl("replace", "-f", "-", stdin=json.dumps(manifest))
+    assert owners(kubectl, "theirs") is None
+
+
+def test_the_owner_in_another_namespace_and_of_a_cluster_scoped_object(
+    kubectl: Kubectl, kubeconfig: Path, owner: dict[str, Any], other_namespace: str, api: client.ApiClient
+) -> None:
+    elsewhere = Kubectl(kubeconfig, other_namespace)
+    elsewhere("create", "configmap", "a")
+    name = f"{other_namespace}-role"
+    kubectl("create", "clusterrole", name, "--verb=get", "--resource=pods")
+    created = [
+        json.loads(elsewhere("get", "configmap", "a", "-o", "json")),
+        json.loads(kubectl("get", "clusterrole", name, "-o", "json")),
+    ]
+    kubectl("delete", "clusterrole", name)
+    metadata = owner["metadata"]
+    for obj in created:
+        assert obj["metadata"]["annotations"] == {
+            "operator-sdk/primary-resource": f"{metadata['namespace']}/{metadata['name']}",
+            "operator-sdk/primary-resource-type": f"{owner['kind']}.{GROUP}",
+        }
+        assert "ownerReferences" not in obj["metadata"]
+
+
+def test_kubectl_watches(kubectl: Kubectl) -> None:
+    with kubectl.following("get", "configmaps", "--watch", "-o", "name") as lines:
+        kubectl("create", "configmap", "seen")
+        assert any(line == "configmap/seen\n" for line in lines)
+
+
+@pytest.fixture
+def pod(kubectl: Kubectl) -> str:
+    script = "echo begun; trap exit TERM; while true; do sleep 0.2; echo on; done"
+    container = {"name": "c", "image": "busybox:1.28", "command": ["sh", "-c", script]}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p"},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=110s")
+    return "p"
+
+
+def test_logs_and_exec(kubectl: Kubectl, kubeconfig: Path, pod: str, namespace: str) -> None:
+    assert kubectl("logs", pod).startswith("begun\n")
+    with kubectl.following("logs", "--follow", "--tail=1", pod) as lines:
+        assert [next(lines) for _ in range(3)] == ["on\n"] * 3
+    text = "both ways\n" * 50_000
+    assert kubectl("exec", "-i", pod, "--", "cat", stdin=text) == text
+    # The Python client, as kubernetes.core.k8s_exec uses it, changes to WebSocket where kubectl changes to SPDY.
+    configuration = client.Configuration()
+    config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+    core = client.CoreV1Api(client.ApiClient(configuration))
+    command = ["sh", "-c", "echo by websocket; exit 3"]
+    session = stream(
+        core.connect_get_namespaced_pod_exec, pod, namespace, command=command, stdout=True, _preload_content=False
+    )
+    session.run_forever(timeout=60)
+    assert (session.read_stdout(), session.returncode) == ("by websocket\n", 3)
+
+
+def test_the_secret_is_needed_and_dies(proxy: ApiProxy, watch: Watch, owner: dict[str, Any], tmp_path: Path) -> None:
+    with proxy.session(watch, owner, tmp_path) as path:
+        content = json.loads(path.read_text())
+        configuration = client.Configuration()
+        config.load_kube_config(str(path), client_configuration=configuration)
+        core = client.CoreV1Api(client.ApiClient(configuration))
+        core.read_namespace("default")
+    with pytest.raises(ApiException) as failure:
+        core.read_namespace("default")
+    assert failure.value.status == 401
+    content["users"][0]["user"]["token"] = "guessed"
+    (tmp_path / "forged").write_text(json.dumps(content))
+    kubectl = ["kubectl", "--kubeconfig", str(tmp_path / "forged"), "get", "namespaces"]
+    done = subprocess.run(kubectl, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "You must be logged in" in done.stderr
+
+
+def test_what_a_request_through_it_costs(kubeconfig: Path, record_property: Any) -> None:
+    """For the report only: machines differ too much for a limit."""
+    medians = {}
+    for name, path in (("direct", os.environ["KUBECONFIG"]), ("proxy", str(kubeconfig))):
+        configuration = client.Configuration()
+        config.load_kube_config(path, client_configuration=configuration)
+        core = client.CoreV1Api(client.ApiClient(configuration))
+        times = []
+        for _ in range(200):
+            started = time.perf_counter()
+            core.read_namespace("default", _preload_content=False).read()
+            times.append(time.perf_counter() - started)
+        medians[name] = statistics.median(times) * 1000
+    record_property("medians", medians)
+    print(f"GET, median of 200: direct {medians['direct']:.2f} ms, through the proxy {medians['proxy']:.2f} ms")
+
+
+@pytest.fixture
+def project(start: Start, crd: Crd, tmp_path: Path, other_namespace: str) -> Path:
+    """A project of an Operator SDK user; ``start`` has made one, of which this keeps the folder."""
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    watch = {
+        "group": GROUP,
+        "version": VERSION,
+        "kind": crd.kind,
+        "playbook": "play.yml",
+        "manageStatus": False,
+        "vars": {"log": str(tmp_path / "noted"), "other": other_namespace},
+    }
+    (tmp_path / "watches.yaml").write_text(json.dumps([watch]))
+    return tmp_path
+
+
+class Runs:
+    """The successful runs of a controller, as its log tells."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def settle(self) -> int:
+        """Wait until no run follows another, and return how many there were."""
+        deadline = time.monotonic() + 120
+        state, since = self._state(), time.monotonic()
+        while state[0] == 0 or state[0] != state[1] or time.monotonic() - since < SETTLE:
+            assert time.monotonic() < deadline, "there is one run after the other"
+            time.sleep(0.1)
+            if (now := self._state()) != state:
+                state, since = now, time.monotonic()
+        return state[1]
+
+    def more_than(self, count: int, what: str) -> None:
+        until(lambda: self._state()[1] > count, timeout=90, what=what)
+
+    def _state(self) -> tuple[int, int]:
+        return len(self._controller.logged("run started")), len(self._controller.logged("run succeeded"))
+
+
+def test_a_project_of_the_operator_sdk_runs_unchanged(
+    start: Start, project: Path, crd: Crd, *, namespace: str, other_namespace: str, api: client.ApiClient
+) -> None:
+    core = client.CoreV1Api(api)
+    controller = start(namespaces=f"{namespace},{other_namespace}").ready()
+    runs = Runs(controller)
+    widget = crd.create(namespace, size="small")
+    runs.more_than(0, "the first run")
+    (server,) = json.loads((project / "noted" / "kubeconfig").read_text())["clusters"]
+    assert server["cluster"]["server"].startswith("https://127.0.0.1:")
+    beside = core.read_namespaced_config_map("beside", namespace)
+    assert [reference.uid for reference in beside.metadata.owner_references] == [widget["metadata"]["uid"]]
+    assert beside.metadata.labels == {"read": "small"}
+    elsewhere = core.read_namespaced_config_map("elsewhere", other_namespace)
+    assert elsewhere.metadata.annotations["operator-sdk/primary-resource"] == f"{namespace}/w"
+    assert controller.logged("changes of ConfigMap (v1) reconcile")
+
+    count = runs.settle()
+    core.delete_namespaced_config_map("beside", namespace)
+    runs.more_than(count, "a run for the deleted dependent")
+    assert core.read_namespaced_config_map("beside", namespace).data == {"size": "small"}
+    count = runs.settle()
+    core.patch_namespaced_config_map("elsewhere", other_namespace, {"data": {"x": "y"}})
+    runs.more_than(count, "a run for the changed dependent in the other namespace")
+    reasons = " ".join(line["reason"] for line in controller.logged("run started"))
+    assert "ConfigMap beside deleted" in reasons and "ConfigMap elsewhere changed" in reasons
+    assert controller.stop() == 0
+    assert not list(controller.runner_dir.glob("**/kubeconfig"))
+
+
+def test_after_a_restart_dependents_that_are_in_place_are_watched(
+    start: Start, project: Path, crd: Crd, *, namespace: str, other_namespace: str, api: client.ApiClient
+) -> None:
+    """The play reads and applies, and creates nothing."""
+    namespaces = f"{namespace},{other_namespace}"
+    controller = start(namespaces=namespaces).ready()
+    crd.create(namespace, size="small")
+    Runs(controller).settle()
+    assert controller.stop() == 0
+    controller = start(namespaces=namespaces).ready()
+    runs = Runs(controller)
+    count = runs.settle()
+    client.CoreV1Api(api).delete_namespaced_config_map("beside", namespace)
+    runs.more_than(count, "a run for the deleted dependent")
+    assert controller.stop() == 0
+
+
+def test_without_injection_nothing_is_owned(
+    start: Start, project: Path, crd: Crd, *, namespace: str, other_namespace: str, api: client.ApiClient
+) -> None:
+    controller = start("--inject-owner-ref=false", namespaces=f"{namespace},{other_namespace}").ready()
+    crd.create(namespace, size="small")
+    Runs(controller).more_than(0, "the run")
+    assert client.CoreV1Api(api).read_namespaced_config_map("beside", namespace).metadata.owner_references is None
+    assert not controller.logged("changes of ConfigMap")
+    assert controller.stop() == 0
