@@ -1,45 +1,50 @@
-"""Wires it up: informers -> predicates -> work queue -> workers, each with one resource at a time."""
+"""Wires it up: informers -> predicates -> work queue -> workers, each with one run at a time."""
 
 import functools
 import logging
-import random
+import os
 import threading
-import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.api import ApiServer
+from taskflow_controller.causes import retry_cause
 from taskflow_controller.dependents import DependentKinds
 from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces, stuck_watches
 from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
+from taskflow_controller.launcher import Work
 from taskflow_controller.metrics import Metrics, Outcome
+from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.ownership import owner_names
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
-from taskflow_controller.runner import RunResult
+from taskflow_controller.verdicts import Next
 from taskflow_controller.watches import DependentWatch, Watch
 from taskflow_controller.work_queue import WorkItem, WorkQueue
 
 logger = logging.getLogger(__name__)
 
-PERIOD_JITTER = 0.1  # the part of a period it may come early, so that not all resources are due at once
-
 
 @dataclass(frozen=True)
 class Limits:
-    """``max_concurrent`` is for each watch that has no own, ``reconcile_period`` too (seconds, 0: none)."""
+    """How many runs there may be at once: of each kind that has no own limit, and of all kinds together.
+
+    Without ``max_total`` that is twice the CPUs, since a run waits for the API server about as long as it computes,
+    but no less than what a single kind may have.
+    """
 
     max_concurrent: int
-    reconcile_period: float
+    max_total: int | None = None
 
     def for_watch(self, watch: Watch) -> int:
-        """Return how many resources of a watch may be worked on at once."""
+        """Return how many runs of a watch there may be at once."""
         return watch.max_concurrent or self.max_concurrent
 
     def workers(self, watches: Sequence[Watch]) -> int:
-        """Return the cap over all watches: the flag's, or the highest a single watch is granted."""
-        return max(self.max_concurrent, *(self.for_watch(watch) for watch in watches))
+        """Return how many runs there may be at once, and no more than the watches can have."""
+        each = [self.for_watch(watch) for watch in watches]
+        return min(sum(each), self.max_total or max(2 * (os.cpu_count() or 1), *each))
 
 
 class Controller:
@@ -58,12 +63,17 @@ class Controller:
         *,
         metrics: Metrics | None = None,
     ) -> None:
-        self._reconciler, self._limits = reconciler, limits
+        self._reconciler = reconciler
         self._watches = {watch.gvk: watch for watch in watches}
         kind_limits = {watch.gvk: limits.for_watch(watch) for watch in watches}
         self._metrics = metrics or Metrics(kind_limits)
         group_limits: Mapping[Hashable, int] = {gvk: limit for gvk, limit in kind_limits.items()}
-        self.queue: WorkQueue[ResourceKey] = WorkQueue(lambda key: key.gvk, group_limits, observer=self._metrics)
+        self.queue: WorkQueue[ResourceKey] = WorkQueue(
+            lambda key: key.gvk,
+            group_limits,
+            observer=self._metrics,
+            batches={watch.gvk: watch.batch for watch in watches},
+        )
         self.informers: list[ResourceInformer] = []
         self._stores: dict[GroupVersionKind, Store] = {}
         self.dependents = DependentKinds(api, namespaces, self._used_kind_changed)
@@ -164,12 +174,7 @@ class Controller:
             self.queue.add(key, f"{watch.gvk.kind} deleted{', or no longer selected' if watch.selector else ''}")
             return
         key = ResourceKey(watch.gvk, *namespace_and_name(change.new))
-        predicate = functools.partial(
-            primary_reason,
-            watch_annotations=watch.watch_annotations_changes,
-            ignore_status=watch.manage_status,
-        )
-        reason = _judge(predicate, change)
+        reason = _judge(functools.partial(_primary_reason, watch), change)
         if reason:
             self.queue.add(key, reason)
 
@@ -190,52 +195,50 @@ class Controller:
                 self.queue.add(key, reason or "")
 
     def _work(self) -> None:
-        while (item := self.queue.get()) is not None:
+        while (items := self.queue.get()) is not None:
+            keys = [item.key for item in items]
             try:
-                self._process(item)
-            except OSError as exc:  # no space left, no right to write: nothing that a traceback would explain
-                logger.error("run broke off, will be retried: %s", exc, extra={"resource": str(item.key)})
-                self._broke_off(item.key, "an error of the system")
-            except Exception:  # a bug in handling one resource must not stop the others
-                logger.exception("bug: run broke off, will be retried", extra={"resource": str(item.key)})
-                self._broke_off(item.key, "an internal error")
+                self._process(items)
+            except Exception:  # a bug in handling some resources must not stop the others
+                logger.exception("bug: will be tried again", extra={"resources": [str(key) for key in keys]})
+                for key in keys:
+                    self._metrics.reconciled(key.gvk, Outcome.ERROR)
+                    self._retry(key, "an internal error")
             finally:
-                self.queue.done(item.key)
+                self.queue.done(*keys)
 
-    def _process(self, item: WorkItem[ResourceKey]) -> None:
-        key = item.key
-        self.queue.cancel_delayed(key)
-        obj = self._stores[key.gvk].get(key.namespace, key.name)
-        if obj is None:
-            self.queue.forget(key)
-            self._reconciler.clean_up(key)
+    def _process(self, items: Sequence[WorkItem[ResourceKey]]) -> None:
+        works = []
+        for item in items:
+            key = item.key
+            self.queue.cancel_delayed(key)
+            obj = self._stores[key.gvk].get(key.namespace, key.name)
+            if obj is None:
+                self.queue.forget(key)
+                self._reconciler.clean_up(key)
+            else:
+                works.append(Work(key, obj, item.reasons))
+        for key, following in self._reconciler.reconcile(self._watches[items[0].key.gvk], works).items():
+            self._follow(key, following)
+
+    def _follow(self, key: ResourceKey, following: Next) -> None:
+        self._metrics.reconciled(key.gvk, following.outcome)
+        if following.retry is not None:
+            self._retry(key, following.retry)
             return
-        watch = self._watches[key.gvk]
-        started = time.monotonic()
-        result = self._reconciler.reconcile(watch, key, obj, item.reasons)
-        self._metrics.run_ended(key.gvk, time.monotonic() - started)
-        self._metrics.reconciled(key.gvk, self._plan_next(watch, key, result))
-
-    def _plan_next(self, watch: Watch, key: ResourceKey, result: RunResult) -> Outcome:
-        if not result.successful:
-            self._retry(key, "failure")
-            return Outcome.REQUEUE if result.cancelled else Outcome.ERROR
         self.queue.forget(key)
-        period = self._limits.reconcile_period if watch.reconcile_period is None else watch.reconcile_period
-        if result.requeue_after is not None:
-            self.queue.add_after(key, result.requeue_after, f"requeue_after {result.requeue_after:g} s")
-        elif period > 0:
-            self.queue.add_after(key, period * random.uniform(1 - PERIOD_JITTER, 1), "period")
-        else:
-            return Outcome.SUCCESS
-        return Outcome.REQUEUE_AFTER
-
-    def _broke_off(self, key: ResourceKey, what: str) -> None:
-        self._metrics.reconciled(key.gvk, Outcome.ERROR)
-        self._retry(key, what)
+        if following.delay is not None:
+            self.queue.add_after(key, following.delay, following.cause)
 
     def _retry(self, key: ResourceKey, after: str) -> None:
-        self.queue.add_rate_limited(key, f"retry {self.queue.failures(key) + 1} after {after}")
+        self.queue.add_rate_limited(key, retry_cause(self.queue.failures(key) + 1, after))
+
+
+def _primary_reason(watch: Watch, old: Object | None, new: Object) -> str | None:
+    reason = primary_reason(
+        old, new, watch_annotations=watch.watch_annotations_changes, ignore_status=watch.manage_status
+    )
+    return None if reason and is_own_change(watch, old, new) else reason
 
 
 def _judge(predicate: Callable[[Any, Any], str | None], change: Change) -> str | None:

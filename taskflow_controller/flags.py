@@ -39,7 +39,14 @@ def _add_work(group: argparse._ArgumentGroup) -> None:
         dest="max_concurrent",
         type=checked(_positive),
         default=os.cpu_count() or 1,
-        help="runs at once; default: as many as there are CPUs (%(default)s)",
+        help="runs of one kind at once; default: as many as there are CPUs (%(default)s)",
+    )
+    group.add_argument(
+        "--max-concurrent-total",
+        metavar="N",
+        dest="max_total",
+        type=checked(_positive),
+        help="runs of all kinds at once; default: twice the CPUs, or what one kind may have if that is more",
     )
     group.add_argument(
         "--reconcile-period",

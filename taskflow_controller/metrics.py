@@ -224,7 +224,7 @@ def _queue_families(names: Mapping[Hashable, str], state: Mapping[Hashable, Grou
         depth.add_metric((name, name), now.waiting)
         unfinished.add_metric((name, name), sum(now.running))
         longest.add_metric((name, name), max(now.running, default=0))
-        workers.add_metric((name,), len(now.running))
+        workers.add_metric((name,), now.workers)
     return (depth, unfinished, longest, workers)
 
 

@@ -11,6 +11,7 @@ class Options:
 
     watches_file: str
     max_concurrent: int
+    max_total: int | None
     reconcile_period: float
     run_timeout: float
     runner_dir: str

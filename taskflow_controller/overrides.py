@@ -78,6 +78,10 @@ class Overrides:
             self.forget(key)
         return settings
 
+    def of_watch(self, watch: Watch) -> RunSettings:
+        """Return what holds for a run of several resources: no resource's annotations count."""
+        return run_settings(watch, {}, self._defaults)[0]
+
     def forget(self, key: ResourceKey) -> None:
         """Drop what is kept for a resource that is gone."""
         self._warned.pop(key, None)

@@ -14,9 +14,12 @@ from taskflow_controller.errors import ConfigError
 from taskflow_controller.flags import boolean
 from taskflow_controller.health import health_endpoint
 from taskflow_controller.http_endpoint import HttpEndpoint
+from taskflow_controller.launcher import Launcher
 from taskflow_controller.leader import LeaderElector, Timing, default_namespace
 from taskflow_controller.metrics import Metrics, metrics_endpoint
+from taskflow_controller.objects import Objects
 from taskflow_controller.options import Options
+from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner
@@ -48,20 +51,21 @@ class _Process:
         api = ApiServer(connect(options.kubeconfig or None))
         kubeconfig = os.path.abspath(options.kubeconfig) if options.kubeconfig else ""
         self._proxy = ApiProxy(api.client) if any(watch.api_proxy for watch in loaded.watches) else None
-        reconciler = Reconciler(
+        limits = Limits(options.max_concurrent, options.max_total)
+        self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
+        overrides = Overrides(Defaults(options.reconcile_period, options.ansible_verbosity, options.run_timeout))
+        launcher = Launcher(
             ColdRunner(),
             Workspaces(options.runner_dir),
-            verbosity=options.ansible_verbosity,
+            overrides,
             arguments=options.ansible_args,
             log_events=options.ansible_log_events,
             log_output=ansible_debug_logs(environ),
-            run_timeout=options.run_timeout,
             environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
             proxy=self._proxy,
             cancelled=self._must_stop,
         )
-        limits = Limits(options.max_concurrent, options.reconcile_period)
-        self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
+        reconciler = Reconciler(launcher, Objects(api), overrides, cancelled=self._must_stop, metrics=self._metrics)
         self._controller = Controller(
             api, loaded.watches, reconciler, limits, watched_namespaces(environ), metrics=self._metrics
         )

@@ -1,102 +1,144 @@
-"""One run for one resource: prepare its directory and extra vars, run, log why and how it ended."""
+"""Serves resources: finalizer, status, the run itself, and what is to happen next."""
 
-import contextlib
-import dataclasses
+import datetime
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from taskflow_controller.extra_vars import extra_vars
+import urllib3
+from kubernetes.client.exceptions import ApiException
+
+from taskflow_controller import run_log
+from taskflow_controller.api import plain_cause
+from taskflow_controller.causes import RunHistory
+from taskflow_controller.conditions import Ending
+from taskflow_controller.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
 from taskflow_controller.kinds import Object, ResourceKey
-from taskflow_controller.log_events import EventLog
-from taskflow_controller.proxy import ApiProxy
-from taskflow_controller.proxy.kubeconfig import environment
-from taskflow_controller.runner import Runner, RunRequest, RunResult
+from taskflow_controller.launcher import Launcher, Work
+from taskflow_controller.metrics import Metrics
+from taskflow_controller.objects import Objects
+from taskflow_controller.overrides import Overrides
+from taskflow_controller.status_writer import StatusWriter
+from taskflow_controller.verdicts import NOTHING, Next, Verdict, plan_next, verdicts
 from taskflow_controller.watches import Watch
-from taskflow_controller.workspace import Workspaces
 
 logger = logging.getLogger(__name__)
 
+_REQUEST_ERRORS = (ApiException, urllib3.exceptions.HTTPError)
+
 
 class Reconciler:
-    """Runs a watch's playbook on an object. Called from several threads, for one key at a time."""
+    """Runs a watch's playbook on objects. Called from several threads, for one key at a time."""
 
     def __init__(
         self,
-        runner: Runner,
-        workspaces: Workspaces,
+        launcher: Launcher,
+        objects: Objects,
+        overrides: Overrides,
         *,
-        verbosity: int,
-        arguments: str = "",
-        log_events: str = "nothing",
-        log_output: bool = False,
-        run_timeout: float = 0.0,
-        environment: Mapping[str, str],
-        proxy: ApiProxy | None = None,
         cancelled: Callable[[], bool],
+        metrics: Metrics | None = None,
     ) -> None:
-        """``environment`` is for runs that talk to the API server directly, the others use ``proxy``."""
-        self._runner, self._workspaces = runner, workspaces
-        self._verbosity, self._environment, self._cancelled = verbosity, environment, cancelled
-        self._run_timeout, self._arguments, self._proxy = run_timeout, arguments, proxy
-        self._log_events, self._log_output = log_events, log_output
+        """``cancelled`` says whether the controller is about to end, so that nothing is waited for."""
+        self._launcher, self._overrides, self._metrics = launcher, overrides, metrics
+        self._finalizers = FinalizerKeeper(objects, cancelled)
+        self._status = StatusWriter(objects, cancelled)
+        self._history = RunHistory()
+        self._finalized: dict[ResourceKey, str] = {}  # uids of those that go, until the informer has seen it
 
-    def reconcile(self, watch: Watch, key: ResourceKey, obj: Object, reason: str) -> RunResult:
-        """Run the watch's playbook or role on ``obj`` and return how it ended."""
-        logger.info("run started", extra={"resource": str(key), "reason": reason})
-        events = EventLog(self._log_events, str(key), output=self._log_output)
-        directory = self._workspaces.prepare(key)
-        with self._access(watch, obj, directory) as access:
-            result = self._runner.run(
-                RunRequest(
-                    directory=directory,
-                    extra_vars=extra_vars(watch, obj),
-                    playbook=watch.playbook,
-                    role=watch.role,
-                    arguments=self._arguments,
-                    verbosity=self._verbosity if watch.verbosity is None else watch.verbosity,
-                    max_artifacts=watch.max_runner_artifacts,
-                    environment=access,
-                    timeout=(self._run_timeout if watch.run_timeout is None else watch.run_timeout) or None,
-                    cancelled=self._cancelled,
-                    on_event=events.handle,
-                )
-            )
-        events.end()
-        _log_end(key, result)
-        return result
-
-    @contextlib.contextmanager
-    def _access(self, watch: Watch, obj: Object, directory: Path) -> Iterator[Mapping[str, str]]:
-        """Yield the environment by which a run reaches the API server; it is void afterwards."""
-        if self._proxy is None or not watch.api_proxy:
-            yield self._environment
-            return
-        with self._proxy.session(watch, obj, directory) as kubeconfig:
-            yield environment(kubeconfig, os.environ)
+    def reconcile(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
+        """Serve resources of one watch, in one run if possible; return what is to happen with each."""
+        following: dict[ResourceKey, Next] = {}
+        ready: list[Work] = []
+        for work in works:
+            prepared = self._prepare(watch, work)
+            if isinstance(prepared, Next):
+                following[work.key] = prepared
+            elif prepared.finalizing:
+                following.update(self._serve(watch, [prepared]))
+            else:
+                ready.append(prepared)
+        if ready:
+            following.update(self._serve(watch, ready))
+        return following
 
     def clean_up(self, key: ResourceKey) -> None:
         """Remove what is kept for a resource that is gone."""
-        self._workspaces.remove(key)
+        self._overrides.forget(key)
+        self._history.forget(key)
+        self._finalized.pop(key, None)
+        self._launcher.clean_up(key)
         logger.info("resource is gone, its directory removed", extra={"resource": str(key)})
 
+    def _prepare(self, watch: Watch, work: Work) -> Work | Next:
+        """Bring finalizer and status to where they are to be before a run; return the work with the object after."""
+        key, latest = work.key, work.obj
+        step = next_step(watch.finalizer, latest)
+        if step is Step.ADD and watch.finalizer:
+            try:
+                added = self._finalizers.add(key, latest, watch.finalizer.name)
+            except _REQUEST_ERRORS as exc:
+                problem = f"the finalizer {watch.finalizer.name} could not be added"
+                return self._without_run(watch, work, f"{problem}: {plain_cause(exc)}")
+            if added is None:
+                return NOTHING
+            latest, step = added, next_step(watch.finalizer, added)
+        if step is Step.LEAVE or (key, latest["metadata"].get("uid")) in self._finalized.items():
+            logger.debug("is being deleted, and nothing is to be done for it", extra={"resource": str(key)})
+            return NOTHING
+        if watch.manage_status:
+            marked = self._status.started(key, latest)
+            if marked is None:
+                return NOTHING
+            latest = marked
+        warning = self._history.note(key, latest["metadata"].get("generation"), work.cause)
+        if warning:
+            logger.warning(warning, extra={"resource": str(key)})
+        return Work(key, latest, work.cause, finalizing=step is Step.FINALIZE)
 
-def _log_end(key: ResourceKey, result: RunResult) -> None:
-    fields = {
-        "resource": str(key),
-        "rc": result.rc,
-        "status": result.status,
-        "duration": round(result.duration, 3),
-        "ok": result.counts.ok,
-        "changed": result.counts.changed,
-        "failed": result.counts.failed,
-    }
-    if result.successful:
-        logger.info("run succeeded", extra=fields)
-    elif result.cancelled:
-        logger.warning("run cancelled", extra=fields)
-    else:
-        failures = [dataclasses.asdict(failure) for failure in result.failures]
-        error = {"error": result.error} if result.error else {}
-        logger.error("run failed", extra={**fields, "failures": failures, **error})
+    def _serve(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
+        """Run once for all these; one that is to be finalized comes alone."""
+        keys = [work.key for work in works]
+        run_log.log_start({work.key: work.cause for work in works}, finalizing=works[0].finalizing)
+        result = self._launcher.run(watch, works)
+        ended = datetime.datetime.now(datetime.UTC)
+        reached = verdicts(result, keys)
+        run_log.log_end(keys, result, reached)
+        if self._metrics:
+            self._metrics.run_ended(watch.gvk, result.duration, len(works))
+        return {work.key: self._finish(watch, work, reached[work.key], ended) for work in works}
+
+    def _finish(self, watch: Watch, work: Work, verdict: Verdict, ended: datetime.datetime) -> Next:
+        """Write the verdict, and remove the finalizer if it has done its work; return what follows."""
+        latest = work.obj
+        if work.finalizing and verdict.successful and watch.finalizer:
+            try:
+                left = self._finalizers.remove(work.key, latest, watch.finalizer.name)
+            except _REQUEST_ERRORS as exc:
+                problem = f"the finalizer {watch.finalizer.name} could not be removed: {plain_cause(exc)}"
+                logger.error(problem, extra={"resource": str(work.key)})
+                verdict = Verdict(False, problem, counts=verdict.counts, retry="its finalizer was not removed")
+            else:
+                self._finalized[work.key] = work.obj["metadata"].get("uid")
+                if left is None or not finalizers_of(left):
+                    return NOTHING
+                latest = left
+        if watch.manage_status:
+            verdict = self._write_ending(work.key, latest, verdict, ended)
+        if work.finalizing and verdict.successful:
+            return NOTHING
+        return plan_next(verdict, self._overrides.settings(watch, work.key, work.obj).reconcile_period)
+
+    def _write_ending(self, key: ResourceKey, latest: Object, verdict: Verdict, ended: datetime.datetime) -> Verdict:
+        ending = Ending(verdict.successful, verdict.message, verdict.counts, ended)
+        written = self._status.ended(key, latest, ending, only_if_unchanged=verdict.cancelled)
+        if written or not verdict.successful:
+            return verdict
+        return Verdict(False, counts=verdict.counts, retry="its status was not written")
+
+    def _without_run(self, watch: Watch, work: Work, problem: str) -> Next:
+        """Log, and tell in the status, why there is no run; it is tried again."""
+        logger.error(problem, extra={"resource": str(work.key)})
+        verdict = Verdict(False, problem)
+        if watch.manage_status:
+            self._write_ending(work.key, work.obj, verdict, datetime.datetime.now(datetime.UTC))
+        return plan_next(verdict, 0)

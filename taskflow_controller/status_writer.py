@@ -40,12 +40,16 @@ class StatusWriter:
             logger.warning("cannot write that a run begins: %s", plain_cause(exc), extra={"resource": str(key)})
             return obj
 
-    def ended(self, key: ResourceKey, obj: Object, ending: Ending) -> bool:
+    def ended(self, key: ResourceKey, obj: Object, ending: Ending, *, only_if_unchanged: bool = False) -> bool:
         """Write a verdict; return false, after an error in the log, if the API server did not answer in time.
 
         What the API server refuses for good is an error in the log, too, but another run would change nothing.
+        ``only_if_unchanged``: drop the verdict if the object is not as in ``obj`` any more, for another replica may
+        be at work on it.
         """
         change = _change(lambda known: conditions.ended(known, ending))
+        if only_if_unchanged:
+            change = _unless_changed(obj, change)
         try:
             self._write(key, obj, change, Patience(ENDING_PATIENCE, self._hurry))
         except (ApiException, urllib3.exceptions.HTTPError) as exc:
@@ -76,3 +80,8 @@ def _change(make: Callable[[list[Any]], list[Any]]) -> Change:
         return Patch({"metadata": metadata, "status": {"conditions": wanted}}, MERGE_PATCH, status=True)
 
     return patch
+
+
+def _unless_changed(obj: Object, change: Change) -> Change:
+    version = obj["metadata"].get("resourceVersion")
+    return lambda known: change(known) if known["metadata"].get("resourceVersion") == version else None

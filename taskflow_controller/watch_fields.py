@@ -125,15 +125,3 @@ class Entry:
         if not isinstance(value, wanted):
             raise self.error(field, f"must be {description}, not {value!r}")
         return value
-
-
-def refuse_unsupported(entry: Entry) -> None:
-    """Raise ConfigError if the entry needs something of the Operator SDK's that is not built yet."""
-    if entry.boolean("manageStatus", True):
-        raise entry.error(
-            "manageStatus",
-            "must be false (it is true by default): in this version the playbook writes the status",
-        )
-    for field in ("finalizer", "batch"):
-        if entry.content.get(field):
-            raise entry.error(field, "is not supported by this version; leave it out")

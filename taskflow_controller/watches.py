@@ -2,8 +2,7 @@
 
 Our own are ``watchDependents``, ``batch``, ``apiProxy`` and ``runTimeout``.
 
-A field the Operator SDK honours and this version does not is refused, never ignored; a field that nobody
-knows is a warning. See also ``watch_fields`` for the single fields.
+A field that nobody knows is a warning. See also ``watch_fields`` for the single fields.
 """
 
 import os
@@ -19,7 +18,7 @@ from taskflow_controller.kinds import GroupVersionKind
 from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located
 from taskflow_controller.playbooks import NotFoundError, find_playbook, find_role
 from taskflow_controller.selectors import QUALIFIED_NAME
-from taskflow_controller.watch_fields import Entry, refuse_unsupported
+from taskflow_controller.watch_fields import Entry
 
 _VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([*#$@!?0-9-])|([A-Za-z_][A-Za-z0-9_]*))")
 DEFAULT_MAX_RUNNER_ARTIFACTS = 20
@@ -169,7 +168,6 @@ def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Wat
         api_proxy=entry.boolean("apiProxy", True),
         run_timeout=entry.duration("runTimeout"),
     )
-    refuse_unsupported(entry)
     return watch
 
 

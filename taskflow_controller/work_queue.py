@@ -4,6 +4,9 @@
 - A key added while it is worked on waits until that work is done, and then is handed out once more.
 - Failures are retried after an exponential back-off, per key.
 - Each group of keys has a limit of its own; the number of workers is the limit over all.
+- A worker may be handed several keys of a group at once, up to the group's batch: those that wait at that moment,
+  for nothing is waited for to fill it. A key that failed is handed out alone until it succeeds, so that it can't
+  make others fail. The key that has waited longest is always among those handed out next.
 """
 
 import heapq
@@ -20,6 +23,8 @@ K = TypeVar("K", bound=Hashable)
 BASE_DELAY = 0.005
 MAX_DELAY = 1000.0
 MAX_REASONS = 5
+_MAX_WAIT = 3600.0  # threading can't wait for just any time
+_MAX_STALE = 100
 _MAX_EXPONENT = 30  # 0.005 s * 2^30 is far over MAX_DELAY; it only keeps the power small
 
 
@@ -30,6 +35,7 @@ class Reasons:
     first: list[str] = field(default_factory=list)
     more: int = 0
     since: float = 0.0  # when the first one came
+    place: int = 0  # in the order of all that wait
 
     def add(self, reason: str) -> None:
         """Add one more reason; one that is there already is dropped."""
@@ -54,10 +60,11 @@ class WorkItem(Generic[K]):
 
 @dataclass(frozen=True)
 class GroupState:
-    """How many keys of a group wait, and for how long each one that is worked on has been so."""
+    """How many keys of a group wait, how long each one that is worked on has been so, by how many workers."""
 
     waiting: int = 0
     running: tuple[float, ...] = ()
+    workers: int = 0
 
 
 class QueueObserver(Protocol):
@@ -79,8 +86,8 @@ class QueueObserver(Protocol):
 class WorkQueue(Generic[K]):
     """Thread-safe. Times are in seconds.
 
-    ``group_of`` tells the group of a key, ``limits`` how many keys of a group may be worked on at once
-    (no limit for a group that isn't there).
+    ``group_of`` tells the group of a key, ``limits`` how many workers may have keys of a group at once
+    (no limit for a group that isn't there), ``batches`` how many keys of it one worker may have (else one).
     """
 
     def __init__(
@@ -89,14 +96,16 @@ class WorkQueue(Generic[K]):
         limits: Mapping[Hashable, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         observer: QueueObserver | None = None,
+        batches: Mapping[Hashable, int] | None = None,
     ) -> None:
         self._group_of = group_of
-        self._limits = dict(limits or {})
+        self._limits, self._batches = dict(limits or {}), dict(batches or {})
         self._clock, self._observer = clock, observer
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[K, Reasons] = OrderedDict()
+        self._waiting: dict[Hashable, OrderedDict[K, Reasons]] = {}  # by group; none is empty
         self._again: dict[K, Reasons] = {}  # added while being worked on
         self._working: dict[K, tuple[Hashable, float]] = {}  # its group, and when a worker took it
+        self._workers: Counter[Hashable] = Counter()  # how many have keys of a group
         self._delayed: dict[K, tuple[float, int, str]] = {}
         self._due: list[tuple[float, int, K]] = []  # a heap; an entry counts if it is still in _delayed
         self._sequence = itertools.count()
@@ -122,7 +131,7 @@ class WorkQueue(Generic[K]):
                 return
             number = next(self._sequence)
             self._delayed[key] = (due, number, reason)
-            heapq.heappush(self._due, (due, number, key))
+            self._schedule((due, number, key))
             self._changed.notify_all()
 
     def add_rate_limited(self, key: K, reason: str) -> float:
@@ -151,26 +160,31 @@ class WorkQueue(Generic[K]):
         with self._changed:
             self._delayed.pop(key, None)
 
-    def get(self) -> WorkItem[K] | None:
-        """Wait for a key and take it; None once the queue is shut down. Call ``done`` when finished."""
+    def get(self) -> list[WorkItem[K]] | None:
+        """Wait for keys and take them: of one group, one at least. None once the queue is shut down.
+
+        Call ``done`` with all of them when finished.
+        """
         with self._changed:
             while not self._shut_down:
                 self._promote_due()
-                key = self._next_allowed()
-                if key is not None:
-                    return self._take(key)
+                places = self._first_places()
+                if places:
+                    return self._take(min(places, key=places.__getitem__))
                 self._changed.wait(self._until_due())
             return None
 
-    def done(self, key: K) -> None:
-        """Say that the work on ``key`` has ended; if it was added meanwhile, it waits again."""
+    def done(self, *keys: K) -> None:
+        """Say that the work on the keys of one ``get`` has ended; what was added meanwhile waits again."""
         with self._changed:
-            taken = self._working.pop(key, None)
-            if taken and self._observer:
-                self._observer.done(taken[0], self._clock() - taken[1])
-            reasons = self._again.pop(key, None)
-            if reasons is not None and not self._shut_down:
-                self._waiting[key] = reasons
+            self._workers[self._group_of(keys[0])] -= 1
+            for key in keys:
+                group, started = self._working.pop(key)
+                if self._observer:
+                    self._observer.done(group, self._clock() - started)
+                reasons = self._again.pop(key, None)
+                if reasons is not None and not self._shut_down:
+                    self._waiting_of(group)[key] = reasons
             self._changed.notify_all()
 
     def shut_down(self) -> None:
@@ -187,7 +201,7 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         """How many keys wait for a worker now."""
         with self._changed:
-            return len(self._waiting)
+            return sum(map(len, self._waiting.values()))
 
     def working(self) -> int:
         """How many keys are being worked on now."""
@@ -198,27 +212,47 @@ class WorkQueue(Generic[K]):
         """Return the groups that have keys, and what those do."""
         with self._changed:
             now = self._clock()
-            waiting = Counter(self._group_of(key) for key in self._waiting)
             running: dict[Hashable, list[float]] = {}
             for group, started in self._working.values():
                 running.setdefault(group, []).append(now - started)
-        groups = {*waiting, *running}
-        return {group: GroupState(waiting[group], tuple(running.get(group, ()))) for group in groups}
+            return {
+                group: GroupState(
+                    len(self._waiting.get(group, ())), tuple(running.get(group, ())), self._workers[group]
+                )
+                for group in {*self._waiting, *running}
+            }
 
     def _add(self, key: K, reason: str) -> None:
-        place: dict[K, Reasons] = self._again if key in self._working else self._waiting
+        group = self._group_of(key)
+        place: dict[K, Reasons] = self._again if key in self._working else self._waiting_of(group)
         if key not in place:
-            place[key] = Reasons(since=self._clock())
+            place[key] = Reasons(since=self._clock(), place=next(self._sequence))
             if self._observer:
-                self._observer.added(self._group_of(key))
+                self._observer.added(group)
         place[key].add(reason)
 
-    def _take(self, key: K) -> WorkItem[K]:
-        reasons, group, now = self._waiting.pop(key), self._group_of(key), self._clock()
-        self._working[key] = (group, now)
-        if self._observer:
-            self._observer.taken(group, now - reasons.since)
-        return WorkItem(key, str(reasons))
+    def _waiting_of(self, group: Hashable) -> OrderedDict[K, Reasons]:
+        return self._waiting.setdefault(group, OrderedDict())
+
+    def _take(self, group: Hashable) -> list[WorkItem[K]]:
+        """Take the key of a group that has waited longest, and those that may go with it."""
+        waiting, now = self._waiting[group], self._clock()
+        first = next(iter(waiting))
+        keys = [first]
+        if self._batches.get(group, 1) > 1 and first not in self._failures:
+            others = (key for key in waiting if key not in self._failures)
+            keys = list(itertools.islice(others, self._batches[group]))
+        items = []
+        for key in keys:
+            reasons = waiting.pop(key)
+            self._working[key] = (group, now)
+            items.append(WorkItem(key, str(reasons)))
+            if self._observer:
+                self._observer.taken(group, now - reasons.since)
+        if not waiting:
+            del self._waiting[group]
+        self._workers[group] += 1
+        return items
 
     def _promote_due(self) -> None:
         now = self._clock()
@@ -229,15 +263,19 @@ class WorkQueue(Generic[K]):
                 del self._delayed[key]
                 self._add(key, delayed[2])
 
-    def _until_due(self) -> float | None:
-        return max(self._due[0][0] - self._clock(), 0.0) if self._due else None
+    def _schedule(self, entry: tuple[float, int, K]) -> None:
+        heapq.heappush(self._due, entry)
+        if len(self._due) > 2 * len(self._delayed) + _MAX_STALE:  # waits that were cancelled, for hours to come
+            self._due = [(due, number, key) for key, (due, number, _) in self._delayed.items()]
+            heapq.heapify(self._due)
 
-    def _next_allowed(self) -> K | None:
-        """Return the key that has waited longest and whose group has room."""
-        busy: dict[Hashable, int] = {}
-        for group, _ in self._working.values():
-            busy[group] = busy.get(group, 0) + 1
-        full = {group for group, limit in self._limits.items() if busy.get(group, 0) >= limit}
-        if not full:
-            return next(iter(self._waiting), None)
-        return next((key for key in self._waiting if self._group_of(key) not in full), None)
+    def _until_due(self) -> float | None:
+        return min(max(self._due[0][0] - self._clock(), 0.0), _MAX_WAIT) if self._due else None
+
+    def _first_places(self) -> dict[Hashable, int]:
+        """Return the groups that have room, and the place of the key of each that has waited longest."""
+        return {
+            group: next(iter(waiting.values())).place
+            for group, waiting in self._waiting.items()
+            if group not in self._limits or self._workers[group] < self._limits[group]
+        }

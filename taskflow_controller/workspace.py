@@ -2,6 +2,8 @@
 
 ``<base>/<group>/<version>/<Kind>/<namespace>/<name>/`` with ``env/``, ``project/``, ``inventory/hosts`` and
 ``artifacts/<ident>``. An empty group or namespace is the folder ``_``: no Kubernetes name has an underscore.
+A run of several resources has ``<base>/<group>/<version>/<Kind>/_batch/<number>/``, one of as many as there are such
+runs at once, so that they keep no more artifacts, however many resources there are.
 """
 
 import contextlib
@@ -12,12 +14,13 @@ import shutil
 import stat
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 
-_EMPTY = "_"
+_EMPTY, _BATCH = "_", "_batch"
 
 
 class Workspaces:
@@ -27,6 +30,7 @@ class Workspaces:
         """Make the base directory. Raises ConfigError if it can't be made, or others can write to it."""
         self._base = Path(base).absolute()
         self._lock = threading.Lock()  # one resource's removal takes away folders that another's are made in
+        self._batches: set[tuple[GroupVersionKind, int]] = set()  # those in use
         try:
             self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self._base.stat()
@@ -46,7 +50,21 @@ class Workspaces:
 
     def prepare(self, key: ResourceKey) -> Path:
         """Make and return a resource's directory, with an inventory of this host and interpreter."""
-        path = self.path(key)
+        return self._prepare(self.path(key))
+
+    @contextlib.contextmanager
+    def batch(self, gvk: GroupVersionKind) -> Iterator[Path]:
+        """Make and yield a directory for a run of several resources of a kind; no other run has it meanwhile."""
+        with self._lock:
+            number = next(number for number in itertools.count() if (gvk, number) not in self._batches)
+            self._batches.add((gvk, number))
+        try:
+            yield self._prepare(self.path(ResourceKey(gvk, _BATCH, str(number))))
+        finally:
+            with self._lock:
+                self._batches.discard((gvk, number))
+
+    def _prepare(self, path: Path) -> Path:
         with self._lock:
             for folder in ("env", "project", "inventory", "artifacts"):
                 (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)

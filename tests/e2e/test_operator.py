@@ -94,19 +94,6 @@ def test_the_log_is_json_and_names_the_resource_and_the_reason(cluster):
     assert mine[0]["reason"] == "Task seen for the first time"
 
 
-def test_metrics_are_served(cluster):
-    wait_ready()
-    cluster.apply(make_task("measured", shell("a", "true")))
-    cluster.finished("measured")
-    assert OPERATOR.get("service", "taskflow-operator-metrics")["spec"]["ports"][0]["port"] == 8080
-    (pod,) = operator_pods()
-    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
-    series = dict(line.rsplit(" ", 1) for line in OPERATOR.run("get", "--raw", path).stdout.splitlines())
-    kind = 'GVK="api.practice.com/v1alpha1, Kind=Task"'
-    assert float(series[f'ansible_operator_reconcile_result{{{kind},result="succeeded"}}']) >= 1
-    assert series['leader_election_master_status{name="taskflow-operator"}'] == "1.0"
-
-
 def test_installing_again_changes_nothing():
     result = playbook("install", **install_variables())
     assert result.returncode == 0, result.stdout

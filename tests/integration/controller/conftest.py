@@ -86,6 +86,20 @@ def start(tmp_path: Path, namespace: str, new_crd: Crd) -> Iterator[Callable[...
             controller.process.wait()
 
 
+@pytest.fixture
+def operate(start: Callable[..., Controller], tmp_path: Path, new_crd: Crd) -> Callable[..., Controller]:
+    """Start a controller with a playbook of the test's own; other arguments are fields of its watch, or flags."""
+
+    def operate_(playbook: str, *flags: str, **fields: Any) -> Controller:
+        (tmp_path / "play.yml").write_text(playbook)
+        watch = {"group": GROUP, "version": VERSION, "kind": new_crd.kind, "playbook": "play.yml"}
+        shared = {"watchDependentResources": False, "vars": {"log": str(tmp_path / "noted")}}
+        (tmp_path / "watches.yaml").write_text(json.dumps([{**watch, **shared, **fields}]))
+        return start(*flags)
+
+    return operate_
+
+
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane of the tests' own, which they may stop, cut off and kill."""

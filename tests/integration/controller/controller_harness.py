@@ -74,14 +74,14 @@ class Crd:
         self._api = client.ApiextensionsV1Api(api)
         self._objects = client.CustomObjectsApi(api)
 
-    def install(self, scope: str = "Namespaced") -> None:
+    def install(self, scope: str = "Namespaced", *, status_resource: bool = True) -> None:
         schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         version = {"name": VERSION, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
         spec = {
             "group": GROUP,
             "scope": scope,
             "names": {"kind": self.kind, "plural": self.plural},
-            "versions": [{**version, "subresources": {"status": {}}}],
+            "versions": [{**version, "subresources": {"status": {}} if status_resource else {}}],
         }
         body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
         self._api.create_custom_resource_definition({**body, "metadata": {"name": self.name}, "spec": spec})
@@ -104,26 +104,27 @@ class Crd:
         return self._objects.create_namespaced_custom_object(GROUP, VERSION, namespace, self.plural, body)
 
     def patch(self, namespace: str, name: str = "w", **spec: Any) -> None:
-        self._objects.patch_namespaced_custom_object(
-            GROUP,
-            VERSION,
-            namespace,
-            self.plural,
-            name,
-            {"spec": spec},
-            _content_type="application/merge-patch+json",
-        )
+        self._patch(namespace, name, {"spec": spec})
 
     def patch_metadata(self, namespace: str, name: str = "w", **metadata: Any) -> None:
-        self._objects.patch_namespaced_custom_object(
-            GROUP,
-            VERSION,
-            namespace,
-            self.plural,
-            name,
-            {"metadata": metadata},
-            _content_type="application/merge-patch+json",
-        )
+        self._patch(namespace, name, {"metadata": metadata})
+
+    def get(self, namespace: str, name: str = "w") -> dict[str, Any] | None:
+        """The object as it is now, None if there is none."""
+        try:
+            return self._objects.get_namespaced_custom_object(GROUP, VERSION, namespace, self.plural, name)
+        except ApiException as exc:
+            if exc.status != 404:
+                raise
+            return None
+
+    def list(self, namespace: str) -> list[dict[str, Any]]:
+        return self._objects.list_namespaced_custom_object(GROUP, VERSION, namespace, self.plural)["items"]
+
+    def conditions(self, namespace: str, name: str = "w") -> dict[str, dict[str, Any]]:
+        """The object's conditions by their type."""
+        status = (self.get(namespace, name) or {}).get("status") or {}
+        return {condition["type"]: condition for condition in status.get("conditions") or []}
 
     def patch_status(self, namespace: str, name: str = "w", **status: Any) -> None:
         body = {"status": status}
@@ -133,6 +134,11 @@ class Crd:
 
     def delete(self, namespace: str, name: str = "w") -> None:
         self._objects.delete_namespaced_custom_object(GROUP, VERSION, namespace, self.plural, name)
+
+    def _patch(self, namespace: str, name: str, body: dict[str, Any]) -> None:
+        self._objects.patch_namespaced_custom_object(
+            GROUP, VERSION, namespace, self.plural, name, body, _content_type="application/merge-patch+json"
+        )
 
     def _established(self) -> bool:
         try:

@@ -113,6 +113,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
     [
         ("watches_file", "./watches.yaml", ["--watches-file", "w"], "w"),
         ("max_concurrent", os.cpu_count(), ["--max-concurrent-reconciles=7"], 7),
+        ("max_total", None, ["--max-concurrent-total=9"], 9),
         ("reconcile_period", 36000, ["--reconcile-period=0s"], 0),
         ("run_timeout", 0, ["--run-timeout=5m"], 300),
         ("inject_owner_ref", True, ["--inject-owner-ref=false"], False),

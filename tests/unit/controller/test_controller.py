@@ -16,6 +16,9 @@ from taskflow_controller.api import ApiResource, KindNotServedError, plain_cause
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.informers import Change, ResourceInformer, Store
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.launcher import Launcher
+from taskflow_controller.objects import Objects
+from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
@@ -206,6 +209,7 @@ def setup(api: FakeApi, tmp_path: Path):
         "vars": {},
         "reconcile_period": None,
         "max_runner_artifacts": 2,
+        "manage_status": False,
     }
     rest = {"snake_case_parameters": True, "watch_annotations_changes": False, "max_concurrent": None}
     watch = Watch(
@@ -213,8 +217,11 @@ def setup(api: FakeApi, tmp_path: Path):
     )
     runner = FakeRunner()
     workspaces = Workspaces(tmp_path)
-    reconciler = Reconciler(runner, workspaces, verbosity=0, environment={}, cancelled=lambda: False)
-    controller = Controller(api, [watch], reconciler, Limits(2, 0))  # type: ignore[arg-type]
+    overrides = Overrides(Defaults(reconcile_period=0, verbosity=0))
+    launcher = Launcher(runner, workspaces, overrides, environment={}, cancelled=lambda: False)
+    objects = Objects(api)  # type: ignore[arg-type]
+    reconciler = Reconciler(launcher, objects, overrides, cancelled=lambda: False)
+    controller = Controller(api, [watch], reconciler, Limits(2))  # type: ignore[arg-type]
     widgets, pods = controller.informers
     controller.start_workers()
     yield SimpleNamespace(
@@ -272,7 +279,7 @@ def test_failure_and_bug_are_retried_then_forgotten(setup, caplog: pytest.LogCap
     setup.widgets._upserted(widget())
     until(lambda: len(setup.runner.requests) == 3)
     until(lambda: setup.controller.queue.failures(KEY) == 0)
-    assert reasons(caplog)[1:] == ["retry 1 after failure", "retry 2 after an internal error"]
+    assert reasons(caplog)[1:] == ["retry 1 after failure", "retry 2 after failure"]
     assert setup.controller.thread_problem() is not None  # the informers were never started
     assert "worker" not in setup.controller.thread_problem()
 
@@ -302,12 +309,15 @@ class _Incomparable:
         raise TypeError("can't be compared")
 
 
-def test_limits() -> None:
-    watches = [SimpleNamespace(max_concurrent=value) for value in (None, 1, 9)]
-    limits = Limits(4, 0)
-    assert [limits.for_watch(watch) for watch in watches] == [4, 1, 9]  # type: ignore[arg-type]
-    assert limits.workers(watches) == 9  # type: ignore[arg-type]
-    assert limits.workers(watches[:2]) == 4  # type: ignore[arg-type]
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    watches: list[Any] = [SimpleNamespace(max_concurrent=value) for value in (None, 1, 9)]
+    limits = Limits(4)
+    assert [limits.for_watch(watch) for watch in watches] == [4, 1, 9]
+    assert limits.workers(watches) == 9, "as many as one kind may have"
+    assert limits.workers(watches[:2]) == 5, "no more than all kinds may have"
+    assert Limits(4).workers(watches[:1] * 5) == 6, "twice the CPUs"
+    assert Limits(4, 2).workers(watches) == 2 and Limits(4, 100).workers(watches) == 14
 
 
 def test_plain_cause() -> None:

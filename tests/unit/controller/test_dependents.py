@@ -145,7 +145,7 @@ def test_only_some_namespaces(api: Any, namespaced: bool, paths: list[str]) -> N
 def controller(api: Any) -> Any:
     """A controller whose informers of its own kinds get their events by hand, and what it queues."""
     watches = [WATCH, dataclasses.replace(OTHER, selector="a=b")]
-    controller: Any = Controller(api, watches, None, Limits(1, 0))  # type: ignore[arg-type]
+    controller: Any = Controller(api, watches, None, Limits(1))  # type: ignore[arg-type]
     controller.queued = queued = []
     controller.queue.add = lambda key, reason: queued.append((key.name, reason))
     for name in ("w", "v"):

@@ -74,8 +74,9 @@ def test_queue(metrics: Metrics) -> None:
     assert value(metrics, "workqueue_adds_total", **NAMES) == 2
     assert value(metrics, "workqueue_depth", **NAMES) == 2
     now[0] += 3
-    item = queue.get()
-    assert item is not None
+    items = queue.get()
+    assert items is not None
+    (item,) = items
     now[0] += 5
     queue.add(item.key, "again")
     assert value(metrics, "workqueue_adds_total", **NAMES) == 3

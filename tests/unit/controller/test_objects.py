@@ -1,83 +1,35 @@
 """Changes of objects: never over another's change, again when the API server fails, none of what is gone."""
 
-import copy
 import datetime
 import json
-from collections.abc import Callable
-from typing import Any
+import sys
+from pathlib import Path
 
 import pytest
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from object_server import KEY, PATH, WIDGET, ObjectServer
+
 from taskflow_controller import objects
 from taskflow_controller.api import MERGE_PATCH, ApiResource, KindNotServedError, object_path
 from taskflow_controller.conditions import Ending
-from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey
+from taskflow_controller.kinds import GroupVersionKind, Object
 from taskflow_controller.objects import Objects, Patch, Patience
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.status_writer import StatusWriter
 
-WIDGET = GroupVersionKind("example.com", "v1", "Widget")
-KEY = ResourceKey(WIDGET, "ns", "w")
-PATH = "/apis/example.com/v1/namespaces/ns/widgets/w"
 FIVE_SECONDS = Patience(5)
 NO_ANSWER = urllib3.exceptions.ProtocolError("cut")
 
 
-class FakeApi:
-    """One object with resourceVersion checks; ``refusals`` are raised, or called, before requests are looked at."""
-
-    def __init__(self) -> None:
-        self.has_status = True
-        self.keeps_status = True
-        self.refusals: list[Exception | Callable[[], None]] = []
-        self.patches: list[str] = []
-        self.gone = False
-        metadata = {"name": "w", "namespace": "ns", "uid": "u1", "resourceVersion": "1"}
-        self.object: Object = {"metadata": metadata, "status": {"mine": 1}}
-
-    def resource(self, gvk: GroupVersionKind) -> ApiResource:
-        return ApiResource("widgets", True, self.has_status)
-
-    def get(self, path: str) -> Object:
-        assert path == PATH
-        if self.gone:
-            raise ApiException(status=404)
-        return copy.deepcopy(self.object)
-
-    def patch(self, path: str, body: Any, content_type: str) -> Object:
-        self.patches.append(path)
-        if self.refusals:
-            refusal = self.refusals.pop(0)
-            if isinstance(refusal, Exception):
-                raise refusal
-            refusal()
-        if self.gone or (path.endswith("/status") and not self.has_status):
-            raise ApiException(status=404)
-        assert content_type == MERGE_PATCH
-        metadata = self.object["metadata"]
-        if any(body["metadata"][name] != metadata[name] for name in ("uid", "resourceVersion")):
-            raise ApiException(status=409)
-        if self.keeps_status:
-            self.object["status"].update(body["status"])
-        self.touch()
-        return copy.deepcopy(self.object)
-
-    def touch(self, **fields: str) -> None:
-        """Another's change."""
-        metadata = self.object["metadata"]
-        metadata.update(fields, resourceVersion=str(int(metadata["resourceVersion"]) + 1))
-
-    def disappear(self) -> None:
-        self.gone = True
-
-
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+def api(monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
     monkeypatch.setattr(objects, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(objects, "_SLICE", 0.001)
-    return FakeApi()
+    return ObjectServer()
 
 
 def mark(obj: Object) -> Patch | None:
@@ -88,36 +40,36 @@ def mark(obj: Object) -> Patch | None:
     return Patch({"metadata": metadata, "status": {"seen": metadata["resourceVersion"]}}, MERGE_PATCH, status=True)
 
 
-def change(api: FakeApi, patience: Patience = FIVE_SECONDS) -> Object | None:
+def change(api: ObjectServer, patience: Patience = FIVE_SECONDS) -> Object | None:
     return Objects(api).change(WIDGET, api.get(PATH), mark, patience)  # type: ignore[arg-type]
 
 
-def test_changes_the_status_apart_or_with_the_object(api: FakeApi) -> None:
+def test_changes_the_status_apart_or_with_the_object(api: ObjectServer) -> None:
     assert change(api) == api.object and api.object["status"] == {"mine": 1, "seen": "1"}
-    assert api.patches == [f"{PATH}/status"]
+    assert [path for path, _ in api.patches] == [f"{PATH}/status"]
     assert change(api) == api.object
     assert len(api.patches) == 1, "nothing to do: no request"
-    other = FakeApi()
+    other = ObjectServer()
     other.has_status = False
-    assert change(other) and other.patches == [PATH]
+    assert change(other) and [path for path, _ in other.patches] == [PATH]
 
 
-def test_what_another_changed_meanwhile_stays(api: FakeApi) -> None:
+def test_what_another_changed_meanwhile_stays(api: ObjectServer) -> None:
     api.refusals = [api.touch, api.touch]
     assert change(api) and api.object["status"]["seen"] == "3"
 
 
-def test_conflicts_without_end_are_an_error(api: FakeApi) -> None:
+def test_conflicts_without_end_are_an_error(api: ObjectServer) -> None:
     api.refusals = [api.touch] * 100
     with pytest.raises(ApiException) as caught:
         change(api)
     assert caught.value.status == 409 and len(api.patches) < 50
 
 
-def test_gone(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gone(api: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     api.refusals = [api.disappear]
     assert change(api) is None
-    other = FakeApi()
+    other = ObjectServer()
     other.refusals = [lambda: other.touch(uid="u2")]
     assert change(other) is None and "seen" not in other.object["status"], "another one of the same name"
 
@@ -129,21 +81,21 @@ def test_gone(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Objects(other).read(WIDGET, other.object) is None  # type: ignore[arg-type]
 
 
-def test_a_kind_that_lost_its_status_resource(api: FakeApi) -> None:
+def test_a_kind_that_lost_its_status_resource(api: ObjectServer) -> None:
     def lose() -> None:
         api.has_status = False
 
     api.refusals = [lose]
-    assert change(api) and api.patches == [f"{PATH}/status", PATH]
+    assert change(api) and [path for path, _ in api.patches] == [f"{PATH}/status", PATH]
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503, 504])
-def test_a_passing_failure_is_waited_out(api: FakeApi, status: int) -> None:
+def test_a_passing_failure_is_waited_out(api: ObjectServer, status: int) -> None:
     api.refusals = [ApiException(status=status), NO_ANSWER, ApiException(status=status)]
     assert change(api) and len(api.patches) == 4
 
 
-def test_no_answer_for_long_is_an_error(api: FakeApi) -> None:
+def test_no_answer_for_long_is_an_error(api: ObjectServer) -> None:
     api.refusals = [NO_ANSWER] * 1000
     with pytest.raises(urllib3.exceptions.HTTPError):
         change(api, Patience(0.05))
@@ -159,14 +111,14 @@ def test_no_answer_for_long_is_an_error(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-def test_a_refusal_is_not_repeated(api: FakeApi, status: int) -> None:
+def test_a_refusal_is_not_repeated(api: ObjectServer, status: int) -> None:
     api.refusals = [ApiException(status=status)] * 9
     with pytest.raises(ApiException):
         change(api)
     assert len(api.patches) == 1
 
 
-def test_a_patch_out_of_date_is_made_anew(api: FakeApi) -> None:
+def test_a_patch_out_of_date_is_made_anew(api: ObjectServer) -> None:
     """The test of a JSON patch fails with the same code as a patch that is never taken."""
 
     def outdated() -> None:
@@ -186,11 +138,11 @@ def test_names_are_quoted() -> None:
 ENDING = Ending(False, "disk full", RunCounts(), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
 
 
-def writer(api: FakeApi) -> StatusWriter:
+def writer(api: ObjectServer) -> StatusWriter:
     return StatusWriter(Objects(api), lambda: False)  # type: ignore[arg-type]
 
 
-def test_status_of_a_run(api: FakeApi) -> None:
+def test_status_of_a_run(api: ObjectServer) -> None:
     running = writer(api).started(KEY, api.get(PATH))
     assert running == api.object and api.object["status"]["conditions"][0]["reason"] == "Running"
     assert writer(api).started(KEY, api.get(PATH)) == api.object
@@ -201,14 +153,14 @@ def test_status_of_a_run(api: FakeApi) -> None:
     assert kinds == {"Running": "False", "Failure": "True", "Successful": "False"}
 
 
-def test_status_of_what_is_gone(api: FakeApi) -> None:
+def test_status_of_what_is_gone(api: ObjectServer) -> None:
     api.refusals = [api.disappear]
     assert writer(api).started(KEY, api.object) is None
     assert writer(api).ended(KEY, api.object, ENDING)
 
 
 def test_a_start_that_cannot_be_written_keeps_nobody_from_running(
-    api: FakeApi, caplog: pytest.LogCaptureFixture
+    api: ObjectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.refusals = [NO_ANSWER] * 9
     assert writer(api).started(KEY, api.object) is api.object
@@ -216,7 +168,7 @@ def test_a_start_that_cannot_be_written_keeps_nobody_from_running(
 
 
 def test_a_verdict_that_cannot_be_written_is_logged(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: ObjectServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("taskflow_controller.status_writer.ENDING_PATIENCE", 0)
     api.refusals = [NO_ANSWER]
@@ -230,7 +182,7 @@ def test_a_verdict_that_cannot_be_written_is_logged(
     assert "forbidden" in caplog.records[-1].getMessage()
 
 
-def test_a_kind_that_keeps_no_conditions_is_told_once(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_kind_that_keeps_no_conditions_is_told_once(api: ObjectServer, caplog: pytest.LogCaptureFixture) -> None:
     api.keeps_status = False
     one = writer(api)
     for _ in range(3):

@@ -22,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
 
 from taskflow_controller.kinds import ResourceKey
+from taskflow_controller.launcher import Launcher, Work
+from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.proxy import ApiProxy, forward, upstream
 from taskflow_controller.proxy.kubeconfig import environment
-from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
 from taskflow_controller.workspace import Workspaces
@@ -409,10 +410,11 @@ def test_a_run_uses_the_proxy_unless_its_watch_says_no(proxy: ApiProxy, tmp_path
 
     direct = {"KUBECONFIG": "/of/the/controller"}
     workspaces = Workspaces(tmp_path / "runs")
-    reconciler = Reconciler(Runner(), workspaces, verbosity=0, environment=direct, proxy=proxy, cancelled=lambda: False)
+    overrides = Overrides(Defaults(reconcile_period=0, verbosity=0))
+    launcher = Launcher(Runner(), workspaces, overrides, environment=direct, proxy=proxy, cancelled=lambda: False)
     key = ResourceKey(WATCH.gvk, "ns", "w")
     obj = {"metadata": {"namespace": "ns", "name": "w", "uid": "u"}, "spec": {}}
-    reconciler.reconcile(dataclasses.replace(WATCH, api_proxy=through_proxy), key, obj, "test")
+    launcher.run(dataclasses.replace(WATCH, api_proxy=through_proxy), [Work(key, obj, "test")])
     path = str(workspaces.path(key) / "kubeconfig")
     assert seen == [{"KUBECONFIG": path, "K8S_AUTH_KUBECONFIG": path} if through_proxy else direct]
     assert not os.path.exists(path)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.launcher import Launcher, Work
+from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
 from taskflow_controller.watches import Watch
@@ -41,6 +42,7 @@ def test_timeout_of_a_run(tmp_path: Path, flag: float, field: float | None, expe
     )
     runner = Runner()
     spaces = Workspaces(tmp_path / "runner")
-    reconciler = Reconciler(runner, spaces, verbosity=0, run_timeout=flag, environment={}, cancelled=lambda: False)
-    reconciler.reconcile(watch, KEY, {"metadata": {}}, "test")
+    overrides = Overrides(Defaults(reconcile_period=0, verbosity=0, run_timeout=flag))
+    launcher = Launcher(runner, spaces, overrides, environment={}, cancelled=lambda: False)
+    launcher.run(watch, [Work(KEY, {"metadata": {}}, "test")])
     assert runner.request.timeout == expected

@@ -95,13 +95,6 @@ def test_watch_dependents() -> None:
     assert deployment.fields is None and deployment.label_selector == ""
 
 
-@pytest.fixture
-def nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if every field were acted upon."""
-    monkeypatch.setattr("taskflow_controller.watches.refuse_unsupported", lambda entry: None)
-
-
-@pytest.mark.usefixtures("nothing_refused")
 def test_defaults_of_what_shapes_a_run() -> None:
     (watch,) = load(entry(manageStatus=None, watchDependentResources=None)).watches
     assert watch.manage_status and watch.watch_dependent_resources and watch.api_proxy
@@ -110,7 +103,6 @@ def test_defaults_of_what_shapes_a_run() -> None:
     assert (watch.batch, watch.run_timeout) == (1, None)
 
 
-@pytest.mark.usefixtures("nothing_refused")
 def test_every_field_of_what_shapes_a_run() -> None:
     text = entry(
         watchClusterScopedResources="true",
@@ -128,7 +120,6 @@ def test_every_field_of_what_shapes_a_run() -> None:
     assert (watch.selector, watch.batch, watch.run_timeout) == ("a=b,c", 50, 5400.0)
 
 
-@pytest.mark.usefixtures("nothing_refused")
 @pytest.mark.parametrize(
     ("text", "playbook", "role", "variables"),
     [
@@ -205,12 +196,8 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
             "playbook: no collection has the playbook ns.tools.other; searched: /",
         ),
         ({"playbook": None, "role": "none"}, 6, "role: there is no role none; searched: /"),
-        ({"manageStatus": None}, 1, "manageStatus: must be false (it is true by default)"),
-        ({"manageStatus": "true"}, 5, "manageStatus: must be false"),
         ({"manageStatus": "'no'"}, 5, "manageStatus: must be true or false, not 'no'"),
-        ({"finalizer": "{name: a/b}"}, 7, "finalizer: is not supported by this version"),
         ({"selector": "{a: b}"}, 7, "selector: unknown key 'a'; there are matchLabels and matchExpressions"),
-        ({"batch": "5"}, 7, "batch: is not supported by this version"),
         ({"finalizer": "a/b"}, 7, "finalizer: must be a mapping, not 'a/b'"),
         ({"finalizer": "{vars: {a: b}}"}, 7, "finalizer: name: is required"),
         ({"finalizer": "{name: ''}"}, 7, "finalizer: name: is required"),
@@ -299,7 +286,6 @@ def test_bad_override_names_the_variable(value: str) -> None:
         load(entry(), MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM=value)
 
 
-@pytest.mark.usefixtures("nothing_refused")
 def test_unknown_keys_are_warnings() -> None:
     text = entry(
         colour="red",

@@ -21,9 +21,16 @@ class Clock:
 
 
 def take(queue: WorkQueue[str]) -> tuple[str, str]:
-    item = queue.get()
-    assert item is not None
+    items = queue.get()
+    assert items is not None
+    (item,) = items
     return item.key, item.reasons
+
+
+def take_keys(queue: WorkQueue[str]) -> list[str]:
+    items = queue.get()
+    assert items is not None
+    return [item.key for item in items]
 
 
 def test_coalesces_and_joins_reasons() -> None:
@@ -120,70 +127,183 @@ def test_shut_down_frees_workers_and_drain_waits_for_work() -> None:
     assert len(queue) == 1  # only b, never handed out
 
 
+def batching(*keys: str, size: int = 3) -> WorkQueue[str]:
+    queue: WorkQueue[str] = WorkQueue(group_of=lambda key: key[0], limits={"a": 2}, batches={"a": size})
+    for key in keys:
+        queue.add(key, f"why {key}")
+    return queue
+
+
+def test_a_batch_is_of_one_group_and_has_each_key_s_reasons() -> None:
+    queue = batching("a1", "b1", "a2", "a3", "a4")
+    queue.add("a2", "more")
+    items = queue.get()
+    assert items is not None
+    assert [(item.key, item.reasons) for item in items] == [
+        ("a1", "why a1"),
+        ("a2", "why a2; more"),
+        ("a3", "why a3"),
+    ]
+    assert take_keys(queue) == ["b1"] and take_keys(queue) == ["a4"]
+
+
+def test_a_batch_is_not_waited_for() -> None:
+    assert take_keys(batching("a1", size=50)) == ["a1"]
+
+
+def test_a_key_that_failed_goes_alone_until_it_succeeds() -> None:
+    queue = batching()
+    for key in ("a1", "a2"):
+        queue.add_rate_limited(key, "failed")
+        queue.add(key, "an event")
+    for key in ("a3", "a4", "a5", "a6"):
+        queue.add(key, "new")
+    assert take_keys(queue) == ["a1"] and take_keys(queue) == ["a2"]
+    queue.done("a1")
+    assert take_keys(queue) == ["a3", "a4", "a5"]
+    queue.forget("a1")
+    queue.add("a1", "again")
+    queue.done("a2")
+    assert take_keys(queue) == ["a6", "a1"]
+
+
+def test_a_key_that_failed_is_not_taken_along() -> None:
+    queue = batching("a1", "a2")
+    queue.add_rate_limited("a2", "failed")
+    assert take_keys(queue) == ["a1"] and take_keys(queue) == ["a2"]
+
+
+def test_the_limit_is_of_batches_and_done_is_for_all_of_one() -> None:
+    queue = batching(*(f"a{number}" for number in range(9)))
+    assert len(take_keys(queue)) == len(take_keys(queue)) == 3
+    queue.add("b1", "new")
+    assert take_keys(queue) == ["b1"], "two runs are the limit of a"
+    queue.add("a0", "again")
+    assert queue.state()["a"].workers == 2 and len(queue.state()["a"].running) == 6
+    queue.done("a0", "a1", "a2")
+    assert queue.state()["a"].workers == 1 and len(queue.state()["a"].running) == 3
+    assert take_keys(queue) == ["a6", "a7", "a8"]
+    queue.done("a3", "a4", "a5")
+    assert take_keys(queue) == ["a0"], "added while it was worked on"
+
+
+def test_the_oldest_key_is_served_first_whatever_its_group() -> None:
+    queue = batching("b1", "a1", "a2", "a3", "c1", "a4", "a5")
+    assert [take_keys(queue)[0] for _ in range(3)] == ["b1", "a1", "c1"]
+
+
+def test_cancelled_waits_are_not_kept() -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=Clock())
+    queue.add_after("b", 9999, "later")
+    for _ in range(1000):
+        queue.add_after("a", 36000, "period")
+        queue.cancel_delayed("a")
+    assert len(queue._due) < 200
+    queue.add_after("c", 0, "now")
+    assert take(queue) == ("c", "now")
+
+
+def test_a_wait_of_centuries() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", 9e9, "much later")
+    threading.Timer(0.05, lambda: queue.add("b", "now")).start()
+    assert take(queue) == ("b", "now")
+
+
+KEYS = 8
 actions = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), st.integers(0, 4)),
-        st.tuples(st.just("after"), st.integers(0, 4), st.floats(0.1, 20)),
+        st.tuples(st.just("add"), st.integers(0, KEYS)),
+        st.tuples(st.just("after"), st.integers(0, KEYS), st.floats(0.1, 20)),
+        st.tuples(st.just("fail"), st.integers(0, KEYS)),
+        st.tuples(st.just("forget"), st.integers(0, KEYS)),
         st.tuples(st.just("get")),
-        st.tuples(st.just("done"), st.integers(0, 4)),
+        st.tuples(st.just("done"), st.integers(0, KEYS)),
         st.tuples(st.just("tick"), st.floats(0.1, 20)),
     ),
-    max_size=60,
+    max_size=80,
 )
 
 
 class Model:
-    """What the queue owes: keys to hand out now, keys due later, keys that are out."""
+    """What the queue owes: keys to hand out now, keys due later, keys that are out, together as they were taken."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.queue: WorkQueue[int] = WorkQueue(group_of=lambda key: key % 2, limits={0: 2}, clock=self.clock)
-        self.owed: set[int] = set()
+        self.queue: WorkQueue[int] = WorkQueue(
+            group_of=lambda key: key % 2, limits={0: 2}, clock=self.clock, batches={1: 3}
+        )
+        self.owed: list[int] = []  # in the order in which they came
         self.due: dict[int, float] = {}
-        self.out: set[int] = set()
+        self.out: list[list[int]] = []
+        self.failed: set[int] = set()
 
     def add(self, key: int) -> None:
         self.queue.add(key, "r")
-        self.owed.add(key)
+        self._owe(key)
 
     def after(self, key: int, delay: float) -> None:
         self.queue.add_after(key, delay, "r")
-        self.due[key] = min(self.due.get(key, float("inf")), self.clock.now + delay)
+        self._due(key, delay)
+
+    def fail(self, key: int) -> None:
+        self._due(key, self.queue.add_rate_limited(key, "r"))
+        self.failed.add(key)
+
+    def forget(self, key: int) -> None:
+        self.queue.forget(key)
+        self.failed.discard(key)
 
     def get(self) -> bool:
-        """Take a key if there must be one; return whether there was."""
-        ripe = {key for key, when in self.due.items() if when <= self.clock.now}
-        self.owed |= ripe
-        self.due = {key: when for key, when in self.due.items() if key not in ripe}
-        room = len([key for key in self.out if key % 2 == 0]) < 2
-        available = {key for key in self.owed - self.out if key % 2 or room}
+        """Take keys if there must be some; return whether there were."""
+        for key in sorted((key for key, when in self.due.items() if when <= self.clock.now), key=self.due.__getitem__):
+            del self.due[key]
+            self._owe(key)
+        busy = {key for keys in self.out for key in keys}
+        room = len([keys for keys in self.out if keys[0] % 2 == 0]) < 2
+        available = [key for key in self.owed if key not in busy and (key % 2 or room)]
         if not available:
             return False
-        item = self.queue.get()
-        assert item is not None and item.key in available and item.reasons
-        self.owed.discard(item.key)
-        self.out.add(item.key)
+        items = self.queue.get()
+        assert items is not None and all(item.reasons for item in items)
+        keys = [item.key for item in items]
+        assert set(keys) <= set(available) and len(set(keys)) == len(keys)
+        assert len({key % 2 for key in keys}) == 1
+        if len(keys) > 1:
+            assert len(keys) <= 3 and keys[0] % 2 == 1 and not self.failed.intersection(keys)
+        elif keys[0] % 2 and keys[0] not in self.failed:
+            others = [key for key in available if key % 2 and key not in self.failed]
+            assert others == keys, "as many as may go together go together"
+        self.owed = [key for key in self.owed if key not in keys]
+        self.out.append(keys)
         return True
 
     def done(self, key: int) -> None:
-        if key in self.out:
-            self.queue.done(key)
-            self.out.discard(key)
+        for keys in [keys for keys in self.out if key in keys]:
+            self.queue.done(*keys)
+            self.out.remove(keys)
 
     def tick(self, seconds: float) -> None:
         self.clock.now += seconds
 
+    def _owe(self, key: int) -> None:
+        if key not in self.owed:
+            self.owed.append(key)
 
-@settings(max_examples=150, deadline=None)
+    def _due(self, key: int, delay: float) -> None:
+        self.due[key] = min(self.due.get(key, float("inf")), self.clock.now + delay)
+
+
+@settings(max_examples=200, deadline=None)
 @given(actions)
 def test_against_a_model(steps: list[tuple]) -> None:
-    """A key is never out twice, and each add is followed by a hand-out of its key."""
+    """A key is never out twice, each add is followed by a hand-out of its key, and batches keep to their rules."""
     model = Model()
     for action, *values in steps:
         getattr(model, action)(*values)
-    model.tick(100)
+    model.tick(2000)
     while model.get() or model.out:
-        for key in list(model.out):
+        for key in [keys[0] for keys in model.out]:
             model.done(key)
     assert not model.owed and not model.due and len(model.queue) == 0
 
@@ -191,7 +311,7 @@ def test_against_a_model(steps: list[tuple]) -> None:
 @settings(max_examples=5, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=50, max_size=300), st.integers(2, 6))
 def test_threads_never_share_a_key_and_lose_nothing(keys: list[int], workers: int) -> None:
-    queue: WorkQueue[int] = WorkQueue(group_of=lambda key: key % 2, limits={0: 1})
+    queue: WorkQueue[int] = WorkQueue(group_of=lambda key: key % 2, limits={0: 1}, batches={1: 2})
     lock = threading.Lock()
     busy: Counter[int] = Counter()
     wanted: Counter[int] = Counter()
@@ -199,16 +319,18 @@ def test_threads_never_share_a_key_and_lose_nothing(keys: list[int], workers: in
     problems: list[str] = []
 
     def work() -> None:
-        while (item := queue.get()) is not None:
+        while (items := queue.get()) is not None:
             with lock:
-                busy[item.key] += 1
-                if busy[item.key] > 1 or sum(busy[key] for key in (0, 2, 4)) > 1:
-                    problems.append(f"{item.key} overlaps: {busy}")
-                seen[item.key] = wanted[item.key]  # what a run sees: the state when it starts
+                for item in items:
+                    busy[item.key] += 1
+                    if busy[item.key] > 1 or sum(busy[key] for key in (0, 2, 4)) > 1:
+                        problems.append(f"{item.key} overlaps: {busy}")
+                    seen[item.key] = wanted[item.key]  # what a run sees: the state when it starts
             time.sleep(0.0002)
             with lock:
-                busy[item.key] -= 1
-            queue.done(item.key)
+                for item in items:
+                    busy[item.key] -= 1
+            queue.done(*(item.key for item in items))
 
     threads = [threading.Thread(target=work) for _ in range(workers)]
     for thread in threads:

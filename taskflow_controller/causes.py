@@ -1,0 +1,72 @@
+"""The causes of runs: those that the controller makes itself, and what runs a resource again and again."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from taskflow_controller.kinds import ResourceKey
+
+PERIOD = "period"
+_RETRY, _REQUEUE_AFTER = "retry", "requeue_after"
+MANY_RUNS = 100
+WINDOW = 600.0
+_SHOWN, _KEPT_CAUSES = 3, 20
+
+
+def retry_cause(number: int, after: str) -> str:
+    """Return the cause of a try after a back-off."""
+    return f"{_RETRY} {number} after {after}"
+
+
+def requeue_after_cause(seconds: float) -> str:
+    """Return the cause of a run that a module asked for."""
+    return f"{_REQUEUE_AFTER} {seconds:g} s"
+
+
+def _own(cause: str) -> bool:
+    beginnings = (f"{_RETRY} ", f"{_REQUEUE_AFTER} ", PERIOD)
+    return all(part.startswith(beginnings) for part in cause.split("; "))
+
+
+@dataclass
+class _Window:
+    """The runs of a resource at one generation, since a moment."""
+
+    generation: object
+    since: float
+    runs: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+
+
+class RunHistory:
+    """Notices a resource that events run over and over, though its spec does not change. Thread-safe.
+
+    Runs that come of the clock (a period, a retry, what a module asked for) do not count: their cause is plain.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[ResourceKey, _Window] = {}  # each key has one worker at a time
+
+    def note(self, key: ResourceKey, generation: object, cause: str) -> str | None:
+        """Take a run; return a warning, once in ``WINDOW`` seconds, if there were ``MANY_RUNS`` in them."""
+        if _own(cause):
+            return None
+        window, now = self._windows.get(key), self._clock()
+        if window is None or window.generation != generation or now - window.since > WINDOW:
+            window = self._windows[key] = _Window(generation, now)
+        window.runs += 1
+        if cause in window.causes or len(window.causes) < _KEPT_CAUSES:
+            window.causes[cause] += 1
+        if window.runs != MANY_RUNS:
+            return None
+        causes = "; ".join(f"{cause} ({count}x)" for cause, count in window.causes.most_common(_SHOWN))
+        return (
+            f"{MANY_RUNS} runs in {now - window.since:.0f} s without a change of its spec, mostly because of: {causes}."
+            " Does a run change what starts the next one?"
+        )
+
+    def forget(self, key: ResourceKey) -> None:
+        """Drop what is kept for a resource that is gone."""
+        self._windows.pop(key, None)

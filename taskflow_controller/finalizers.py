@@ -1,0 +1,84 @@
+"""Finalizers: what is due on a resource that has one or should, and how it comes and goes."""
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from taskflow_controller.api import JSON_PATCH, MERGE_PATCH
+from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.objects import Objects, Patch, Patience
+from taskflow_controller.watches import Finalizer, Watch
+
+PATIENCE = 60.0  # seconds for which an answer of the API server is waited for
+
+
+class Step(enum.Enum):
+    """What is due on a resource."""
+
+    RUN = "run"
+    ADD = "add the finalizer, then run"
+    FINALIZE = "run the finalizer, then remove it"
+    LEAVE = "nothing: its deletion is not ours to wait for"
+
+
+def next_step(finalizer: Finalizer | None, obj: Object) -> Step:
+    """Return what is due on an object whose watch has this finalizer."""
+    ours = finalizer is not None and finalizer.name in finalizers_of(obj)
+    if obj["metadata"].get("deletionTimestamp"):
+        return Step.FINALIZE if ours else Step.LEAVE
+    return Step.RUN if ours or finalizer is None else Step.ADD
+
+
+def finalizers_of(obj: Object) -> list[Any]:
+    """Return the names of an object's finalizers."""
+    return (obj.get("metadata") or {}).get("finalizers") or []
+
+
+def command(watch: Watch, *, finalizing: bool) -> tuple[str | None, str | None]:
+    """Return what runs: (playbook, role), of which one is set."""
+    own = watch.finalizer if finalizing else None
+    if own and own.playbook:
+        return own.playbook, None
+    if own and own.role:
+        return None, own.role
+    return watch.playbook, watch.role
+
+
+class FinalizerKeeper:
+    """Adds and removes finalizers, and never another's. Thread-safe. Raises what ``Objects`` raises."""
+
+    def __init__(self, objects: Objects, hurry: Callable[[], bool]) -> None:
+        """``hurry`` says whether the controller is about to end, so that nothing is waited for."""
+        self._objects, self._patience = objects, Patience(PATIENCE, hurry)
+
+    def add(self, key: ResourceKey, obj: Object, name: str) -> Object | None:
+        """Add a finalizer unless the object is being deleted; return the object after it, None if it is gone."""
+        return self._objects.change(key.gvk, obj, lambda known: _addition(known, name), Patience(0))
+
+    def remove(self, key: ResourceKey, obj: Object, name: str) -> Object | None:
+        """Remove a finalizer; return the object after it, None if it is gone."""
+        return self._objects.change(key.gvk, obj, lambda known: _removal(known, name), self._patience)
+
+
+def _addition(obj: Object, name: str) -> Patch | None:
+    metadata, names = obj["metadata"], finalizers_of(obj)
+    if name in names or metadata.get("deletionTimestamp"):
+        return None
+    # A merge patch replaces the whole list, hence only if the object is still the one it was made from.
+    unchanged = {field: metadata.get(field) for field in ("uid", "resourceVersion")}
+    return Patch({"metadata": {**unchanged, "finalizers": [*names, name]}}, MERGE_PATCH)
+
+
+def _removal(obj: Object, name: str) -> Patch | None:
+    names = finalizers_of(obj)
+    if name not in names:
+        return None
+    path = f"/metadata/finalizers/{names.index(name)}"
+    return Patch(
+        [
+            {"op": "test", "path": "/metadata/uid", "value": obj["metadata"].get("uid")},
+            {"op": "test", "path": path, "value": name},
+            {"op": "remove", "path": path},
+        ],
+        JSON_PATCH,
+    )

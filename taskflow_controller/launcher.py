@@ -1,0 +1,131 @@
+"""Starts a run for resources: its directory, extra vars, settings and way to the API server."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taskflow_controller.extra_vars import extra_vars
+from taskflow_controller.finalizers import command
+from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.log_events import EventLog
+from taskflow_controller.overrides import Overrides, RunSettings
+from taskflow_controller.proxy import ApiProxy
+from taskflow_controller.proxy.kubeconfig import environment
+from taskflow_controller.run_events import RunCounts
+from taskflow_controller.runner import Runner, RunRequest, RunResult
+from taskflow_controller.watches import Watch
+from taskflow_controller.workspace import Workspaces
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A resource that is due, as last seen, and the cause; ``finalizing`` if its finalizer is what is to run."""
+
+    key: ResourceKey
+    obj: Object
+    cause: str
+    finalizing: bool = False
+
+
+class Launcher:
+    """Runs a watch's playbook, role or finalizer. Called from several threads, for one key at a time."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        workspaces: Workspaces,
+        overrides: Overrides,
+        *,
+        arguments: str = "",
+        log_events: str = "nothing",
+        log_output: bool = False,
+        environment: Mapping[str, str],
+        proxy: ApiProxy | None = None,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """``environment`` is for runs that talk to the API server directly, the others use ``proxy``."""
+        self._runner, self._workspaces, self._overrides = runner, workspaces, overrides
+        self._environment, self._cancelled = environment, cancelled
+        self._arguments, self._proxy = arguments, proxy
+        self._log_events, self._log_output = log_events, log_output
+
+    def run(self, watch: Watch, works: Sequence[Work]) -> RunResult:
+        """Run once for all of these, one of which alone if it is finalizing; never raises.
+
+        Where a watch has a batch, a run for a single resource is as one for several: in a directory of the kind's,
+        since thousands of resources would keep the artifacts of thousands of directories.
+        """
+        first = works[0]
+        try:
+            if watch.batch == 1 or first.finalizing:
+                settings = self._overrides.settings(watch, first.key, first.obj)
+                return self._run(watch, works, settings, self._workspaces.prepare(first.key))
+            with self._workspaces.batch(watch.gvk) as directory:
+                return self._run(watch, works, self._overrides.of_watch(watch), directory)
+        except OSError as exc:  # no space left, no right to write: nothing that a traceback would explain
+            return _broken(f"the run broke off: {exc}")
+        except Exception as exc:  # a bug in handling one resource must not stop the others
+            logger.exception("bug: a run broke off", extra={"resource": str(first.key)})
+            return _broken(f"internal error: {type(exc).__name__}: {exc}")
+
+    def clean_up(self, key: ResourceKey) -> None:
+        """Remove the directory of a resource that is gone."""
+        self._workspaces.remove(key)
+
+    def _run(self, watch: Watch, works: Sequence[Work], settings: RunSettings, directory: Path) -> RunResult:
+        single = works[0] if len(works) == 1 else None
+        playbook, role = command(watch, finalizing=works[0].finalizing)
+        events = EventLog(self._log_events, str(single.key) if single else _name(works), output=self._log_output)
+        with self._access(watch, single.obj if single else None, directory) as access:
+            result = self._runner.run(
+                RunRequest(
+                    directory=directory,
+                    extra_vars=_variables(watch, works),
+                    playbook=playbook,
+                    role=role,
+                    arguments=self._arguments,
+                    verbosity=settings.verbosity,
+                    max_artifacts=settings.max_artifacts,
+                    environment=access,
+                    timeout=settings.run_timeout or None,
+                    cancelled=self._cancelled,
+                    on_event=events.handle,
+                )
+            )
+        events.end()
+        return result
+
+    @contextlib.contextmanager
+    def _access(self, watch: Watch, owner: Object | None, directory: Path) -> Iterator[Mapping[str, str]]:
+        """Yield the environment by which a run reaches the API server; it is void afterwards."""
+        if self._proxy is None or not watch.api_proxy:
+            yield self._environment
+            return
+        with self._proxy.session(watch, owner, directory) as kubeconfig:
+            yield environment(kubeconfig, os.environ)
+
+
+def _name(works: Sequence[Work]) -> str:
+    return f"{works[0].key.gvk.kind} batch of {len(works)}"
+
+
+def _variables(watch: Watch, works: Sequence[Work]) -> dict[str, Any]:
+    """Return the extra vars; a batch's are the resources' names and the watch's own, for its modules read the rest."""
+    own = extra_vars(watch, works[0].obj, finalizing=works[0].finalizing)
+    if watch.batch == 1:
+        return own
+    batch = {"ansible_operator_batch": [{"name": work.key.name, "namespace": work.key.namespace} for work in works]}
+    return {**batch, **(own if works[0].finalizing else watch.vars)}
+
+
+def _broken(problem: str) -> RunResult:
+    """Return the result of a run that did not come about."""
+    return RunResult(
+        rc=-1, status="failed", counts=RunCounts(), failures=(), error=problem, requeue_after=None, duration=0.0
+    )

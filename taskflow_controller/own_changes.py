@@ -1,0 +1,41 @@
+"""Tells the controller's own changes of a watched object from those of others."""
+
+from typing import Any
+
+from taskflow_controller.conditions import OWN_TYPES, conditions_of
+from taskflow_controller.finalizers import finalizers_of
+from taskflow_controller.kinds import Object
+from taskflow_controller.watches import Watch
+
+_BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
+
+
+def is_own_change(watch: Watch, old: Object | None, new: Object) -> bool:
+    """Tell whether an update shows nothing but what the controller writes: its conditions and its finalizer.
+
+    Without this a kind that has no generation, or no status apart from its spec, would run for ever: each run
+    changes the object, and each change starts a run.
+    """
+    if old is None or (not watch.manage_status and watch.finalizer is None):
+        return False
+    return _of_others(watch, old) == _of_others(watch, new)
+
+
+def _of_others(watch: Watch, obj: Object) -> Object:
+    """Return the object without what the controller writes, and without the API server's bookkeeping."""
+    kept = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in _BOOKKEEPING}
+    if watch.finalizer:
+        metadata["finalizers"] = [name for name in finalizers_of(obj) if name != watch.finalizer.name]
+    kept["metadata"] = metadata
+    kept["status"] = _status_of_others(obj) if watch.manage_status else obj.get("status")
+    return kept
+
+
+def _status_of_others(obj: Object) -> Any:
+    status = obj.get("status")
+    if not isinstance(status, dict):
+        return status
+    rest = {key: value for key, value in status.items() if key != "conditions"}
+    conditions = [item for item in conditions_of(obj) if not (isinstance(item, dict) and item.get("type") in OWN_TYPES)]
+    return (rest, conditions) if rest or conditions else None

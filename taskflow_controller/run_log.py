@@ -1,0 +1,47 @@
+"""The log lines of runs: what they are for, why they started and how they ended."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from taskflow_controller.kinds import ResourceKey
+from taskflow_controller.runner import RunResult
+from taskflow_controller.verdicts import Verdict
+
+logger = logging.getLogger("taskflow_controller.reconciler")
+
+
+def log_start(causes: Mapping[ResourceKey, str], *, finalizing: bool) -> None:
+    """Log that a run starts: for which resources, and what caused it for each."""
+    fields: dict[str, Any]
+    if len(causes) == 1:
+        ((key, cause),) = causes.items()
+        fields = {"resource": str(key), "reason": cause}
+    else:
+        fields = {"resources": [{"resource": str(key), "reason": cause} for key, cause in causes.items()]}
+    logger.info("finalizer run started" if finalizing else "run started", extra=fields)
+
+
+def log_end(keys: Sequence[ResourceKey], result: RunResult, verdicts: Mapping[ResourceKey, Verdict]) -> None:
+    """Log how a run ended; of several resources, also which of them failed and why."""
+    fields = {
+        **({"resource": str(keys[0])} if len(keys) == 1 else {"resources": [str(key) for key in keys]}),
+        "rc": result.rc,
+        "status": result.status,
+        "duration": round(result.duration, 3),
+        "ok": result.counts.ok,
+        "changed": result.counts.changed,
+        "failed": result.counts.failed,
+    }
+    if result.successful:
+        logger.info("run succeeded", extra=fields)
+    elif result.cancelled:
+        logger.warning("run cancelled", extra=fields)
+    else:
+        failures = [dataclasses.asdict(failure) for failure in result.failures]
+        error = {"error": result.error} if result.error else {}
+        logger.error("run failed", extra={**fields, "failures": failures, **error})
+    for key in keys:
+        if (verdict := verdicts[key]).named and not verdict.successful:
+            logger.error("resource failed", extra={"resource": str(key), "error": verdict.message})
