@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from support import Cluster, Object, condition, make_task, run_module, shell, step_states
+from support import ROOT, Cluster, Object, condition, make_task, run_module, shell, step_states
 
 OF_EACH_KIND = 5
 MODULES = ["task_pod", "task_order", "task_status", "task_reconcile"]
@@ -137,3 +139,15 @@ def test_one_that_may_not_be_read_fails_no_other(settled, limited):
     alone = run_module("task_reconcile", {**forbidden, "kubeconfig": str(limited)})
     assert alone["shown"].startswith("localhost | FAILED")
     assert (alone["reason"], alone["msg"]) == ("Forbidden", refused["msg"])
+
+
+@pytest.mark.parametrize("names", [["one"], ["one", "gone", "two"]])
+def test_the_playbook_serves_a_task_or_a_batch_by_hand(settled, names):
+    targets = given(settled, *names)
+    variables = {"ansible_operator_batch": targets} if len(names) > 1 else {"ansible_operator_meta": targets[0]}
+    command = ["ansible-playbook", "taskflow.operator.task", "-v", "--check", "-e", json.dumps(variables)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=ROOT)
+    assert run.returncode == 0, run.stdout + run.stderr
+    actions = re.findall(r'"action": "([a-z]+)"', run.stdout)
+    assert actions == ["absent" if name == "gone" else "suspended" for name in names]
