@@ -30,14 +30,14 @@ def kill_by_environment(name: str, value: str, *, reap: bool = False) -> int:
         if not found:
             break
         count += len(found)
-        _kill(found)
+        kill_and_wait(found)
         if reap:
             _reap(found)
     return count
 
 
-def _kill(pids: Iterable[int]) -> None:
-    """Kill the processes and wait until they are dead."""
+def kill_and_wait(pids: Iterable[int]) -> None:
+    """Kill the processes and wait until they are dead, if that takes no more than some seconds."""
     poll = select.poll()
     with contextlib.ExitStack() as stack:
         waiting = set()

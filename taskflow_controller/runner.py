@@ -115,7 +115,7 @@ class ColdRunner:
                 ident=ident,
                 playbook=request.playbook or _play_of(request.role),
                 extravars=variables,
-                envvars=_environment(request.environment or {}),
+                envvars=run_environment(request.environment or {}),
                 cmdline=request.arguments or None,
                 verbosity=request.verbosity,
                 rotate_artifacts=request.max_artifacts,
@@ -127,7 +127,7 @@ class ColdRunner:
                 cancel_callback=lambda: False,
             )
             process.cancel_callback = _Watchdog(request, process)
-            self._perform(process)
+            self._perform(process, request)
         finally:
             with suppress(FileNotFoundError):
                 (request.directory / variables).unlink()
@@ -142,13 +142,16 @@ class ColdRunner:
             resources=collector.resources(),
         )
 
-    def _perform(self, process: ansible_runner.Runner) -> None:
+    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
         """Run a prepared run to its end, and see to it that nothing of it is left."""
         process.config.command = [*BE_KILLED_FIRST, *process.config.command]
         try:
             process.run()
         finally:
-            kill_by_environment(_MARK, process.config.artifact_dir, reap=True)
+            self._end_leftovers(process)
+
+    def _end_leftovers(self, process: ansible_runner.Runner) -> None:
+        kill_by_environment(_MARK, process.config.artifact_dir, reap=True)
 
 
 class _Watchdog:
@@ -200,7 +203,7 @@ def _play_of(role: str | None) -> list[dict[str, Any]]:
     return [{"name": role, "hosts": "localhost", "roles": [role]}]
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+def run_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return what to add to this process's environment: our own ansible-playbook and callbacks, before others."""
     own = {"PATH": os.path.dirname(sys.executable), "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS)}
     others = {"PATH": os.defpath, **os.environ, **extra}

@@ -1,0 +1,74 @@
+"""A run, in a child of the fork server: what the command ``ansible-playbook`` does."""
+
+import atexit
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.cli.playbook import PlaybookCLI
+from ansible.utils import display as ansible_display
+
+from taskflow_controller.out_of_memory import be_killed_first
+from taskflow_controller.warm import singletons
+
+_OUTPUT_BUFFER = 65536
+
+
+def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int, scratch: Path) -> int:
+    """Run ``request`` (argv, cwd, env) to its end; return the exit code that ansible-playbook would have.
+
+    ``output`` takes stdout and stderr; ``scratch`` is for Ansible's temporary files.
+    """
+    os.setsid()
+    be_killed_first()
+    atexit._clear()  # the server's, which must not be done for each run
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    _open_streams(output)
+    singletons.reset()
+    # The server's own holds packed modules by name, and another playbook may have another module of that name.
+    constants.DEFAULT_LOCAL_TMP = str(scratch)
+    return _run_cli(cli, request["argv"])
+
+
+def _open_streams(output: int) -> None:
+    """Make ``output`` stdout and stderr, guarded as Display does, for workers are forked amidst threads.
+
+    Both have one buffer, so that what is written keeps its order: a warning belongs to the event around it.
+    """
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    buffer = io.BufferedWriter(io.FileIO(1, "w", closefd=False), _OUTPUT_BUFFER)
+    sys.stdout = io.TextIOWrapper(buffer, "utf-8", write_through=True)
+    sys.stderr = io.TextIOWrapper(buffer, "utf-8", write_through=True, line_buffering=True)
+    ansible_display._synchronize_textiowrapper(sys.stdout, ansible_display.Display()._lock)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="_replacing_warning_handler")
+
+
+def _run_cli(cli: type[PlaybookCLI], argv: Sequence[str]) -> int:
+    sys.argv = list(argv)
+    code: Any = 1
+    try:
+        cli.cli_executor(list(argv))
+    except SystemExit as exc:
+        code = exc.code
+    except BaseException:
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if code is None:
+        return 0
+    return int(code) & 0xFF if isinstance(code, int) else 1

@@ -1,0 +1,81 @@
+"""Looks after one run, from a process of its own: forks it, reports its end, and leaves nothing of it.
+
+All orphans of the run become the keeper's children, so that none can get away: not by a session of its own,
+nor by another environment.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from taskflow_controller.process_tree import kill_and_wait
+from taskflow_controller.warm import linux
+from taskflow_controller.warm.protocol import Lines
+
+_PASSES = 100  # each kills one generation of a run's descendants
+
+Child = Callable[[dict[str, Any], int, Path], int]
+"""Runs a request with the given output descriptor and scratch directory; returns its exit code."""
+
+
+def keep(lines: Lines, output: int, stale: bool, scratch: Path, child: Child) -> None:
+    """Serve one request, from the greeting to the end of all its processes."""
+    linux.adopt_orphans()
+    lines.send({"keeper": os.getpid(), "stale": stale})
+    request = lines.receive()
+    if request is None:
+        return
+    scratch.mkdir(mode=0o700)
+    try:
+        pid = _fork(lines, request, output, scratch, child)
+        os.close(output)
+        with contextlib.suppress(OSError):  # the controller is gone; the wait below notices
+            lines.send({"pid": pid})
+        status = _wait(pid, lines)
+    finally:
+        _end_descendants()
+        shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        lines.send({"exit": os.waitstatus_to_exitcode(status)})
+
+
+def _fork(lines: Lines, request: dict[str, Any], output: int, scratch: Path, child: Child) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            linux.die_with_parent()
+            lines.close()
+            code = child(request, output, scratch)
+        finally:
+            os._exit(code)
+    return pid
+
+
+def _wait(pid: int, lines: Lines) -> int:
+    """Wait for the run's end, or until the controller wants no more of it; return its wait status."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(lines.socket, select.POLLIN)
+        if descriptor not in dict(poll.poll()):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        return os.waitpid(pid, 0)[1]
+    finally:
+        os.close(descriptor)
+
+
+def _end_descendants() -> None:
+    for _ in range(_PASSES):
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            kill_and_wait(linux.children())

@@ -1,0 +1,246 @@
+"""Runs a module in a fork of the process, in place of a new Python that unpacks and imports everything first.
+
+Whatever the module does to its process (directory, environment, signals, its end) ends with the fork.
+"""
+
+import ast
+import atexit
+import contextlib
+import importlib
+import io
+import multiprocessing.process
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import ansible.module_utils
+from ansible.executor.module_common import (
+    NEW_STYLE_PYTHON_MODULE_RE,
+    REPLACER,
+    _extract_interpreter,
+    _get_ansible_module_fqn,
+    _is_binary,
+)
+from ansible.module_utils import _internal, basic
+from ansible.module_utils._internal import _traceback
+from ansible.module_utils._internal._ansiballz import _loader
+from ansible.utils.display import Display
+
+PROFILE = "legacy"  # how arguments and results are serialised, save for experimental modules
+
+_READ = 65536
+_MAIN_PROCESS = multiprocessing.process.current_process()  # of the fork server, where this is imported
+_NOTHING_TO_AUGMENT: dict[type, object] = {}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's compiled code; ``interpreter`` and its arguments are those of the first line, if it has one."""
+
+    path: str
+    name: str
+    code: types.CodeType
+    interpreter: str | None
+    interpreter_arguments: tuple[str, ...]
+    source: bytes
+
+
+@dataclass(frozen=True)
+class Call:
+    """A module with all that one run of it needs.
+
+    ``arguments`` are what AnsiballZ hands over as JSON; ``environment`` is laid over that of the process;
+    ``folder`` is the working directory; ``utils`` are the project's own ``module_utils`` folders.
+    """
+
+    module: Module
+    arguments: bytes
+    environment: Mapping[str, str]
+    folder: str
+    utils: tuple[str, ...]
+
+
+_cache: dict[str, tuple[tuple[int, int, int], Module | None]] = {}
+
+
+def load(path: str, short_name: str) -> Module | None:
+    """Return the module of a file as it is now; None for one that has to run in a process of its own.
+
+    That is one not written in Python, or old-style, or that looks for another Python itself (``respawn``).
+    """
+    status = os.stat(path)
+    stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+    cached = _cache.get(path)
+    if cached is None or cached[0] != stamp:
+        cached = _cache[path] = (stamp, _compile(path, short_name))
+    return cached[1]
+
+
+def _compile(path: str, short_name: str) -> Module | None:
+    with open(path, "rb") as file:
+        source = file.read()
+    if _is_binary(source) or REPLACER in source or b"respawn" in source:
+        return None
+    if not NEW_STYLE_PYTHON_MODULE_RE.search(source):
+        return None
+    try:
+        name = _get_ansible_module_fqn(path)
+    except ValueError:
+        name = f"ansible.legacy.{short_name}"
+    try:
+        code = compile(source, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return None  # the error is Ansible's to tell
+    interpreter, arguments = _extract_interpreter(source)
+    return Module(path, name, code, interpreter, tuple(arguments), source)
+
+
+def preload(module: Module) -> None:
+    """Import what the module will import, as far as that can be done now."""
+    package = module.name.rpartition(".")[0]
+    for name in _imported(ast.parse(module.source), package):
+        with contextlib.suppress(Exception, SystemExit):
+            importlib.import_module(name)
+
+
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, *([base] if base else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)  # those of them that are modules
+
+
+def execute(call: Call) -> tuple[int, bytes, bytes]:
+    """Run a module; return exit code, stdout and stderr, as a shell would have them.
+
+    An exception here, such as a task's timeout, kills the module.
+    """
+    output, error = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(call, output[1], error[1])
+    os.close(output[1])
+    os.close(error[1])
+    try:
+        texts = _read_all((output[0], error[0]))
+        status = os.waitpid(pid, 0)[1]
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(output[0])
+        os.close(error[0])
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return 128 - code, texts[0], texts[1] + f"{signal.strsignal(-code)}\n".encode()
+    return code, texts[0], texts[1]
+
+
+def _read_all(descriptors: tuple[int, int]) -> tuple[bytes, bytes]:
+    """Read both to their ends: also from what the module has started, as Ansible does."""
+    texts: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    left = len(descriptors)
+    while left:
+        for descriptor, _ in poll.poll():
+            if data := os.read(descriptor, _READ):
+                texts[descriptor].append(data)
+            else:
+                poll.unregister(descriptor)
+                left -= 1
+    first, second = (b"".join(texts[descriptor]) for descriptor in descriptors)
+    return first, second
+
+
+def _become(call: Call, output: int, error: int) -> NoReturn:
+    """Be the module's process, to its end."""
+    code = 1
+    try:
+        _open_streams(output, error)
+        _forget_the_controller()
+        os.environ.update(call.environment)
+        os.chdir(call.folder)
+        ansible.module_utils.__path__.extend(call.utils)
+        basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = call.arguments, PROFILE
+        code = _exit_code(call.module)
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _open_streams(output: int, error: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, number in ((null, 0), (output, 1), (error, 2)):
+        os.dup2(descriptor, number)
+        if descriptor > 2:
+            os.close(descriptor)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8")  # type: ignore[misc]
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        buffer = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
+        stream = io.TextIOWrapper(buffer, "utf-8", line_buffering=number == 2)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _forget_the_controller() -> None:
+    """Undo what makes this process Ansible's own side, so that it is a module's as in a new Python."""
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    atexit._clear()
+    processes: Any = multiprocessing.process
+    processes._parent_process, processes._current_process = None, _MAIN_PROCESS
+    Display()._final_q = None
+    _internal.is_controller = False
+    _internal.import_controller_module = lambda _name, /: None
+    _internal.get_controller_serialize_map = lambda: _NOTHING_TO_AUGMENT
+    _traceback._is_traceback_enabled = _traceback._is_module_traceback_enabled
+
+
+def _exit_code(module: Module) -> int:
+    """Execute the module's code as the program; return the exit code."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(
+        __file__=module.path,
+        __package__=module.name.rpartition(".")[0],
+        _module_fqn=module.name,
+        _modlib_path=module.path,
+    )
+    sys.modules["__main__"] = main
+    sys.argv = [module.path]
+    try:
+        try:
+            exec(module.code, main.__dict__)
+            raise RuntimeError("New-style module did not handle its own exit.")
+        except Exception as exc:
+            _loader._handle_exception(exc, PROFILE)  # exits
+    except SystemExit as exc:
+        if exc.code is None or isinstance(exc.code, int):
+            return (exc.code or 0) & 0xFF
+        print(exc.code, file=sys.stderr)
+    return 1

@@ -1,0 +1,138 @@
+"""A run in the fork server as ansible-runner sees it: with those methods of ``pexpect.spawn`` that it uses."""
+
+import codecs
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from ansible_runner.runner import pexpect
+
+from taskflow_controller.warm.protocol import Lines, ask_for_keeper
+
+_F_SETPIPE_SZ = 1031
+_PIPE_SIZE = 256 * 1024  # a run waits for us only when we are that far behind
+_READ = 16384
+_DRAIN_SECONDS = 2.0  # how long a run whose keeper was killed may have its output open
+_ANSWER_SECONDS = 30.0  # within which a server that lives has forked, on the busiest machine
+_KILLED = 9
+
+
+class ServerGoneError(Exception):
+    """The fork server ended before it began the run."""
+
+
+class WarmProcess:
+    """A keeper of the fork server that waits for a run, then that run. Not thread-safe."""
+
+    def __init__(self, control: socket.socket) -> None:
+        """Have a keeper forked. Raises ServerGoneError."""
+        self.logfile_read: TextIO | None = None
+        self.pid: int | None = None
+        self.exitstatus: int | None = None
+        self.signalstatus: int | None = None
+        self.stale = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._output, output = os.pipe()
+        own, keepers = socket.socketpair()
+        self._lines = Lines(own)
+        with contextlib.suppress(OSError):  # the kernel's limit for one user is reached
+            fcntl.fcntl(self._output, _F_SETPIPE_SZ, _PIPE_SIZE)
+        try:
+            with keepers:
+                ask_for_keeper(control, keepers, output)
+        except OSError as exc:
+            self.close()
+            raise ServerGoneError from exc
+        finally:
+            os.close(output)
+        self._open = True
+
+    def wait_for_keeper(self) -> None:
+        """Wait until the keeper is there; ``stale`` is known then. Raises ServerGoneError."""
+        self._lines.socket.settimeout(_ANSWER_SECONDS)
+        try:
+            greeting = self._lines.receive()
+        except TimeoutError:
+            greeting = None
+        if greeting is None:
+            self.close()
+            raise ServerGoneError
+        self._lines.socket.settimeout(None)
+        self._keeper, self.stale = greeting["keeper"], greeting["stale"]
+
+    def start(self, argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> None:
+        """Begin the run. From here on it has begun, whatever happens to the server."""
+        with contextlib.suppress(OSError):  # the keeper was killed: receive() tells
+            self._lines.send({"argv": list(argv), "cwd": cwd, "env": dict(environment)})
+        started = self._lines.receive()
+        if started is None:
+            self.signalstatus = _KILLED
+        else:
+            self.pid = started["pid"]
+
+    def isalive(self) -> bool:
+        """Return whether the run goes on, or has output that was not read."""
+        return self._open or not self._ended
+
+    def expect(self, patterns: Any, timeout: float | None = None, searchwindowsize: int | None = None) -> int:
+        """Read until the end or ``timeout``; return which of pexpect's EOF and TIMEOUT it was, as an index."""
+        wanted = patterns if isinstance(patterns, list) else [patterns]
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.isalive():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return wanted.index(pexpect.TIMEOUT)
+            self._take(left)
+        return wanted.index(pexpect.EOF)
+
+    def close(self) -> None:
+        """Let go of the run; it is killed if it goes on. Not an error when closed already."""
+        self._lines.close()
+        if self._output >= 0:
+            os.close(self._output)
+            self._output = -1
+        if keeper := getattr(self, "_keeper", None):
+            with contextlib.suppress(ChildProcessError):  # it is ours if the server is gone and we adopt orphans
+                os.waitpid(keeper, os.WNOHANG)
+
+    @property
+    def _ended(self) -> bool:
+        return self.exitstatus is not None or self.signalstatus is not None
+
+    def _take(self, timeout: float | None) -> None:
+        """Wait for output or the end, and take it."""
+        poll = select.poll()
+        if self._open:
+            poll.register(self._output, select.POLLIN)
+        if not self._ended:
+            poll.register(self._lines.socket, select.POLLIN)
+        elif self.pid is None or self.signalstatus is not None:
+            timeout = _DRAIN_SECONDS if timeout is None else min(timeout, _DRAIN_SECONDS)
+        ready = poll.poll(None if timeout is None else timeout * 1000)
+        if self._ended and not ready:
+            self._open = False
+        for descriptor, _ in ready:
+            if descriptor == self._output:
+                self._read()
+            else:
+                self._take_end()
+
+    def _read(self) -> None:
+        data = os.read(self._output, _READ)
+        self._open = bool(data)
+        text = self._decoder.decode(data, final=not data)
+        if text and self.logfile_read is not None:
+            self.logfile_read.write(text)
+
+    def _take_end(self) -> None:
+        ended = self._lines.receive()
+        code = -_KILLED if ended is None else int(ended["exit"])
+        if code < 0:
+            self.signalstatus = -code
+        else:
+            self.exitstatus = code

@@ -1,0 +1,135 @@
+"""The Runner that needs no new Ansible for a run."""
+
+import logging
+import os
+import tempfile
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ansible_runner
+from ansible_runner import runner as runner_module
+from ansible_runner.interface import init_runner
+
+from taskflow_controller.runner import ColdRunner, RunRequest, run_environment
+from taskflow_controller.warm.process import WarmProcess
+from taskflow_controller.warm.servers import ForkServers
+from taskflow_controller.warm.spec import Spec, settings_of
+from taskflow_controller.warm.versions import unknown_version
+
+logger = logging.getLogger(__name__)
+
+# Options of ansible-playbook that ask for something on a terminal.
+_ASKING = {"-k", "--ask-pass", "-K", "--ask-become-pass", "-J", "--ask-vault-password", "--ask-vault-pass", "--step"}
+
+
+class WarmRunner(ColdRunner):
+    """Runs playbooks in children of fork servers; what can't be run so is run as ColdRunner does.
+
+    It is ansible-runner all the same, which makes the artifacts and the events: only the function by which it
+    starts its process is another.
+    """
+
+    def __init__(self, playbooks: Iterable[str] = (), roles: Iterable[str] = ()) -> None:
+        """Take what will be run, as in RunRequest, as far as it is known: it is read beforehand."""
+        self._playbooks, self._roles = tuple(dict.fromkeys(playbooks)), tuple(dict.fromkeys(roles))
+        self._servers = ForkServers()
+        self._unknown = unknown_version()
+        if self._unknown:
+            logger.warning("all runs are cold: %s", self._unknown)
+
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start the servers for what will be run, so that the first runs are warm too.
+
+        ``environment`` is RunRequest's; where a run has other settings for Ansible, another server is started.
+        """
+        if self._unknown:
+            return
+        actual = _actual_environment(environment or {})
+        for folder in sorted({_folder(playbook) for playbook in (*self._playbooks, *(None for _ in self._roles))}):
+            self._servers.start(self._spec(folder, os.getcwd(), actual), actual)
+
+    def stop(self) -> None:
+        """Let the servers end, each with the last of its runs."""
+        self._servers.stop()
+
+    def problem(self) -> str | None:
+        """Return why runs are cold that could be warm; None if they are not."""
+        return self._servers.problem()
+
+    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
+        config = process.config
+        warm = None
+        if not self._unknown and _can_be_warm(config):
+            spec = self._spec(_folder(request.playbook), config.cwd, config.env)
+            warm = self._servers.open(spec, config.env)
+        if warm is None:
+            super()._perform(process, request)
+            return
+        try:
+            _run_in(warm, process)
+        finally:
+            warm.close()
+        if warm.signalstatus:
+            self._end_leftovers(process)  # its keeper may have been killed with it
+
+    def _spec(self, folder: str, cwd: str, environment: Mapping[str, str]) -> Spec:
+        return Spec(
+            cwd=cwd,
+            folder=folder,
+            settings=settings_of(environment),
+            playbooks=tuple(playbook for playbook in self._playbooks if _folder(playbook) == folder),
+            roles=() if folder else self._roles,
+        )
+
+
+def _folder(playbook: str | None) -> str:
+    """Return the folder whose plugins count for a playbook: "" for a collection's, and for a role."""
+    return os.path.dirname(os.path.abspath(playbook)) if playbook and os.path.isfile(playbook) else ""
+
+
+def _actual_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that ansible-runner will give to a run."""
+    with tempfile.TemporaryDirectory() as directory:
+        process = init_runner(
+            private_data_dir=directory,
+            ident="none",
+            playbook="none",
+            envvars=run_environment(extra),
+            fact_cache_type="memory",
+            suppress_env_files=True,
+            cancel_callback=lambda: False,
+        )
+        environment: dict[str, str] = process.config.env
+        return environment
+
+
+def _can_be_warm(config: Any) -> bool:
+    """Return whether it is a plain ansible-playbook that asks nobody for a password."""
+    return bool(
+        config.runner_mode == "pexpect"
+        and not config.containerized
+        and not config.sandboxed
+        and not config.ssh_key_data
+        and not config.passwords
+        and config.playbook
+        and config.command[0] == "ansible-playbook"
+        and not _ASKING.intersection(config.command)
+    )
+
+
+def _run_in(warm: WarmProcess, process: ansible_runner.Runner) -> None:
+    """Call ansible-runner's own ``run`` with ``pexpect.spawn`` replaced."""
+
+    def spawn(command: str, arguments: list[str], cwd: str, env: Mapping[str, str], **_: Any) -> WarmProcess:
+        warm.start([command, *arguments], cwd, env)
+        return warm
+
+    pexpect = runner_module.pexpect
+    replaced = types.SimpleNamespace(
+        spawn=spawn, exceptions=pexpect.exceptions, EOF=pexpect.EOF, TIMEOUT=pexpect.TIMEOUT
+    )
+    original = ansible_runner.Runner.run
+    names = {**vars(runner_module), "pexpect": replaced}
+    run = types.FunctionType(original.__code__, names, original.__name__, original.__defaults__, original.__closure__)
+    run(process)

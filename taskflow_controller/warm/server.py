@@ -1,0 +1,101 @@
+"""The fork server's process: warms up, then forks a keeper for each run that the controller asks for.
+
+    python -P -c "from taskflow_controller.warm.server import main; main()" <descriptor> <directory>
+
+``descriptor`` is its end of the control socket; ``directory`` is its own, and holds ``spec.json``.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskflow_controller.process_tree import kill_and_wait
+from taskflow_controller.warm import linux
+from taskflow_controller.warm.keeper import keep
+from taskflow_controller.warm.protocol import Lines, receive_asked, send_ready
+from taskflow_controller.warm.spec import Spec
+
+if TYPE_CHECKING:
+    from taskflow_controller.warm.warmup import Warm
+
+
+def main() -> None:
+    """Run until the controller closes its end, or is gone, and the last run has ended."""
+    control, directory = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: it is the controller that ends
+    try:
+        spec = Spec.read(directory)
+        from taskflow_controller.warm.warmup import warm_up  # noqa: PLC0415  imports Ansible, by spec's settings
+
+        warm = warm_up(spec, directory)
+        gc.collect()
+        gc.freeze()  # a collection in a child would write to, and so copy, what all share
+        linux.adopt_orphans()
+        send_ready(control, warm.warnings)
+        _Server(control, directory, warm).serve()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Server:
+    def __init__(self, control: socket.socket, directory: Path, warm: "Warm") -> None:
+        self._control, self._directory, self._warm = control, directory, warm
+        self._keepers: dict[int, int] = {}  # process id by its descriptor
+        self._count = 0
+
+    def serve(self) -> None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        asked = True  # whether more runs may be asked for
+        while asked or self._keepers:
+            for descriptor, _ in poll.poll():
+                if descriptor in self._keepers:
+                    poll.unregister(descriptor)
+                    self._ended(descriptor)
+                elif asked:
+                    try:
+                        poll.register(self._start_keeper(), select.POLLIN)
+                    except EOFError:
+                        poll.unregister(self._control)
+                        asked = False
+
+    def _start_keeper(self) -> int:
+        connection, output = receive_asked(self._control)
+        self._count += 1
+        scratch = self._directory / str(self._count)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                self._control.close()
+                for descriptor in self._keepers:
+                    os.close(descriptor)
+                keep(Lines(connection), output, self._warm.stale(), scratch, self._warm.run)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        connection.close()
+        os.close(output)
+        descriptor = os.pidfd_open(pid)
+        self._keepers[descriptor] = pid
+        return descriptor
+
+    def _ended(self, descriptor: int) -> None:
+        """Reap a keeper; if it was killed, its run's processes are this process's children now: kill them."""
+        _, status = os.waitpid(self._keepers.pop(descriptor), 0)
+        os.close(descriptor)
+        while status and (orphans := linux.children() - set(self._keepers.values())):
+            kill_and_wait(orphans)
+            for pid in orphans:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)

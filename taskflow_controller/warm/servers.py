@@ -1,0 +1,238 @@
+"""The fork servers: one for each folder of playbooks and each set of Ansible's settings."""
+
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from taskflow_controller.warm.process import ServerGoneError, WarmProcess
+from taskflow_controller.warm.protocol import receive_ready
+from taskflow_controller.warm.spec import Spec
+
+logger = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0
+_FIRST_BACK_OFF = 1.0
+_LONGEST_BACK_OFF = 300.0
+_LONG_LIFE = 60.0  # a server that ends after so many seconds was not to blame for it
+_MAX_SERVERS = 8  # each is some 100 MB
+_PACKAGE_PARENT = str(Path(__file__).parents[2])
+_PROGRAM = (
+    f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from taskflow_controller.warm.server import main; "
+    f"sys.path.pop(); main()"
+)
+_LOG_TAIL = 2000
+
+
+class ForkServer:
+    """One fork server's process."""
+
+    def __init__(self, spec: Spec, environment: Mapping[str, str]) -> None:
+        """Start it and wait until it is ready. Raises ServerGoneError with the reason."""
+        self.spec = spec
+        self._directory = Path(tempfile.mkdtemp(prefix="taskflow-warm-"))  # made with mode 0700
+        spec.write(self._directory)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._log = self._directory.with_suffix(".log")
+        started = time.monotonic()
+        with theirs, self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), str(self._directory)],
+                cwd=spec.cwd,
+                env=_environment(environment, self._directory),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._control.settimeout(_START_SECONDS)
+        try:
+            warnings = receive_ready(self._control)
+        except OSError as exc:
+            self._process.kill()
+            raise self._failed(f"not ready within {_START_SECONDS:g} s") from exc
+        except EOFError as exc:
+            raise self._failed("it ended as it started") from exc
+        self._control.settimeout(None)
+        for warning in warnings:
+            logger.debug("fork server: not read beforehand: %s", warning)
+        fields = {"pid": self._process.pid, "folder": spec.folder, "seconds": round(time.monotonic() - started, 3)}
+        logger.info("fork server is ready", extra=fields)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def open(self) -> WarmProcess:
+        """Return a keeper for one run. Raises ServerGoneError."""
+        process = WarmProcess(self._control)
+        process.wait_for_keeper()
+        return process
+
+    def wait(self) -> str:
+        """Wait for its end; return how it ended."""
+        code = self._process.wait()
+        self._clean_up()
+        return signal.strsignal(-code) or str(code) if code < 0 else f"exit code {code}"
+
+    def retire(self) -> None:
+        """Let it end with the last of its runs."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+
+    def kill(self) -> None:
+        """Kill it; its runs go on."""
+        self._process.kill()
+
+    def _failed(self, what: str) -> ServerGoneError:
+        self._process.wait()
+        text = self._log.read_text(encoding="utf-8", errors="replace").strip()[-_LOG_TAIL:]
+        self._clean_up()
+        return ServerGoneError(f"{what}: {text}" if text else what)
+
+    def _clean_up(self) -> None:
+        self._control.close()
+        self._log.unlink(missing_ok=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """Return a run's environment with the directories changed that would be that run's own."""
+    (directory / "tmp").mkdir()
+    own = {"AWX_ISOLATED_DATA_DIR": str(directory / "rehearsal"), "ANSIBLE_LOCAL_TEMP": str(directory / "tmp")}
+    return {**environment, **own}
+
+
+@dataclass
+class _Slot:
+    """A server that there should be: for what, and what is known of its failures."""
+
+    spec: Spec
+    environment: Mapping[str, str]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    server: ForkServer | None = None
+    wanted: bool = True
+    failures: int = 0
+    not_before: float = 0.0
+    problem: str | None = None
+    used: float = 0.0
+
+    def retire(self) -> None:
+        """Let the server end with the last of its runs, and have no other."""
+        with self.lock:
+            self.wanted, self.problem = False, None
+            if self.server:
+                self.server.retire()
+            self.server = None
+
+
+class ForkServers:
+    """Starts servers as runs need them, again when they have ended or know what has changed. Thread-safe."""
+
+    def __init__(self, start: Callable[[Spec, Mapping[str, str]], ForkServer] = ForkServer) -> None:
+        """Start none yet."""
+        self._start = start
+        self._lock = threading.Lock()
+        self._slots: dict[Spec, _Slot] = {}
+
+    def start(self, spec: Spec, environment: Mapping[str, str]) -> None:
+        """Start a server before a run needs it; if that fails, it is tried again."""
+        self._server(self._slot(spec, environment))
+
+    def open(self, spec: Spec, environment: Mapping[str, str]) -> WarmProcess | None:
+        """Return a keeper for one run; None if there is no server, and it is too early to try again."""
+        slot = self._slot(spec, environment)
+        for _ in range(2):
+            server = self._server(slot)
+            if server is None:
+                return None
+            try:
+                process = server.open()
+            except ServerGoneError:
+                self._lost(slot, server, "fork server does not answer")
+                server.kill()
+                return None
+            if not process.stale:
+                return process
+            process.close()
+            self._replace(slot, server)
+        return None
+
+    def problem(self) -> str | None:
+        """Return why a server is not there; None if all are."""
+        with self._lock:
+            problems = [slot.problem for slot in self._slots.values() if slot.problem]
+        return "; ".join(problems) or None
+
+    def stop(self) -> None:
+        """Let all servers end, each with the last of its runs."""
+        with self._lock:
+            slots = list(self._slots.values())
+        for slot in slots:
+            slot.retire()
+
+    def _slot(self, spec: Spec, environment: Mapping[str, str]) -> _Slot:
+        superfluous = None
+        with self._lock:
+            slot = self._slots.setdefault(spec, _Slot(spec, environment))
+            slot.used = time.monotonic()
+            if len(self._slots) > _MAX_SERVERS:
+                superfluous = self._slots.pop(min(self._slots, key=lambda key: self._slots[key].used))
+        if superfluous:
+            superfluous.retire()
+        return slot
+
+    def _server(self, slot: _Slot) -> ForkServer | None:
+        with slot.lock:
+            if slot.server or not slot.wanted or time.monotonic() < slot.not_before:
+                return slot.server
+            try:
+                slot.server = self._start(slot.spec, slot.environment)
+            except (ServerGoneError, OSError) as exc:
+                self._note_failure(slot, f"fork server did not start: {exc}")
+                return None
+            slot.problem = None
+        threading.Thread(target=self._watch, args=(slot, slot.server), name="fork-server", daemon=True).start()
+        return slot.server
+
+    def _watch(self, slot: _Slot, server: ForkServer) -> None:
+        started = time.monotonic()
+        how = server.wait()
+        if time.monotonic() - started > _LONG_LIFE:
+            slot.failures = 0
+        self._lost(slot, server, f"fork server ended: {how}")
+
+    def _lost(self, slot: _Slot, server: ForkServer, problem: str) -> None:
+        with slot.lock:
+            if slot.server is server:
+                slot.server = None
+                self._note_failure(slot, problem)
+
+    def _replace(self, slot: _Slot, server: ForkServer) -> None:
+        with slot.lock:
+            if slot.server is server:
+                logger.info("fork server starts anew: code has changed", extra={"folder": slot.spec.folder})
+                server.retire()
+                slot.server = None
+
+    def _note_failure(self, slot: _Slot, problem: str) -> None:
+        """Note that there is no server, and start one later; the slot's lock is held."""
+        delay = min(_FIRST_BACK_OFF * 2**slot.failures, _LONGEST_BACK_OFF)
+        slot.failures += 1
+        slot.problem = problem
+        slot.not_before = time.monotonic() + delay
+        logger.warning("%s; runs are cold until the next try in %g s", problem, delay)
+        timer = threading.Timer(delay, self._server, args=(slot,))
+        timer.daemon = True
+        timer.start()

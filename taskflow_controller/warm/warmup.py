@@ -1,0 +1,169 @@
+"""Brings a fork server's process to where a run can begin at once."""
+
+import contextlib
+import functools
+import importlib
+import io
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ansible.cli as ansible_cli
+from ansible import constants
+from ansible.cli.playbook import PlaybookCLI
+from ansible.executor import interpreter_discovery, module_common  # noqa: F401  imported late by Ansible itself
+from ansible.executor.task_queue_manager import TaskQueueManager
+from ansible.plugins import loader as plugin_loader
+from ansible.plugins import strategy
+from ansible.utils import display as ansible_display
+from ansible.utils.collection_loader import AnsibleCollectionConfig
+
+from taskflow_controller.warm import child, in_process, singletons
+from taskflow_controller.warm.files import FileCache, code_files, plugin_folders
+from taskflow_controller.warm.inline import InlineWorker
+from taskflow_controller.warm.spec import Spec
+from taskflow_controller.warm.stamps import Stamps
+
+_HERE = Path(__file__).parent
+_EVENT_DATA = re.compile(r"\x1b\[K.*?\x1b\[K")  # what ansible-runner's callback adds to the output
+_CALLBACK = "awx_display"  # ansible-runner's
+
+# What modules for Kubernetes need, and costs most to import.
+_PRELOADED = ("kubernetes.client", "kubernetes.config", "kubernetes.dynamic", "kubernetes.watch", "yaml", "requests")
+
+
+class Warm:
+    """A process that has warmed up."""
+
+    def __init__(self, cli: type[PlaybookCLI], known: FileCache, code: Stamps, warnings: list[str]) -> None:
+        """Take what ``warm_up`` made; ``code`` are the files that can't be read anew by a child."""
+        self._cli, self._known, self._code, self.warnings = cli, known, code, warnings
+
+    def stale(self) -> bool:
+        """Return whether something has changed that only a new server can take in."""
+        return bool(self._code.changed())
+
+    def run(self, request: dict[str, Any], output: int, scratch: Path) -> int:
+        """Be a run, in a forked child; return its exit code."""
+        self._known.use()
+        return child.run(self._cli, request, output, scratch)
+
+
+def warm_up(spec: Spec, directory: Path) -> Warm:
+    """Load, rehearse and read what the runs of ``spec`` will need. Raises an exception if that can't be done."""
+    os.chdir(spec.cwd)
+    plugin_loader.init_plugin_loader()
+    ansible_cli.init_plugin_loader = lambda *_: None  # done; a second time would add a second finder
+    _register_plugins(spec.folder)
+    code = Stamps()
+    code.note(filter(None, [constants.CONFIG_FILE]))
+    cli = _cli_with(_parser())
+    with singletons.replaced(ansible_display, "logger", None):  # no line in a log file of theirs
+        for name in _PRELOADED:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        known = FileCache()
+        cli(["ansible-playbook", "none"]).parse()
+        with contextlib.redirect_stderr(io.StringIO()):
+            warnings = known.read(spec.playbooks, spec.roles)
+        singletons.reset()
+        in_process.install(known.modules())
+        _rehearse(cli, directory / "rehearsal")
+    _let_plugins_be_overridden()
+    code.note(code_files())
+    code.note(plugin_folders(spec.folder))
+    singletons.reset()
+    return Warm(cli, known, code, warnings)
+
+
+def _register_plugins(folder: str) -> None:
+    """Register a playbook folder's own plugins, for one that is loaded already can't be overridden."""
+    if folder:
+        plugin_loader.add_all_plugin_dirs(folder)
+        AnsibleCollectionConfig.playbook_paths = [folder]
+
+
+def _let_plugins_be_overridden() -> None:
+    """Let a role's own plugin take the place of one that is loaded now.
+
+    By itself the loader takes what is in ``sys.modules`` by the plugin's name, whatever file it is from.
+    """
+    loaded = set(sys.modules)
+    original = plugin_loader.PluginLoader._load_module_source
+
+    def load(self: Any, *, python_module_name: str, path: str) -> Any:
+        module = sys.modules.get(python_module_name)
+        if module and python_module_name in loaded and getattr(module, "__file__", path) != path:
+            loaded.discard(python_module_name)
+            del sys.modules[python_module_name]
+        return original(self, python_module_name=python_module_name, path=path)
+
+    plugin_loader.PluginLoader._load_module_source = load
+
+
+def _parser() -> Any:
+    cli = PlaybookCLI(["ansible-playbook"])
+    cli.init_parser()
+    return cli.parser
+
+
+def _cli_with(parser: Any) -> type[PlaybookCLI]:
+    class WarmPlaybookCLI(PlaybookCLI):  # type: ignore[misc]
+        def init_parser(self) -> None:
+            self.parser = parser
+
+    return WarmPlaybookCLI
+
+
+def _rehearse(cli: type[PlaybookCLI], directory: Path) -> None:
+    """Run a throw-away play in this very process. Raises RuntimeError with what it printed if it fails."""
+    (directory / "job_events").mkdir(parents=True)
+    shutil.copy(_HERE / "rehearsal.yml", directory / "play.yml")
+    shutil.copy(_HERE / "rehearsal_included.yml", directory / "included.yml")
+    interpreter = f"ansible_python_interpreter={sys.executable}"
+    (directory / "inventory").mkdir()
+    (directory / "inventory" / "hosts").write_text(
+        f"localhost ansible_connection=local {interpreter}\n", encoding="utf-8"
+    )
+    (directory / "vars.json").write_text('{"given": {"list": [1]}}', encoding="utf-8")
+    arguments = ["-i", f"{directory}/inventory", "-e", f"@{directory}/vars.json", str(directory / "play.yml")]
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), _rehearsing():
+        code = cli(["ansible-playbook", *arguments]).run()
+    if code:
+        text = _EVENT_DATA.sub("", output.getvalue())
+        raise RuntimeError(f"the rehearsal failed with exit code {code}:\n{text}")
+
+
+@contextlib.contextmanager
+def _rehearsing() -> Iterator[None]:
+    """Keep what a rehearsal does, beside loading, from lasting, and from callbacks that tell others."""
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    queue_manager = functools.partialmethod(TaskQueueManager.__init__, run_additional_callbacks=False)
+    try:
+        with (
+            singletons.class_unchanged(ansible_display.Display),
+            singletons.replaced(strategy, "WorkerProcess", InlineWorker),
+            singletons.replaced(TaskQueueManager, "__init__", queue_manager),
+            singletons.replaced(constants, "DEFAULT_VAULT_PASSWORD_FILE", None),
+            singletons.replaced(constants, "DEFAULT_VAULT_IDENTITY_LIST", []),
+            singletons.replaced(ansible_cli._agent_launch, "launch_ssh_agent", lambda: None),
+        ):
+            yield
+    finally:
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+        for module in _loaded_callback():
+            singletons.forget_module(module)
+
+
+def _loaded_callback() -> Sequence[Any]:
+    """Take ansible-runner's callback out of the loader: it holds its run's artifact directory."""
+    cache = plugin_loader.callback_loader._module_cache
+    paths = [path for path in cache if Path(path).stem == _CALLBACK]
+    return [cache.pop(path) for path in paths]
