@@ -33,7 +33,8 @@ def watch_of(kind):
 TASK = watch_of("Task")
 
 
-def test_tasks_need_no_proxy():
+def test_tasks_are_served_many_at_a_time_and_need_no_proxy():
+    assert TASK.batch > 1
     assert not TASK.api_proxy
     assert not TASK.manage_status
 
