@@ -85,7 +85,9 @@ class Controller:
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(limits.workers(watches))
         ]
-        self._metrics.show_queue(self.queue.state)
+        self._working = False
+        # A standby's queue fills, too, but nobody waits for it.
+        self._metrics.show_queue(lambda: self.queue.state() if self._working else {})
         self._metrics.show_resources(self._resources)
         self._metrics.show_watches(self._failing_watches)
 
@@ -96,6 +98,8 @@ class Controller:
 
     def start_workers(self) -> None:
         """Begin to work off the queue."""
+        self.queue.count_waits_anew()
+        self._working = True
         for worker in self._workers:
             worker.start()
 

@@ -14,7 +14,7 @@ from taskflow_controller.conditions import Ending
 from taskflow_controller.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
 from taskflow_controller.kinds import Object, ResourceKey
 from taskflow_controller.launcher import Launcher, Work
-from taskflow_controller.metrics import Metrics
+from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.objects import Objects
 from taskflow_controller.overrides import Overrides
 from taskflow_controller.status_writer import StatusWriter
@@ -40,6 +40,7 @@ class Reconciler:
     ) -> None:
         """``cancelled`` says whether the controller is about to end, so that nothing is waited for."""
         self._launcher, self._overrides, self._metrics = launcher, overrides, metrics
+        self._cancelled = cancelled
         self._finalizers = FinalizerKeeper(objects, cancelled)
         self._status = StatusWriter(objects, cancelled)
         self._history = RunHistory()
@@ -47,6 +48,8 @@ class Reconciler:
 
     def reconcile(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
         """Serve resources of one watch, in one run if possible; return what is to happen with each."""
+        if self._cancelled():  # a leader no more, perhaps: nothing may be begun, nor written
+            return {work.key: Next(Outcome.REQUEUE, retry="the controller's end") for work in works}
         following: dict[ResourceKey, Next] = {}
         ready: list[Work] = []
         for work in works:
@@ -130,7 +133,7 @@ class Reconciler:
 
     def _write_ending(self, key: ResourceKey, latest: Object, verdict: Verdict, ended: datetime.datetime) -> Verdict:
         ending = Ending(verdict.successful, verdict.message, verdict.counts, ended)
-        written = self._status.ended(key, latest, ending, only_if_unchanged=verdict.cancelled)
+        written = self._status.ended(key, latest, ending, only_if_unchanged=verdict.cancelled or self._cancelled())
         if written or not verdict.successful:
             return verdict
         return Verdict(False, counts=verdict.counts, retry="its status was not written")

@@ -208,6 +208,13 @@ class WorkQueue(Generic[K]):
         with self._changed:
             return len(self._working)
 
+    def count_waits_anew(self) -> None:
+        """Let the waits of all keys begin now, for nobody was there to take them."""
+        with self._changed:
+            for keys in self._waiting.values():
+                for reasons in keys.values():
+                    reasons.since = self._clock()
+
     def state(self) -> dict[Hashable, GroupState]:
         """Return the groups that have keys, and what those do."""
         with self._changed:

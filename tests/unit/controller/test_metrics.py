@@ -94,6 +94,19 @@ def test_queue(metrics: Metrics) -> None:
     assert value(metrics, "workqueue_depth", name="pod-controller", controller="pod-controller") == 0
 
 
+def test_waits_of_a_standby_do_not_count(metrics: Metrics) -> None:
+    now = [100.0]
+    queue: WorkQueue[tuple[GroupVersionKind, str]] = WorkQueue(
+        lambda key: key[0], clock=lambda: now[0], observer=metrics
+    )
+    queue.add((WIDGET, "a"), "new")
+    now[0] += 1000
+    queue.count_waits_anew()
+    now[0] += 2
+    assert queue.get()
+    assert value(metrics, "workqueue_queue_duration_seconds_sum", **NAMES) == 2
+
+
 def test_a_resource_that_is_gone_is_shown_no_more(metrics: Metrics) -> None:
     resources = [(WIDGET, {"metadata": {"name": "w", "namespace": "ns", "creationTimestamp": "2024-01-06T22:19:24Z"}})]
     metrics.show_resources(lambda: resources)

@@ -198,6 +198,24 @@ def test_a_cancelled_run_does_not_write_over_another_s_work(setup: Setup) -> Non
     assert "Failure" not in setup.conditions()
 
 
+def test_once_cancelled_nothing_is_begun_or_written(setup: Setup) -> None:
+    setup.cancelled = True
+    assert setup.reconcile(MANAGED).outcome is Outcome.REQUEUE
+    assert not setup.runner.requests and not setup.server.patches
+
+
+def test_a_success_that_comes_too_late_does_not_write_over_another_s_work(setup: Setup) -> None:
+    """The lease was lost while the run lasted, and the new leader has begun with the resource."""
+
+    def lose() -> None:
+        setup.cancelled = True
+        setup.server.touch()
+
+    setup.runner.meanwhile = lose
+    setup.reconcile(MANAGED)
+    assert "Failure" not in setup.conditions() and setup.conditions()["Running"]["reason"] == "Running"
+
+
 def test_gone_before_the_run(setup: Setup) -> None:
     seen = setup.server.seen()
     setup.server.disappear()
