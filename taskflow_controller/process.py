@@ -22,7 +22,7 @@ from taskflow_controller.options import Options
 from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
-from taskflow_controller.runner import ColdRunner
+from taskflow_controller.runner import ColdRunner, end_stray_runs
 from taskflow_controller.user_metrics import user_metrics_endpoint
 from taskflow_controller.watches import load_watches
 from taskflow_controller.workspace import Workspaces
@@ -54,9 +54,10 @@ class _Process:
         limits = Limits(options.max_concurrent, options.max_total)
         self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
         overrides = Overrides(Defaults(options.reconcile_period, options.ansible_verbosity, options.run_timeout))
+        self._workspaces = Workspaces(options.runner_dir)
         launcher = Launcher(
             ColdRunner(),
-            Workspaces(options.runner_dir),
+            self._workspaces,
             overrides,
             arguments=options.ansible_args,
             log_events=options.ansible_log_events,
@@ -109,6 +110,7 @@ class _Process:
             endpoint.start()
         if self._elector:
             self._elector.start()
+        _end_stray_runs(self._workspaces)
         if self._wait_for_leadership():
             if self._elector:
                 self._metrics.leading(self._options.leader_election_id, leads=True)
@@ -178,6 +180,12 @@ class _Process:
     def _exit_at_once(self, code: int) -> None:
         self._controller.shut_down(timeout=1.0)
         os._exit(code)
+
+
+def _end_stray_runs(workspaces: Workspaces) -> None:
+    """Kill what a predecessor that was killed has left running, lest two runs of a resource go on at once."""
+    if workspaces.claim() and (count := end_stray_runs(workspaces.base)):
+        logger.warning("killed %d processes of runs that an earlier controller has left behind", count)
 
 
 def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -17,16 +17,17 @@ _PASSES = 5  # a process may fork while the others are looked for
 _DEATH_SECONDS = 3.0  # a killed process is gone at once, unless the kernel is busy for it (disk, network file system)
 
 
-def kill_by_environment(name: str, value: str, *, reap: bool = False) -> int:
+def kill_by_environment(name: str, value: str, *, below: bool = False, reap: bool = False) -> int:
     """Kill every process that was started with ``name=value`` in its environment; return how many there were.
 
-    They are dead when this returns. ``reap``: those that have become this process's children are reaped (as
-    process 1 of a container it adopts every orphan); not for children that somebody else waits for.
+    They are dead when this returns. ``below``: the value is a directory, and a path below it is meant. ``reap``:
+    those that have become this process's children are reaped (as process 1 of a container it adopts every
+    orphan); not for children that somebody else waits for.
     """
-    wanted = os.fsencode(f"{name}={value}")
+    variable = os.fsencode(f"\0{name}={value}" + ("/" if below else "\0"))
     count = 0
     for _ in range(_PASSES):
-        found = {pid for pid in _pids_with(wanted) if pid != os.getpid()}
+        found = {pid for pid in _pids_with(variable) if pid != os.getpid()}
         if not found:
             break
         count += len(found)
@@ -62,9 +63,10 @@ def _reap(pids: Iterable[int]) -> None:
 
 
 def _pids_with(variable: bytes) -> set[int]:
+    """Return the processes that have this in their environment, where each variable stands between null bytes."""
     pids = set()
     for file in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            if variable in file.read_bytes().split(b"\0"):
+            if variable in b"\0" + file.read_bytes() + b"\0":
                 pids.add(int(file.parent.name))
     return pids

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 import uuid
@@ -18,6 +19,7 @@ from taskflow_controller.out_of_memory import BE_KILLED_FIRST, OomWatch
 from taskflow_controller.process_tree import kill_by_environment
 from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import EventCollector, RunCounts, TaskFailure
+from taskflow_controller.workspace import TEMPORARY
 
 CANCEL_POLL_SECONDS = 0.5
 _CALLBACKS = Path(__file__).parent / "ansible_plugins" / "callback"
@@ -29,11 +31,12 @@ _MARK = "AWX_ISOLATED_DATA_DIR"  # set by ansible-runner, for its callback, to t
 class RunRequest:
     """What to run, and with what.
 
-    ``directory`` is the resource's own (see ``workspace``) and is used by one run at a time. ``playbook`` or
-    ``role`` is set. ``arguments`` are more of them for ansible-playbook, as a shell would split them.
-    ``environment`` is laid over the controller's own. ``timeout`` is in seconds, None for none: a run that takes
-    longer is killed with all its processes. ``cancelled`` is asked from time to time; once it says true, the run
-    is killed in the same way. ``on_event`` gets each of ansible-runner's events as it comes.
+    ``directory`` is the resource's own (see ``workspace``) and is used by one run at a time, whose temporary files
+    are in ``tmp`` there and go with it. ``playbook`` or ``role`` is set. ``arguments`` are more of them for
+    ansible-playbook, as a shell would split them. ``environment`` is laid over the controller's own. ``timeout`` is
+    in seconds, None for none: a run that takes longer is killed with all its processes. ``cancelled`` is asked from
+    time to time; once it says true, the run is killed in the same way. ``on_event`` gets each of ansible-runner's
+    events as it comes.
     """
 
     directory: Path
@@ -104,6 +107,8 @@ class ColdRunner:
         memory = OomWatch()
         ident = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
         variables = _write_extra_vars(request)
+        _remove_temporary_files(request)  # those of a controller that was killed
+        (request.directory / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
         # In a file, for ansible-runner drops the settings it is given unless there is one.
         settings = {"pexpect_timeout": CANCEL_POLL_SECONDS}
         (request.directory / "env" / "settings").write_text(json.dumps(settings), encoding="utf-8")
@@ -131,6 +136,7 @@ class ColdRunner:
         finally:
             with suppress(FileNotFoundError):
                 (request.directory / variables).unlink()
+            _remove_temporary_files(request)
         return RunResult(
             rc=KILLED if process.rc is None else process.rc,
             status=process.status,
@@ -145,6 +151,7 @@ class ColdRunner:
     def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
         """Run a prepared run to its end, and see to it that nothing of it is left."""
         process.config.command = [*BE_KILLED_FIRST, *process.config.command]
+        process.config.env.update(dict.fromkeys(("ANSIBLE_LOCAL_TEMP", "TMPDIR"), str(request.directory / TEMPORARY)))
         try:
             process.run()
         finally:
@@ -152,6 +159,14 @@ class ColdRunner:
 
     def _end_leftovers(self, process: ansible_runner.Runner) -> None:
         kill_by_environment(_MARK, process.config.artifact_dir, reap=True)
+
+
+def end_stray_runs(base: Path) -> int:
+    """Kill all processes of runs whose directories are below ``base``; return how many there were.
+
+    For those of a controller that was killed: a run must not go on beside the next one for the same resource.
+    """
+    return kill_by_environment(_MARK, str(base.absolute()), below=True)
 
 
 class _Watchdog:
@@ -185,6 +200,11 @@ def _error_text(
     if memory.killed():
         texts.append("the kernel killed a process for lack of memory during the run")
     return "\n".join(filter(None, texts))
+
+
+def _remove_temporary_files(request: RunRequest) -> None:
+    """Remove what a run that was killed had no time to remove: packed modules, files that it was about to copy."""
+    shutil.rmtree(request.directory / TEMPORARY, ignore_errors=True)
 
 
 def _write_extra_vars(request: RunRequest) -> str:

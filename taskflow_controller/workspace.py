@@ -7,6 +7,7 @@ runs at once, so that they keep no more artifacts, however many resources there 
 """
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shlex
@@ -20,6 +21,7 @@ from pathlib import Path
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 
+TEMPORARY = "tmp"  # in a resource's directory, for the temporary files of a run
 _EMPTY, _BATCH = "_", "_batch"
 
 
@@ -28,16 +30,29 @@ class Workspaces:
 
     def __init__(self, base: str | os.PathLike[str]) -> None:
         """Make the base directory. Raises ConfigError if it can't be made, or others can write to it."""
-        self._base = Path(base).absolute()
+        self.base = Path(base).absolute()
         self._lock = threading.Lock()  # one resource's removal takes away folders that another's are made in
         self._batches: set[tuple[GroupVersionKind, int]] = set()  # those in use
         try:
-            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = self._base.stat()
+            self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.base.stat()
         except OSError as exc:
             raise ConfigError(f"--runner-dir {base}: {exc.strerror}") from exc
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise ConfigError(f"--runner-dir {base}: must be this user's, and writable by nobody else")
+
+    def claim(self) -> bool:
+        """Mark the base directory as used, until this process ends; return whether nobody else uses it now."""
+        self._claim = os.open(self.base / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another has it, or it can't be told on this file system
+            alone = False
+        else:
+            alone = True
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._claim, fcntl.LOCK_SH)
+        return alone
 
     def path(self, key: ResourceKey) -> Path:
         """Return where the runs of a resource are. Raises ValueError for a name that is not a plain one."""
@@ -46,7 +61,7 @@ class Workspaces:
         for part in parts:
             if part in ("", ".", "..") or "/" in part or "\0" in part:
                 raise ValueError(f"{part!r} can't be part of a path ({key})")
-        return self._base.joinpath(*parts)
+        return self.base.joinpath(*parts)
 
     def prepare(self, key: ResourceKey) -> Path:
         """Make and return a resource's directory, with an inventory of this host and interpreter."""
@@ -69,13 +84,15 @@ class Workspaces:
             for folder in ("env", "project", "inventory", "artifacts"):
                 (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         interpreter = shlex.quote(sys.executable)
-        hosts = f"localhost ansible_connection=local ansible_python_interpreter={interpreter}\n"
+        temporary = shlex.quote(str(path / TEMPORARY))
+        settings = f"ansible_python_interpreter={interpreter} ansible_remote_tmp={temporary}"
+        hosts = f"localhost ansible_connection=local {settings}\n"
         (path / "inventory" / "hosts").write_text(hosts, encoding="utf-8")
         return path
 
     def keys(self, gvk: GroupVersionKind) -> list[ResourceKey]:
         """Return the resources of a kind that have a directory, whether they still exist or not."""
-        found = self._base.joinpath(gvk.group or _EMPTY, gvk.version, gvk.kind).glob("*/*/")
+        found = self.base.joinpath(gvk.group or _EMPTY, gvk.version, gvk.kind).glob("*/*/")
         places = [(path.parent.name, path.name) for path in found]
         return [
             ResourceKey(gvk, "" if namespace == _EMPTY else namespace, name)
@@ -88,5 +105,5 @@ class Workspaces:
         path = self.path(key)
         shutil.rmtree(path, ignore_errors=True)
         with self._lock, contextlib.suppress(OSError):  # not empty: another resource is in it
-            for parent in itertools.takewhile(lambda folder: folder != self._base, path.parents):
+            for parent in itertools.takewhile(lambda folder: folder != self.base, path.parents):
                 parent.rmdir()

@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ _OUTPUT_BUFFER = 65536
 def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int, scratch: Path) -> int:
     """Run ``request`` (argv, cwd, env) to its end; return the exit code that ansible-playbook would have.
 
-    ``output`` takes stdout and stderr; ``scratch`` is for Ansible's temporary files.
+    ``output`` takes stdout and stderr; ``scratch`` is for all temporary files.
     """
     os.setsid()
     be_killed_first()
@@ -37,7 +38,8 @@ def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int, scratch
     _open_streams(output)
     singletons.reset()
     # The server's own holds packed modules by name, and another playbook may have another module of that name.
-    constants.DEFAULT_LOCAL_TMP = str(scratch)
+    constants.DEFAULT_LOCAL_TMP = os.environ["TMPDIR"] = str(scratch)
+    tempfile.tempdir = None  # let it look at TMPDIR again
     return _run_cli(cli, request["argv"])
 
 

@@ -66,6 +66,15 @@ def alive(pid: int) -> bool:
     return any(one == pid and state != "Z" for one, (state, _) in _all())
 
 
+def line(ancestor: int, descendant: int) -> list[int]:
+    """Return the processes from one, without it, down to a descendant."""
+    parents = {pid: parent for pid, (_, parent) in _all()}
+    found = [descendant]
+    while (parent := parents[found[0]]) != ancestor:
+        found.insert(0, parent)
+    return found
+
+
 def kill(pid: int) -> None:
     """Kill a process that may have ended by now."""
     with contextlib.suppress(ProcessLookupError):

@@ -29,10 +29,25 @@ PLAY = """
         exec 9>>"{{ log }}/$NAME.lock"
         flock --nonblock 9 || echo "overlap {{ number }}" >>"{{ log }}/$NAME"
         echo "begin {{ number }}" >>"{{ log }}/$NAME"
-        sleep {{ sleep_seconds | default(0) }}
-        echo "end {{ number }}" >>"{{ log }}/$NAME"
+        for _ in $(seq {{ sleep_seconds | default(0) * 5 }}); do
+            test -e "{{ log }}/$NAME.swift" && break
+            sleep 0.2
+        done
+        echo "{{ word | default('end') }} {{ number }}" >>"{{ log }}/$NAME"
       environment: {NAME: "{{ ansible_operator_meta.name }}"}
 """
+
+
+SHELL = "/bin/sh -c exec 9>>"  # how the command line of the play's shell begins
+
+
+SETTLED = {"Running": ("True", "Successful"), "Successful": ("True", "Successful"), "Failure": ("False", "")}
+
+
+def conditions(obj: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The conditions of a resource: type, status and reason."""
+    found = obj.get("status", {}).get("conditions", [])
+    return {one["type"]: (one["status"], one.get("reason", "")) for one in found}
 
 
 class Trial:
@@ -61,8 +76,6 @@ class Trial:
             "version": VERSION,
             "kind": crd.kind,
             "playbook": "play.yml",
-            "manageStatus": False,
-            "watchDependentResources": False,
             "maxRunnerArtifacts": ARTIFACTS,
             "vars": {"log": str(self.noted)},
         }
@@ -123,9 +136,14 @@ class Trial:
     def behind(self, controller: Controller) -> dict[str, str]:
         """What has not converged yet, and how; empty if all has."""
         found = {}
+        objects = {obj["metadata"]["name"]: obj for obj in self.crd.list(self.namespace)}
         for name, number in self.wanted.items():
             if self.notes(name)[-1:] != [("end", number)]:
                 found[name] = f"wants {number}, has {self.notes(name)[-3:]}"
+            elif conditions(objects[name]) != SETTLED:
+                found[name] = f"has a status of {conditions(objects[name])}"
+        for name in set(objects) - set(self.wanted):
+            found[name] = "is deleted, but still there"
         for name in {path.name for path in self.directories(controller)} - set(self.wanted):
             found[name] = "is deleted, but its directory is there"
         return found
@@ -155,6 +173,25 @@ class Trial:
         """The resources' directories that a controller keeps."""
         parent = controller.runner_dir / GROUP / VERSION / self.crd.kind / self.namespace
         return list(parent.iterdir()) if parent.exists() else []
+
+    def under_way(self, name: str, controller: Controller) -> list[int]:
+        """Wait for a resource's last spec to be at work; return the processes from the controller to the shell."""
+        until(lambda: self.notes(name)[-1:] == [("begin", self.wanted[name])], what=f"a run of {name}")
+        directory = next(path for path in self.directories(controller) if path.name == name)
+        shell = min(pid for pid, command in processes.of_runs(directory).items() if command.startswith(SHELL))
+        return processes.line(controller.process.pid, shell)
+
+    def wake(self, name: str) -> None:
+        """Let runs of this resource take no more time, whatever its spec says."""
+        (self.noted / f"{name}.swift").touch()
+
+    def stops_cleanly(self, controller: Controller) -> None:
+        """End the controller as a Pod's end does; nothing of it or of its runs may be left."""
+        assert controller.stop() == 0
+        assert not processes.of_runs(controller.runner_dir)
+        left = [*self.temporary.rglob("*"), *self.home.rglob(".ansible/tmp/*")]
+        assert not left, left
+        assert not [path for path in controller.runner_dir.rglob("*") if path.is_socket()]
 
     def end(self) -> None:
         """Kill what still runs, the runs too, and remove the temporary files."""

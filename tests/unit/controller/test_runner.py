@@ -63,6 +63,17 @@ SCORE = """
       register: score
     - ansible.builtin.assert: {that: score.stdout | int == 800}
 """
+# The directories: that of every program, of Ansible itself, and of modules.
+TEMPORARY = """
+    - ansible.builtin.command: mktemp
+      register: made
+    - ansible.builtin.copy:
+        dest: "{{ log }}"
+        content: |
+          {{ made.stdout }}
+          {{ lookup('config', 'DEFAULT_LOCAL_TMP') }}
+          {{ ansible_remote_tmp }}
+"""
 
 
 @pytest.fixture
@@ -151,6 +162,17 @@ def test_nothing_outlives_a_run(run) -> None:
     """Not even a daemon: a grandchild in a session of its own, whose parent is gone."""
     assert run(DAEMON).successful
     assert not _command_lines(b"63.25")
+
+
+def test_temporary_files_go_with_a_run(run, tmp_path: Path) -> None:
+    """Those that a run did not remove itself, and those of an earlier one that nobody could remove."""
+    own = tmp_path / "base/example.com/v1/Widget/ns/w/tmp"
+    own.mkdir(parents=True)
+    (own / "old").touch()
+    assert run(TEMPORARY, extra_vars={"log": str(tmp_path / "log")}).successful
+    places = (tmp_path / "log").read_text().split()
+    assert len(places) == 3 and all(Path(place).is_relative_to(own) for place in places), places
+    assert not own.exists()
 
 
 def test_a_killed_run_has_failed_and_says_so(run) -> None:

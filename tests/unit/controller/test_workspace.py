@@ -1,8 +1,10 @@
 """Runner directories."""
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -19,7 +21,12 @@ def test_layout(tmp_path: Path) -> None:
     assert path == tmp_path / "base/example.com/v1/Widget/ns/w.1"
     assert {child.name for child in path.iterdir()} == {"env", "project", "inventory", "artifacts"}
     hosts = (path / "inventory/hosts").read_text().split()
-    assert hosts == ["localhost", "ansible_connection=local", f"ansible_python_interpreter={sys.executable}"]
+    assert hosts == [
+        "localhost",
+        "ansible_connection=local",
+        f"ansible_python_interpreter={sys.executable}",
+        f"ansible_remote_tmp={path / 'tmp'}",
+    ]
     assert (tmp_path / "base").stat().st_mode & 0o777 == 0o700
 
 
@@ -39,6 +46,21 @@ def test_remove_leaves_neighbours_and_takes_empty_parents(tmp_path: Path) -> Non
     spaces.remove(two)
     spaces.remove(two)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_claim_tells_whether_another_process_lives(tmp_path: Path) -> None:
+    program = (
+        f"from taskflow_controller.workspace import Workspaces as W; print(W({str(tmp_path)!r}).claim(), flush=True)"
+    )
+
+    def claim() -> str:
+        return subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    with subprocess.Popen([sys.executable, "-c", f"{program}; input()"], stdin=PIPE, stdout=PIPE, text=True) as first:
+        assert first.stdout and first.stdout.readline() == "True\n"
+        assert claim() == "False\n"
+        first.kill()
+    assert claim() == "True\n"
 
 
 def test_keys_are_those_with_a_directory(tmp_path: Path) -> None:
