@@ -16,7 +16,7 @@ RUN python3 -m venv /opt/taskflow \
 RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
     && mkdir -p "$collection/playbooks" \
     && cp -r galaxy.yml meta plugins "$collection/" \
-    && cp playbooks/task.yml "$collection/playbooks/" \
+    && cp playbooks/build.yml playbooks/task.yml "$collection/playbooks/" \
     && cp watches.yaml /opt/ansible/ \
     && mkdir -p /opt/home/.ansible/collections
 

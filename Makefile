@@ -69,7 +69,7 @@ lint: prepare ## Check style, types, YAML, playbooks and shell scripts (two minu
 	@scripts/lint.sh
 
 .PHONY: docs-api
-docs-api: prepare ## Write docs/api.md from crd/task.yaml and docs/api.md.in (seconds)
+docs-api: prepare ## Write docs/api.md and docs/builds.md from crd/ and their templates (seconds)
 	@$(BIN)/python scripts/api_docs.py
 
 .PHONY: prepare

@@ -1,4 +1,4 @@
-"""Write docs/api.md: the text of docs/api.md.in, with tables made from crd/task.yaml.
+"""Write docs/api.md and docs/builds.md: the text of their templates, with tables made from the CRDs.
 
 A field's description may end with "If wrong: ...", which gets a column of its own. In the template, a line
 ``<!-- table: NAME -->`` stands where a table goes, and ``<!-- note: ... -->`` is left out of the document.
@@ -18,13 +18,11 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-CRD = ROOT / "crd" / "task.yaml"
-TEMPLATE = ROOT / "docs" / "api.md.in"
-DOCUMENT = ROOT / "docs" / "api.md"
 
 Schema = dict[str, t.Any]
 
-FIRST_LINE = "<!-- Made by `make docs-api` from crd/task.yaml and docs/api.md.in: change those. -->\n"
+# The table of the resource's own fields.
+RESOURCE = "resource"
 # Steps and sidecars have the fields of the stepTemplate too. One table shows them, with the paths of a step's.
 SHARED, SHARING = "spec.stepTemplate", ("spec.steps[]", "spec.sidecars[]")
 # The API server refuses a schema that describes the metadata.
@@ -52,6 +50,43 @@ class DocsError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Page:
+    """A document, and what it is made of: a CRD in crd/, and a template beside it."""
+
+    crd: str
+    document: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return ROOT / "docs" / self.document
+
+    @property
+    def sources(self) -> str:
+        """What to change in its place."""
+        return f"crd/{self.crd} and docs/{self.document}.in"
+
+    def template(self) -> str:
+        """Return the template's text."""
+        return self.path.with_name(f"{self.document}.in").read_text()
+
+    def schema(self) -> Schema:
+        """Return the schema of the resource."""
+        return load_schema(ROOT / "crd" / self.crd)
+
+    def text(self) -> str:
+        """Return the whole document. Raises DocsError."""
+        first_line = f"<!-- Made by `make docs-api` from {self.sources}: change those. -->\n"
+        try:
+            return first_line + document(self.schema(), self.template())
+        except DocsError as error:
+            raise DocsError(f"{self.sources}: {error}") from error
+
+
+TASKS, BUILDS = PAGES = (Page("task.yaml", "api.md"), Page("build.yaml", "builds.md"))
+
+
+@dataclasses.dataclass(frozen=True)
 class Field:
     """One field of the resource.
 
@@ -73,7 +108,7 @@ class Field:
     @property
     def table(self) -> str:
         """The name of the table that shows the field: the path of the object that has it."""
-        return self.path.rpartition(".")[0] or "Task"
+        return self.path.rpartition(".")[0] or RESOURCE
 
     @property
     def is_status(self) -> bool:
@@ -81,7 +116,7 @@ class Field:
         return self.path.split(".")[0] == "status"
 
 
-def load_schema(path: Path = CRD) -> Schema:
+def load_schema(path: Path) -> Schema:
     """Return the schema of the resource."""
     crd = yaml.safe_load(path.read_text())
     schema: Schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -181,13 +216,13 @@ def table_of(fields: t.Sequence[Field], anchors: t.Mapping[str, str]) -> str:
 
 
 def document(schema: Schema, template: str) -> str:
-    """Return the whole document.
+    """Return a template with the tables in their places.
 
     Raises:
         DocsError: a field has no description, or the template has no place for a table, or one for none.
     """
     if missing := undescribed(schema):
-        raise DocsError(f"{CRD.name}: no description: {', '.join(missing)}")
+        raise DocsError(f"no description: {', '.join(missing)}")
     tables: dict[str, list[Field]] = {}
     for field in shown_fields(schema):
         if field.path != UNDESCRIBED:
@@ -195,10 +230,10 @@ def document(schema: Schema, template: str) -> str:
     text = _NOTE.sub("", template)
     anchors = {match["name"]: _anchor_before(text, match.start()) for match in _MARKER.finditer(text)}
     if homeless := tables.keys() - anchors.keys():
-        raise DocsError(f"{TEMPLATE.name}: no line <!-- table: ... --> for {', '.join(sorted(homeless))}")
+        raise DocsError(f"no line <!-- table: ... --> for {', '.join(sorted(homeless))}")
     if unknown := anchors.keys() - tables.keys():
-        raise DocsError(f"{TEMPLATE.name}: no such object in the CRD: {', '.join(sorted(unknown))}")
-    return FIRST_LINE + _MARKER.sub(lambda match: table_of(tables[match["name"]], anchors), text)
+        raise DocsError(f"no such object in the CRD: {', '.join(sorted(unknown))}")
+    return _MARKER.sub(lambda match: table_of(tables[match["name"]], anchors), text)
 
 
 def _anchor_before(text: str, position: int) -> str:
@@ -248,27 +283,35 @@ def _article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
+def difference(page: Page, wanted: str) -> list[str]:
+    """Return the lines that tell how a document is not what its sources give; none where it is."""
+    present = page.path.read_text() if page.path.exists() else ""
+    lines = difflib.unified_diff(present.splitlines(), wanted.splitlines(), lineterm="", n=0)
+    changed = [line for line in lines if line.startswith(("-", "+")) and not line.startswith(("---", "+++"))]
+    if not changed:
+        return []
+    told = [f"api_docs: docs/{page.document} is not what {page.sources} give; run `make docs-api`:", *changed]
+    return told[:11]
+
+
 def main(arguments: t.Sequence[str] | None = None) -> int:
-    """Write the document, or with --check tell whether it is up to date. Returns the exit code."""
-    parser = argparse.ArgumentParser(description="Write docs/api.md from crd/task.yaml and docs/api.md.in.")
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if docs/api.md is out of date")
+    """Write the documents, or with --check tell whether they are up to date. Returns the exit code."""
+    parser = argparse.ArgumentParser(description="Write docs/api.md and docs/builds.md from the CRDs and templates.")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a document is out of date")
     check = parser.parse_args(arguments).check
-    try:
-        wanted = document(load_schema(), TEMPLATE.read_text())
-    except DocsError as error:
-        print(f"api_docs: {error}", file=sys.stderr)
-        return 1
-    if not check:
-        DOCUMENT.write_text(wanted)
-        return 0
-    present = DOCUMENT.read_text() if DOCUMENT.exists() else ""
-    if present == wanted:
-        return 0
-    difference = difflib.unified_diff(present.splitlines(), wanted.splitlines(), lineterm="", n=0)
-    changed = [line for line in difference if line.startswith(("-", "+")) and not line.startswith(("---", "+++"))]
-    told = ["api_docs: docs/api.md is not what crd/task.yaml and docs/api.md.in give; run `make docs-api`:", *changed]
-    print("\n".join(told[:11]), file=sys.stderr)
-    return 1
+    failed = False
+    for page in PAGES:
+        try:
+            wanted = page.text()
+        except DocsError as error:
+            print(f"api_docs: {error}", file=sys.stderr)
+            return 1
+        if not check:
+            page.path.write_text(wanted)
+        elif told := difference(page, wanted):
+            print("\n".join(told), file=sys.stderr)
+            failed = True
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ check 'mypy plugins' env MYPYPATH=build/collections mypy --no-error-summary \
 check 'mypy controller' mypy --no-error-summary -p taskflow_controller
 check 'mypy agent' env MYPYPATH=roles/taskflow_agent/files/agent mypy --no-error-summary -p taskflow_agent
 check yamllint yamllint --strict .
-check docs/api.md python scripts/api_docs.py --check
+check "docs/api.md, docs/builds.md" python scripts/api_docs.py --check
 check shellcheck shellcheck "${shell_scripts[@]}"
 check ansible-lint ansible-lint --offline --profile production --strict
 

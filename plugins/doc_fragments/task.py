@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How a module finds its Tasks and its cluster."""
+    """How a module finds its Tasks."""
 
     DOCUMENTATION = r"""
 options:
@@ -34,20 +34,6 @@ options:
         description: The Task's namespace.
         type: str
         default: default
-  kubeconfig:
-    description:
-      - Path of the kubeconfig that leads to the cluster.
-      - Without it, E(KUBECONFIG) or the default kubeconfig is used, and inside a Pod its ServiceAccount.
-      - Read from E(K8S_AUTH_KUBECONFIG) when it is not given.
-    type: path
-  context:
-    description:
-      - The kubeconfig's context to use, in place of its current one.
-      - Read from E(K8S_AUTH_CONTEXT) when it is not given.
-    type: str
-requirements:
-  - python >= 3.11
-  - kubernetes >= 37
 attributes:
   check_mode:
     description: Can run in check_mode and return what it would change, without changing it.

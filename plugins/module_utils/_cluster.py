@@ -58,11 +58,11 @@ class Cluster:
 
     def get_secret(self, namespace: str, name: str) -> Object | None:
         """Return a Secret; None when there is none."""
-        return self._get(f"read Secret {namespace}/{name}", _path(namespace, "secrets", name))
+        return self._get(f"read Secret {namespace}/{name}", namespace_path(namespace, "secrets", name))
 
     def get_service_account(self, namespace: str, name: str) -> Object | None:
         """Return a ServiceAccount; None when there is none."""
-        return self._get(f"read ServiceAccount {namespace}/{name}", _path(namespace, "serviceaccounts", name))
+        return self._get(f"read ServiceAccount {namespace}/{name}", namespace_path(namespace, "serviceaccounts", name))
 
     def has_native_sidecars(self) -> bool:
         """Tell whether the cluster takes init containers that go on beside the others (1.29 and later)."""
@@ -81,7 +81,7 @@ class Cluster:
         namespace = tasks[0]["metadata"]["namespace"]
         query = {"labelSelector": task_selector(task["metadata"]["name"] for task in tasks)}
         what = f"list the Pods of Tasks in namespace {namespace}"
-        answer = self._request(what, "GET", _path(namespace, "pods"), query=query)
+        answer = self._request(what, "GET", namespace_path(namespace, "pods"), query=query)
         uids = {task["metadata"]["uid"] for task in tasks}
         return [pod for pod in answer["items"] if any(is_owned_by(pod, uid) for uid in uids)]
 
@@ -93,13 +93,15 @@ class Cluster:
         """
         namespace = pod["metadata"]["namespace"]
         query = {"dryRun": "All"} if dry_run else {}
-        return self._request(f"create a Pod in namespace {namespace}", "POST", _path(namespace, "pods"), query, pod)
+        return self._request(
+            f"create a Pod in namespace {namespace}", "POST", namespace_path(namespace, "pods"), query, pod
+        )
 
     def delete_pod(self, pod: Object) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""
         metadata = pod["metadata"]
         what = f"delete Pod {metadata['namespace']}/{metadata['name']}"
-        self._delete(what, _path(metadata["namespace"], "pods", metadata["name"]), metadata, ("uid",))
+        self._delete(what, namespace_path(metadata["namespace"], "pods", metadata["name"]), metadata, ("uid",))
 
     def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
         """Change the Pod's order annotation, provided it still is what it was, and return the Pod.
@@ -125,7 +127,7 @@ class Cluster:
             mark = c.CANCELLED_ANNOTATION.replace("/", "~1")
             patch.append({"op": "add", "path": f"/metadata/annotations/{mark}", "value": "true"})
         what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
-        path = _path(metadata["namespace"], "pods", metadata["name"])
+        path = namespace_path(metadata["namespace"], "pods", metadata["name"])
         try:
             return self._request(what, "PATCH", path, body=patch, content_type=JSON_PATCH)
         except TaskError as error:
@@ -141,14 +143,14 @@ class Cluster:
         return self._request(what, "PUT", path, body={**task, "status": status})
 
     def emit(self, task: Object, event: Event) -> None:
-        """Record an Event on the Task. Events inform; one that can't be written is let go."""
+        """Record an Event on the Task, or on a Build. Events inform; one that can't be written is let go."""
         metadata, now = task["metadata"], timestamp()
         name = f"{metadata['name'][:200]}.{uuid.uuid4().hex[:16]}"
         body = {
             "metadata": {"name": name, "namespace": metadata["namespace"]},
             "involvedObject": {
-                "apiVersion": c.API_VERSION,
-                "kind": c.KIND,
+                "apiVersion": task["apiVersion"],
+                "kind": task["kind"],
                 **{key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion")},
             },
             "type": event.type,
@@ -160,7 +162,7 @@ class Cluster:
             "source": {"component": "taskflow-operator"},
         }
         with contextlib.suppress(TaskError):
-            self._request("record an Event", "POST", _path(metadata["namespace"], "events"), body=body)
+            self._request("record an Event", "POST", namespace_path(metadata["namespace"], "events"), body=body)
 
     def _get(self, what: str, path: str) -> Object | None:
         try:
@@ -170,11 +172,13 @@ class Cluster:
                 return None
             raise
 
-    def _delete(self, what: str, path: str, metadata: Object, conditions: t.Iterable[str]) -> None:
+    def _delete(
+        self, what: str, path: str, metadata: Object, conditions: t.Iterable[str], propagation: str = "Background"
+    ) -> None:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
+            "propagationPolicy": propagation,
             "preconditions": {key: metadata[key] for key in conditions},
         }
         try:
@@ -217,7 +221,8 @@ class Cluster:
         return answer
 
 
-def _path(namespace: str, *words: str) -> str:
+def namespace_path(namespace: str, *words: str) -> str:
+    """Return the path of a namespace's objects of the core group."""
     return "/".join(["/api/v1/namespaces", namespace, *words])
 
 

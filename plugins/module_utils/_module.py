@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to the collection: its interface may change without notice.
-"""What the Task modules have in common: their arguments, one Task or a list of them, and the way they fail."""
+"""What the modules have in common: their arguments, one Task or a list of them, and the way they fail."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from ._registry import local_architecture
 Object = dict[str, t.Any]
 Arguments = t.Mapping[str, dict[str, t.Any]]
 
+CLUSTER_ARGUMENTS: Arguments = {
+    "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
+    "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
+}
 TASK_ARGUMENTS: Arguments = {
     "name": {"type": "str"},
     "namespace": {"type": "str", "default": "default"},
     "tasks": {"type": "list", "elements": "dict"},
-    "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
-    "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
+    **CLUSTER_ARGUMENTS,
 }
 # Of each Task in the list.
 TARGET_ARGUMENTS: Arguments = {
@@ -84,9 +87,7 @@ def run_module(
         required_one_of=[("name", "tasks")],
         mutually_exclusive=[("name", "tasks"), *((key, "tasks") for key in of_each or {})],
     )
-    for library, is_there in {"kubernetes": _cluster.HAS_KUBERNETES, **(libraries or {})}.items():
-        if not is_there:
-            module.fail_json(msg=missing_required_lib(library))
+    require(module, libraries or {})
     params = module.params
     targets = [_target(given) for given in (params["tasks"] if params["name"] is None else [params])]
     try:
@@ -94,15 +95,32 @@ def run_module(
         hand = _reconciler(module, cluster)
         outcomes = serve_all(cluster, targets, lambda found, target: serve(hand, found, target), hand.others_are_done)
     except TaskError as error:  # it concerns all of them
-        module.fail_json(**_failure(error))
+        module.fail_json(**failure_of(error))
     if params["name"] is None:
         module.exit_json(**results_of(targets, outcomes, with_diff=module._diff))
     (outcome,) = outcomes
     if isinstance(outcome, TaskError):
-        module.fail_json(**_failure(outcome))
+        module.fail_json(**failure_of(outcome))
     if isinstance(outcome, Exception):
         raise outcome
     module.exit_json(**outcome)
+
+
+def require(module: AnsibleModule, libraries: t.Mapping[str, bool]) -> None:
+    """Fail the module where the package kubernetes, or one of these, could not be imported."""
+    for library, is_there in {"kubernetes": _cluster.HAS_KUBERNETES, **libraries}.items():
+        if not is_there:
+            module.fail_json(msg=missing_required_lib(library))
+
+
+def lookup_settings(params: t.Mapping[str, t.Any]) -> LookupSettings:
+    """Return how the ENTRYPOINT of an image is looked up, from a module's POD_ARGUMENTS."""
+    return LookupSettings(
+        mirrors=parse_mirrors(params["registry_mirrors"] or []),
+        architecture=params["architecture"] or local_architecture(),
+        ca_file=params["registry_ca"] or None,
+        cache_dir=params["image_cache_dir"] or None,
+    )
 
 
 def _reconciler(module: AnsibleModule, cluster: _cluster.Cluster) -> Reconciler:
@@ -110,16 +128,7 @@ def _reconciler(module: AnsibleModule, cluster: _cluster.Cluster) -> Reconciler:
     params = module.params
     if not POD_ARGUMENTS.keys() <= params.keys():
         return Reconciler(cluster, module.check_mode)
-
-    def settings() -> LookupSettings:
-        return LookupSettings(
-            mirrors=parse_mirrors(params["registry_mirrors"] or []),
-            architecture=params["architecture"] or local_architecture(),
-            ca_file=params["registry_ca"] or None,
-            cache_dir=params["image_cache_dir"] or None,
-        )
-
-    images = Images(cluster, settings, for_many=len(params["tasks"] or []) > 1)
+    images = Images(cluster, lambda: lookup_settings(params), for_many=len(params["tasks"] or []) > 1)
     return Reconciler(cluster, module.check_mode, params["agent_image"] or c.DEFAULT_AGENT_IMAGE, images)
 
 
@@ -152,7 +161,7 @@ def results_of(
 
 def _failed(error: Exception) -> Object:
     if isinstance(error, TaskError):
-        return {"failed": True, "changed": False, **_failure(error)}
+        return {"failed": True, "changed": False, **failure_of(error)}
     return {
         "failed": True,
         "changed": False,
@@ -163,7 +172,8 @@ def _failed(error: Exception) -> Object:
     }
 
 
-def _failure(error: TaskError) -> Object:
+def failure_of(error: TaskError) -> Object:
+    """Return what a module that fails returns of an error."""
     after = {} if error.retry_after is None else {"retry_after": error.retry_after}
     return {"msg": error.message, "reason": error.reason, "permanent": error.permanent, **after}
 

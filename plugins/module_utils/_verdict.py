@@ -99,7 +99,7 @@ def judge(task: Object, pod: Object, now: str) -> Verdict:
     settled = order == _order.next_order(order, task, pod, shall_stop(task, now))
     if ended and (settled or ended.status not in FINAL or is_ending(pod)):
         return ended
-    return _on_the_way(task, pod, steps, order)
+    return on_the_way(task, pod, steps)
 
 
 def is_decided(task: Object, pod: Object, now: str) -> bool:
@@ -148,10 +148,11 @@ def _end_of(task: Object, pod: Object, steps: list[Object], now: str) -> Verdict
         return Verdict(PENDING, loss[0], f"Pod {pod['metadata']['name']} was lost, another follows: {loss[1]}")
     if (pod.get("status") or {}).get("reason") == DEADLINE_EXCEEDED:
         return _timed_out(task)
-    return _failed_step(steps) or _stopped(task, pod, steps, now) or _failed_pod(pod)
+    return failed_step(steps) or _stopped(task, pod, steps, now) or _failed_pod(pod)
 
 
-def _failed_step(steps: list[Object]) -> Verdict | None:
+def failed_step(steps: list[Object]) -> Verdict | None:
+    """Return the verdict that the first failed step is; None without one."""
     for number, step in enumerate(steps, start=1):
         if step["state"] == _order.FAILED and not step.get("continued"):
             words = f'step "{step["name"]}" ({number} of {len(steps)}) failed: {cause_of(step)}'
@@ -225,7 +226,9 @@ def _failed_pod(pod: Object) -> Verdict | None:
     return Verdict(FAILURE, "PodFailed", f"{status['reason']}: {words}" if status.get("reason") else words)
 
 
-def _on_the_way(task: Object, pod: Object, steps: list[Object], order: int) -> Verdict:
+def on_the_way(task: Object, pod: Object, steps: list[Object]) -> Verdict:
+    """Return the state of a Task whose Pod has not ended: what runs, or what it waits for."""
+    order = _order.pod_order(pod)
     waits = all(s["state"] == _order.WAITING for s in steps)
     if order >= _order.held_at(task, order) and _order.all_started(task, pod) and not _is_any_running(steps):
         state = PENDING if waits else RUNNING

@@ -20,6 +20,7 @@ description:
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:
+  - taskflow.operator.cluster
   - taskflow.operator.task
 seealso:
   - module: taskflow.operator.task_reconcile

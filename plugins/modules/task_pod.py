@@ -22,6 +22,7 @@ description:
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:
+  - taskflow.operator.cluster
   - taskflow.operator.task
   - taskflow.operator.pod
 seealso:

@@ -17,6 +17,7 @@ description:
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:
+  - taskflow.operator.cluster
   - taskflow.operator.task
 options:
   problem:

@@ -1,4 +1,4 @@
-"""docs/api.md tells of every field of the CRD, and of every reason that a Task may have."""
+"""docs/api.md and docs/builds.md tell of every field of the CRDs, and of every reason that there may be."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ import yaml
 from scripts import api_docs
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = api_docs.load_schema()
+SCHEMA, BUILD_SCHEMA = api_docs.TASKS.schema(), api_docs.BUILDS.schema()
 FIELDS = list(api_docs.fields_of(SCHEMA))
-DOCUMENT = api_docs.DOCUMENT.read_text()
-TEMPLATE = api_docs.TEMPLATE.read_text()
+DOCUMENT, BUILDS_DOCUMENT = api_docs.TASKS.path.read_text(), api_docs.BUILDS.path.read_text()
+TEMPLATE = api_docs.TASKS.template()
+EXAMPLES = [
+    (text, page.schema())
+    for page in api_docs.PAGES
+    for text in re.findall(r"^```yaml\n(.*?)^```$", page.template(), re.MULTILINE | re.DOTALL)
+]
 
 # What an OpenAPI v3 schema of a CRD may hold; anything else is a slip of the pen, such as a comma in a flow mapping.
 KEYWORDS = {
@@ -32,7 +37,7 @@ def with_error(monkeypatch, **schema):
     """Have a CRD with one more field in its spec."""
     changed = copy.deepcopy(SCHEMA)
     changed["properties"]["spec"]["properties"]["added"] = schema
-    monkeypatch.setattr(api_docs, "load_schema", lambda: changed)
+    monkeypatch.setattr(api_docs, "load_schema", lambda path: changed if path.name == "task.yaml" else BUILD_SCHEMA)
 
 
 def rows_below(heading, text=DOCUMENT):
@@ -46,13 +51,17 @@ def test_the_document_is_what_the_crd_and_the_template_give(capsys):
     assert api_docs.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_every_field_down_to_the_leaves_has_a_row():
-    places = {match[1]: match.start() for match in re.finditer(r"^<!-- table: (\S+) -->$", TEMPLATE, re.MULTILINE)}
-    tables = dict(zip(places, re.findall(r"^\| field .*\n(?:\|.*\n)+", DOCUMENT, re.MULTILINE), strict=True))
-    for field in FIELDS:
+@pytest.mark.parametrize("page", api_docs.PAGES, ids=lambda page: page.document)
+def test_every_field_down_to_the_leaves_has_a_row(page):
+    markers = re.finditer(r"^<!-- table: (\S+) -->$", page.template(), re.MULTILINE)
+    places = {match[1]: match.start() for match in markers}
+    tables = dict(
+        zip(places, re.findall(r"^\| field .*\n(?:\|.*\n)+", page.path.read_text(), re.MULTILINE), strict=True)
+    )
+    for field in api_docs.fields_of(page.schema()):
         parent, _, name = field.path.rpartition(".")
         candidates = [
-            parent or "Task",
+            parent or "resource",
             *(["spec.stepTemplate"] if parent in ("spec.steps[]", "spec.sidecars[]") else []),
         ]
         found = any(f"\n| `{name}` | " in tables.get(table, "") for table in candidates)
@@ -74,20 +83,21 @@ def test_examples_and_defaults_are_valid(field):
 
 
 def test_the_schema_holds_only_what_a_schema_may():
-    for field in [*FIELDS, api_docs.Field("", SCHEMA, True)]:
+    both = [field for page in api_docs.PAGES for field in api_docs.fields_of(page.schema())]
+    for field in [*both, api_docs.Field("", SCHEMA, True), api_docs.Field("", BUILD_SCHEMA, True)]:
         for schema in (field.schema, field.schema.get("items", {})):
             assert not schema.keys() - KEYWORDS, field.path
 
 
-@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```$", TEMPLATE, re.MULTILINE | re.DOTALL))
-def test_the_example_tasks_are_valid(text):
-    jsonschema.validate(yaml.safe_load(text), SCHEMA)
+@pytest.mark.parametrize(("text", "schema"), EXAMPLES)
+def test_the_examples_are_valid(text, schema):
+    jsonschema.validate(yaml.safe_load(text), schema)
 
 
 def test_a_field_without_a_description_is_refused(monkeypatch, capsys):
     with_error(monkeypatch, type="string")
     assert api_docs.main(["--check"]) == 1
-    assert capsys.readouterr().err == "api_docs: task.yaml: no description: spec.added\n"
+    assert capsys.readouterr().err == "api_docs: crd/task.yaml and docs/api.md.in: no description: spec.added\n"
 
 
 def test_a_document_that_is_out_of_date_is_refused_with_the_rows_that_differ(monkeypatch, capsys):
@@ -101,7 +111,10 @@ def test_an_object_without_a_place_in_the_template_is_refused(monkeypatch, capsy
     inner = {"type": "string", "description": "Inside."}
     with_error(monkeypatch, type="object", description="New.", properties={"inner": inner})
     assert api_docs.main(["--check"]) == 1
-    assert capsys.readouterr().err == "api_docs: api.md.in: no line <!-- table: ... --> for spec.added\n"
+    assert (
+        capsys.readouterr().err
+        == "api_docs: crd/task.yaml and docs/api.md.in: no line <!-- table: ... --> for spec.added\n"
+    )
 
 
 def test_a_place_in_the_template_for_nothing_is_refused():
@@ -159,12 +172,17 @@ def listed(name):
     return set(re.search(rf"^{name}:(.*)$", TEMPLATE, re.MULTILINE)[1].split())
 
 
-def documented_reasons():
-    return {reason for row in rows_below("### Reasons") for reason in row[1].split(", ")} - {"…"}
+def documented_reasons(text=DOCUMENT):
+    return {reason for row in rows_below("### Reasons", text) for reason in row[1].split(", ")} - {"…"}
 
 
-def modules(folder="plugins/module_utils"):
-    return [ast.parse(path.read_text()) for path in sorted((ROOT / folder).glob("*.py"))]
+# What only Builds have to do with.
+OF_BUILDS = ("_build.py", "_build_plan.py", "_build_status.py", "_jobs.py")
+
+
+def modules(folder="plugins/module_utils", of_builds=False):
+    paths = sorted((ROOT / folder).glob("*.py"))
+    return [ast.parse(path.read_text()) for path in paths if (path.name in OF_BUILDS) == of_builds]
 
 
 def constants(folder):
@@ -211,3 +229,9 @@ def test_every_reason_of_the_code_is_in_the_table():
     code = {reason for module in modules() for reason in reasons_in(module)}
     assert "InvalidSpec" in code
     assert code - documented_reasons() <= listed("told otherwise")
+
+
+def test_every_reason_of_a_build_is_in_its_table():
+    code = {reason for module in modules(of_builds=True) for reason in reasons_in(module)}
+    assert "SecretMissing" in code
+    assert code <= documented_reasons(BUILDS_DOCUMENT)

@@ -1,0 +1,123 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Decide which Job is a Build's, which must go and whether a new one is due. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ._build import HASH_ANNOTATION, build_hash, job_name
+from ._durations import parse_time, seconds_until
+from ._run import is_ending, is_terminal
+
+Object = dict[str, t.Any]
+
+PENDING, RUNNING, SUCCESSFUL, FAILURE = "Pending", "Running", "Successful", "Failure"
+FINAL = (SUCCESSFUL, FAILURE)
+# Jobs of earlier states that have ended and stay for their logs.
+KEPT_JOBS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to do about a Build's Jobs.
+
+    Attributes:
+        action: created, kept, waiting, suspended or finished, as the module build_job returns it.
+        current: the Job of the wanted state, if there is one.
+        delete: Jobs that must go: unwanted ones that have not ended, and old ones.
+    """
+
+    action: str
+    current: Object | None = None
+    delete: tuple[Object, ...] = ()
+
+
+def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now: str) -> Plan:
+    """Decide what to do about a Build's Jobs, so that at most one is alive at any time.
+
+    Args:
+        build: the Build, as the API server returns it.
+        jobs: every Job that the Build owns.
+        pods: every Pod of those.
+        now: the time, as RFC 3339 in UTC.
+    """
+    if build["metadata"].get("deletionTimestamp"):
+        return Plan("finished")
+    current = current_job(build, jobs)
+    finished = is_finished(build)
+    suspended = bool(build["spec"].get("suspend")) and not finished and end_of(current) is None
+    kept = None if suspended else current
+    delete = tuple(job for job in [*_unwanted(jobs, kept), *_old(jobs, kept)] if not is_ending(job))
+    if suspended:
+        return Plan("suspended", delete=delete)
+    if kept is not None and _is_expired(build, now):
+        return Plan("finished", delete=(*delete, kept))
+    if finished or kept is not None:
+        return Plan("finished" if finished else "kept", kept, delete)
+    if any(map(is_alive, jobs)) or any(not is_terminal(pod) for pod in pods):
+        return Plan("waiting", delete=delete)
+    return Plan("created", delete=delete)
+
+
+def current_job(build: Object, jobs: t.Iterable[Object]) -> Object | None:
+    """Return the Job of the Build's wanted state; None where there is none, or somebody deletes it."""
+    name, wanted = job_name(build), build_hash(build)
+    for job in jobs:
+        metadata = job["metadata"]
+        if metadata["name"] == name and (metadata.get("annotations") or {}).get(HASH_ANNOTATION) == wanted:
+            return None if is_ending(job) else job
+    return None
+
+
+def recorded_status(build: Object) -> Object:
+    """Return the Build's status where it speaks of the wanted state; else an empty one."""
+    status: Object = build.get("status") or {}
+    return status if status.get("buildHash") == build_hash(build) else {}
+
+
+def is_finished(build: Object) -> bool:
+    """Tell whether the wanted state has been built, or could not be."""
+    return recorded_status(build).get("phase") in FINAL
+
+
+def end_of(job: Object | None) -> Object | None:
+    """Return the condition by which a Job has ended (Complete or Failed); None while it has not."""
+    conditions = ((job or {}).get("status") or {}).get("conditions") or []
+    return next((x for x in conditions if x["type"] in ("Complete", "Failed") and x["status"] == "True"), None)
+
+
+def is_alive(job: Object) -> bool:
+    """Tell whether Pods of a Job may run: it has not ended, or is not gone yet."""
+    return end_of(job) is None or is_ending(job)
+
+
+def expiry(build: Object) -> datetime.datetime | None:
+    """Return when the Job of a Build that has ended is to be deleted; None when it is not."""
+    ttl, end = build["spec"].get("ttlSecondsAfterFinished"), recorded_status(build).get("completionTime")
+    if ttl is None or not end or not is_finished(build):
+        return None
+    try:
+        return parse_time(end) + datetime.timedelta(seconds=ttl)
+    except OverflowError:
+        return None  # after the last year there is
+
+
+def _is_expired(build: Object, now: str) -> bool:
+    """Tell whether the Job of a Build that has ended has lived as long as the Build wants it to."""
+    moment = expiry(build)
+    return moment is not None and seconds_until(moment, now) <= 0
+
+
+def _unwanted(jobs: t.Iterable[Object], kept: Object | None) -> list[Object]:
+    return [job for job in jobs if job is not kept and end_of(job) is None]
+
+
+def _old(jobs: t.Iterable[Object], kept: Object | None) -> list[Object]:
+    """Return the Jobs that have ended, but for the last ones."""
+    ended = [job for job in jobs if job is not kept and end_of(job) is not None]
+    ended.sort(key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
+    return ended[: max(len(ended) - KEPT_JOBS, 0)]

@@ -1,0 +1,187 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Compute a Build's status and the events that tell of its changes. Pure: the time comes in as an argument."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing as t
+
+from . import _order
+from ._build import CLONE_STEP, REVISION, build_hash
+from ._build_plan import (
+    FAILURE,
+    FINAL,
+    PENDING,
+    RUNNING,
+    SUCCESSFUL,
+    current_job,
+    end_of,
+    expiry,
+    recorded_status,
+)
+from ._durations import format_duration, parse_time, seconds_until
+from ._errors import TaskError
+from ._run import CONDITION, condition_of
+from ._status import Event
+from ._verdict import Verdict, failed_step, on_the_way
+
+Object = dict[str, t.Any]
+
+HISTORY_MAX = 10
+# What a build in the history keeps of its status.
+HISTORY_FIELDS = ("jobName", "phase", "revision", "startTime", "completionTime", "duration")
+# Seconds between two looks at a Job that has to go, and at what can't be done now.
+WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
+REPLACED = "Replaced"
+# Reasons that nobody needs to be told of.
+QUIET_REASONS = ("Pending", "WaitingForJob")
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What is there of a Build.
+
+    Attributes:
+        task: the Task that does its work; None where its spec makes none.
+        jobs: every Job that the Build owns.
+        pods: every Pod of those.
+        problem: what keeps the Build from having a Job, if anything does.
+    """
+
+    task: Object | None = None
+    jobs: t.Sequence[Object] = ()
+    pods: t.Sequence[Object] = ()
+    problem: TaskError | None = None
+
+
+def compute_status(build: Object, seen: Seen, now: str) -> Object:
+    """Return the whole new status of a Build, which comes with its present one; ``now`` is RFC 3339 in UTC."""
+    before, job = recorded_status(build), current_job(build, seen.jobs)
+    marks = {"observedGeneration": build["metadata"]["generation"], "buildHash": build_hash(build)}
+    if before.get("phase") in FINAL:
+        return {**before, **marks}
+    pod = _latest_pod(job, seen.pods)
+    steps = _order.step_statuses(seen.task, pod) if seen.task and pod else before.get("steps", [])
+    status = {**marks, "steps": steps}
+    if history := _history(build, now):
+        status["history"] = history
+    if job:
+        status["jobName"] = job["metadata"]["name"]
+        status["startTime"] = (job.get("status") or {}).get("startTime") or job["metadata"]["creationTimestamp"]
+    if revision := _revision(steps):
+        status["revision"] = revision
+    verdict = _end(job, steps) or _on_the_way(build, seen, job, pod, steps)
+    return _with_verdict(build, status, verdict, job, now)
+
+
+def next_look(build: Object, waiting: bool, problem: TaskError | None, now: str) -> int | None:
+    """Return after how many seconds a Build is to be looked at again though nothing may happen to it meanwhile.
+
+    Args:
+        build: the Build, with its new status.
+        waiting: whether a Job of an earlier state is still ending.
+        problem: as in compute_status.
+        now: the time, as RFC 3339 in UTC.
+    """
+    moment = expiry(build)
+    if moment is not None:
+        left = math.ceil(seconds_until(moment, now))
+        return left if left > 0 else None
+    if problem is not None and not problem.permanent:
+        return math.ceil(problem.retry_after or PROBLEM_PAUSE)
+    return WAITING_PAUSE if waiting else None
+
+
+def compute_events(old: Object, new: Object) -> list[Event]:
+    """Return the events that tell a person what changed from one status to the next."""
+    was, now = condition_of(old) if old.get("buildHash") == new.get("buildHash") else {}, condition_of(new)
+    if (was.get("status"), was.get("reason")) == (now.get("status"), now.get("reason")):
+        return []
+    message, phase = now.get("message", ""), new["phase"]
+    if phase == SUCCESSFUL:
+        return [Event("Normal", "Completed", f"{message} in {new.get('duration', '0s')}")]
+    if phase == FAILURE:
+        return [Event("Warning", "Failed", message)]
+    if phase == RUNNING:
+        return [Event("Normal", "Started", f"the steps run in Job {new.get('jobName')}")]
+    if now["reason"] in QUIET_REASONS:
+        return []
+    return [Event("Normal" if now["reason"] == "Suspended" else "Warning", now["reason"], message)]
+
+
+def _end(job: Object | None, steps: list[Object]) -> Verdict | None:
+    """Return how a Job has ended; None while it has not."""
+    end = end_of(job)
+    if end is None:
+        return None
+    if end["type"] == "Complete":
+        return Verdict(SUCCESSFUL, "Succeeded", f"all {len(steps)} steps succeeded" if steps else "the Job is complete")
+    said = Verdict(FAILURE, end.get("reason") or "JobFailed", end.get("message") or "the Job failed")
+    return failed_step(steps) or said
+
+
+def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | None, steps: list[Object]) -> Verdict:
+    if seen.problem:
+        return Verdict(FAILURE if seen.problem.permanent else PENDING, seen.problem.reason, seen.problem.message)
+    if seen.task and pod:
+        return on_the_way(seen.task, pod, steps)
+    if job:
+        return Verdict(PENDING, "Pending", "the Job is about to make its Pod")
+    if build["spec"].get("suspend"):
+        return Verdict(PENDING, "Suspended", "spec.suspend is true: it is built when that is false")
+    if seen.jobs:
+        return Verdict(PENDING, "WaitingForJob", "a Job of an earlier state is still ending")
+    return Verdict(PENDING, "Pending", "the Job is about to be made")
+
+
+def _with_verdict(build: Object, status: Object, verdict: Verdict, job: Object | None, now: str) -> Object:
+    status["phase"] = verdict.status
+    truth = {SUCCESSFUL: "True", FAILURE: "False"}.get(verdict.status, "Unknown")
+    present = (build.get("status") or {}).get("conditions") or []
+    was = condition_of({"conditions": present})
+    same = was.get("status") == truth and was.get("lastTransitionTime")
+    condition = {
+        "type": CONDITION,
+        "status": truth,
+        "reason": verdict.reason,
+        "message": verdict.message,
+        "lastTransitionTime": was["lastTransitionTime"] if same else now,
+        "observedGeneration": status["observedGeneration"],
+    }
+    status["conditions"] = [x for x in present if x["type"] != CONDITION] + [condition]
+    if verdict.status in FINAL:
+        end = end_of(job)
+        status["completionTime"] = (end or {}).get("lastTransitionTime") or now
+        status.setdefault("startTime", status["completionTime"])
+        status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
+    return status
+
+
+def _history(build: Object, now: str) -> list[Object]:
+    """Return the builds before the present one, the latest first."""
+    status: Object = build.get("status") or {}
+    history: list[Object] = list(status.get("history") or [])
+    if not status.get("jobName") or status.get("buildHash") == build_hash(build):
+        return history
+    last = {key: status[key] for key in HISTORY_FIELDS if key in status}
+    if last["phase"] not in FINAL:
+        last.update(phase=REPLACED, completionTime=now)
+    return [last, *history][:HISTORY_MAX]
+
+
+def _latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:
+    """Return the Pod of a Job's last try."""
+    if job is None:
+        return None
+    uid = job["metadata"]["uid"]
+    own = (p for p in pods if any(o.get("uid") == uid for o in p["metadata"].get("ownerReferences") or []))
+    return max(own, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]), default=None)
+
+
+def _revision(steps: t.Iterable[Object]) -> str:
+    """Return the commit that the first step has found."""
+    results = next((step.get("results") or {} for step in steps if step["name"] == CLONE_STEP), {})
+    return str(results.get(REVISION, ""))

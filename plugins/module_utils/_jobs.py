@@ -1,0 +1,172 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Do what was decided for a Build: its Job, and its status."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ._build import API_VERSION, BUILD_LABEL, PLURAL, as_task, build_job, labels_of, own_field, secret_name
+from ._build_plan import Plan, plan_jobs
+from ._build_status import Seen, compute_events, compute_status, next_look
+from ._cluster import ALREADY_EXISTS, Cluster, namespace_path, timestamp
+from ._errors import InvalidSpec, TaskError
+from ._images import Images
+from ._pod import build_pod, images_to_look_up
+from ._run import is_owned_by
+from ._spec import resolve
+from ._status import Event
+
+Object = dict[str, t.Any]
+
+
+class BuildCluster(Cluster):
+    """The API server, for Builds and their Jobs."""
+
+    def get_build(self, namespace: str, name: str) -> Object | None:
+        """Return the Build; None when there is none."""
+        return self._get(f"read Build {namespace}/{name}", _build_path(namespace, name))
+
+    def jobs_of(self, build: Object) -> list[Object]:
+        """Return every Job that the Build owns."""
+        jobs = self._list(build, "Jobs", _jobs_path(build["metadata"]["namespace"]))
+        return [job for job in jobs if is_owned_by(job, build["metadata"]["uid"])]
+
+    def pods_of_jobs(self, build: Object, jobs: t.Iterable[Object]) -> list[Object]:
+        """Return every Pod of the Build's Jobs."""
+        pods = self._list(build, "Pods", namespace_path(build["metadata"]["namespace"], "pods"))
+        uids = [job["metadata"]["uid"] for job in jobs]
+        return [pod for pod in pods if any(is_owned_by(pod, uid) for uid in uids)]
+
+    def create_job(self, job: Object, dry_run: bool) -> Object | None:
+        """Create the Job and return it; None where it is there already. A dry run asks whether it would be taken."""
+        namespace = job["metadata"]["namespace"]
+        query = {"dryRun": "All"} if dry_run else {}
+        try:
+            return self._request(f"create a Job in namespace {namespace}", "POST", _jobs_path(namespace), query, job)
+        except TaskError as error:
+            if error.reason == ALREADY_EXISTS:
+                return None
+            raise
+
+    def delete_job(self, job: Object) -> None:
+        """Delete this very Job, its Pods first: until they are gone, it is there."""
+        metadata = job["metadata"]
+        what = f"delete Job {metadata['namespace']}/{metadata['name']}"
+        self._delete(what, _jobs_path(metadata["namespace"], metadata["name"]), metadata, ("uid",), "Foreground")
+
+    def set_build_status(self, build: Object, status: Object) -> None:
+        """Replace the Build's status, provided that nobody changed the Build meanwhile."""
+        metadata = build["metadata"]
+        what = f"write the status of Build {metadata['namespace']}/{metadata['name']}"
+        path = _build_path(metadata["namespace"], metadata["name"]) + "/status"
+        self._request(what, "PUT", path, body={**build, "status": status})
+
+    def _list(self, build: Object, kind: str, path: str) -> list[Object]:
+        metadata = build["metadata"]
+        selector = f"{BUILD_LABEL}={labels_of(build)[BUILD_LABEL]}"
+        what = f"list the {kind} of Build {metadata['namespace']}/{metadata['name']}"
+        items: list[Object] = self._request(what, "GET", path, query={"labelSelector": selector})["items"]
+        return items
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildReconciler:
+    """What it takes to do a Build's work.
+
+    Args:
+        cluster: the API server.
+        check_mode: True to change nothing.
+        agent_image, git_image: the images that hold the agent, and git.
+        images: tells what images run by themselves.
+    """
+
+    cluster: BuildCluster
+    check_mode: bool
+    agent_image: str
+    git_image: str
+    images: Images
+
+    def reconcile(self, build: Object) -> Object:
+        """Have the Job of the wanted state, record the status, and return the module's result."""
+        jobs = self.cluster.jobs_of(build)
+        pods = self.cluster.pods_of_jobs(build, jobs)
+        plan = plan_jobs(build, jobs, pods, timestamp())
+        self._delete(build, plan)
+        problem: TaskError | None = None
+        task = created = None
+        try:
+            task = as_task(build, self.git_image)
+            created = self._create(build, task) if plan.action == "created" else None
+        except InvalidSpec as error:
+            problem = own_field(error, build)
+        except TaskError as error:
+            problem = error
+        if created:
+            jobs = [*jobs, created]
+        return self._record(build, plan, Seen(task, jobs, pods, problem), created)
+
+    def _delete(self, build: Object, plan: Plan) -> None:
+        if self.check_mode:
+            return
+        for job in plan.delete:
+            self.cluster.delete_job(job)
+            self.cluster.emit(build, Event("Normal", "Deleted", f"deleted Job {job['metadata']['name']}"))
+
+    def _create(self, build: Object, task: Object) -> Object | None:
+        self._check_secret(build)
+        namespace, resolved = build["metadata"]["namespace"], resolve(task)
+        secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
+        account = resolved.service_account or "default"
+        configs = self.images.configs(namespace, account, secrets, images_to_look_up(resolved))
+        job = self.cluster.create_job(
+            build_job(build, build_pod(task, self.agent_image, configs)), dry_run=self.check_mode
+        )
+        if job and not self.check_mode:
+            self.cluster.emit(build, Event("Normal", "Created", f"created Job {job['metadata']['name']}"))
+        return job
+
+    def _check_secret(self, build: Object) -> None:
+        """Say that a Secret is missing, as far as Secrets may be read: its Pod would only be stuck."""
+        name, namespace = secret_name(build), build["metadata"]["namespace"]
+        if not name:
+            return
+        try:
+            found = self.cluster.get_secret(namespace, name)
+        except TaskError as error:
+            if error.reason == "Forbidden":
+                return
+            raise
+        if found is None:
+            words = f'spec.source.git.secretRef: there is no Secret "{name}" in namespace {namespace}'
+            raise TaskError("SecretMissing", words)
+
+    def _record(self, build: Object, plan: Plan, seen: Seen, created: Object | None) -> Object:
+        now = timestamp()
+        before = build.get("status") or {}
+        after = compute_status(build, seen, now)
+        if after != before and not self.check_mode:
+            self.cluster.set_build_status(build, after)
+            for event in compute_events(before, after):
+                self.cluster.emit(build, event)
+        deleted = [job["metadata"]["name"] for job in plan.delete]
+        again = next_look({**build, "status": after}, plan.action == "waiting", seen.problem, now)
+        return {
+            "changed": bool(deleted or created or after != before),
+            "action": "waiting" if plan.action == "created" and not (created or seen.problem) else plan.action,
+            "job_name": after.get("jobName", ""),
+            "deleted": deleted,
+            "status": after,
+            "diff": {"before": before, "after": after},
+            **({"requeue_after": again} if again else {}),
+        }
+
+
+def _build_path(namespace: str, name: str) -> str:
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+
+
+def _jobs_path(namespace: str, *words: str) -> str:
+    return "/".join(["/apis/batch/v1/namespaces", namespace, "jobs", *words])

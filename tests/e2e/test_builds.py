@@ -1,0 +1,259 @@
+"""Builds: a repository is cloned and built by one Job at a time, whatever is asked for meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from support import ROOT, Cluster, Object, condition
+
+sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
+
+from git_server import GitServer, git
+
+# The node's address, which Pods reach too.
+NODE = "10.244.0.1"
+USER, PASSWORD = "builder", "a secret word"
+FINAL = ("Successful", "Failure")
+# Ends when it is told to, by a file in the checkout.
+WAIT = "while [ ! -e told ]; do sleep 0.2; done"
+
+
+class Source:
+    """A repository that somebody pushes to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        git(folder, "init", "--quiet", "--initial-branch=main")
+        self.first = self.push("one")
+
+    def push(self, content: str) -> str:
+        """Put a commit on main, and return its hash."""
+        (self.folder / "content").write_text(f"{content}\n")
+        git(self.folder, "add", "content")
+        git(self.folder, "commit", "--quiet", "-m", content)
+        return git(self.folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path / "site")
+
+
+@pytest.fixture
+def url(source: Source) -> Iterator[str]:
+    """The repository, for everybody."""
+    with GitServer(source.folder.parent, NODE) as server:
+        yield f"{server.url}/site"
+
+
+@pytest.fixture
+def private_url(source: Source) -> Iterator[str]:
+    """The repository, for those who know the password."""
+    with GitServer(source.folder.parent, NODE, (USER, PASSWORD)) as server:
+        yield f"{server.url}/site"
+
+
+def make_build(name: str, url: str, revision: str = "main", git_fields: Object | None = None, **spec: object) -> Object:
+    """Return a manifest; its steps show the source."""
+    steps = [
+        {"name": "show", "command": ["cat", "content"]},
+        {"name": "say", "script": 'echo "commit $BUILD_REVISION"'},
+    ]
+    return {
+        "apiVersion": "ci.zt.vapi.cc/v1",
+        "kind": "Build",
+        "metadata": {"name": name},
+        "spec": {
+            "source": {"git": {"url": url, "revision": revision, **(git_fields or {})}},
+            "image": "busybox:1.28",
+            "steps": steps,
+            **spec,
+        },
+    }
+
+
+def wait_for(cluster: Cluster, name: str, what: str, test: Callable[[Object], object]) -> Object:
+    """Wait until a Build's status, of its present generation, is as wanted, and return the Build."""
+
+    def found() -> Object | None:
+        build = cluster.get("build", name)
+        status = build.get("status") or {}
+        current = status.get("observedGeneration") == build["metadata"]["generation"]
+        return build if current and test(status) else None
+
+    wanted: Object = cluster.wait(f"Build {name}: {what}", found)
+    return wanted
+
+
+def finished(cluster: Cluster, name: str) -> Object:
+    return wait_for(cluster, name, "the end", lambda status: status.get("phase") in FINAL)
+
+
+def running(cluster: Cluster, name: str) -> Object:
+    """Wait until the Build's own first step runs."""
+    states = [["Succeeded", "Running"], ["Succeeded", "Running", "Waiting"]]
+    return wait_for(cluster, name, "a step", lambda s: [step["state"] for step in s.get("steps", [])] in states)
+
+
+def pods_of(cluster: Cluster, name: str) -> list[Object]:
+    return cluster.list("pods", f"build.taskflow/build={name}")
+
+
+def pod_of(cluster: Cluster, build: Object) -> str:
+    """Return the name of the Pod of a Build's Job."""
+    (pod,) = cluster.list("pods", f"job-name={build['status']['jobName']}")
+    return str(pod["metadata"]["name"])
+
+
+def test_a_build_clones_runs_its_steps_and_succeeds(cluster, source, url):
+    cluster.apply(make_build("site", url))
+    build = finished(cluster, "site")
+    assert (build["status"]["phase"], build["status"]["revision"]) == ("Successful", source.first)
+    assert [step["state"] for step in build["status"]["steps"]] == ["Succeeded"] * 3
+    pod = pod_of(cluster, build)
+    assert cluster.logs(pod, "show") == "one\n"
+    assert cluster.logs(pod, "say") == f"commit {source.first}\n"
+    header, line = cluster.run("get", "builds").stdout.splitlines()
+    assert header.split() == ["NAME", "STATUS", "REVISION", "JOB", "DURATION", "AGE"]
+    assert line.split()[:4] == ["site", "Successful", source.first, build["status"]["jobName"]]
+    # The same wanted state is built once.
+    cluster.apply(make_build("site", url))
+    cluster.patch("build", "site", {"metadata": {"labels": {"team": "a"}}})
+    cluster.patch("build", "site", {"spec": {"suspend": True}})
+    wait_for(cluster, "site", "the change seen", lambda status: status.get("phase") == "Successful")
+    assert [job["metadata"]["name"] for job in cluster.list("jobs")] == [build["status"]["jobName"]]
+
+
+def test_another_revision_replaces_a_job_that_runs(cluster, source, url):
+    steps = [{"name": "wait", "command": ["sh", "-c", WAIT]}]
+    cluster.apply(make_build("site", url, source.first, steps=steps))
+    first = running(cluster, "site")
+    (old,) = pods_of(cluster, "site")
+    second = source.push("two")
+    cluster.apply(make_build("site", url, second, steps=steps))
+    seen: dict[str, set[str]] = {"jobs": set(), "alive": set()}
+
+    def replaced(status: Object) -> bool:
+        alive = {
+            p["metadata"]["uid"] for p in pods_of(cluster, "site") if p["status"]["phase"] in ("Pending", "Running")
+        }
+        assert len(alive) <= 1, alive
+        seen["alive"] |= alive
+        seen["jobs"] |= {job["metadata"]["uid"] for job in cluster.list("jobs")}
+        return [step["state"] for step in status.get("steps", [])] == ["Succeeded", "Running"]
+
+    build = wait_for(cluster, "site", "the new Job", replaced)
+    assert build["status"]["jobName"] != first["status"]["jobName"]
+    assert build["status"]["revision"] == second
+    assert [job["metadata"]["name"] for job in cluster.list("jobs")] == [build["status"]["jobName"]]
+    assert len(seen["jobs"]) == 2
+    assert old["metadata"]["uid"] not in {pod["metadata"]["uid"] for pod in pods_of(cluster, "site")}
+    (entry,) = build["status"]["history"]
+    assert (entry["jobName"], entry["phase"]) == (first["status"]["jobName"], "Replaced")
+    reasons = [e["reason"] for e in events(cluster, "site")]
+    assert reasons.count("Created") == 2 and "Deleted" in reasons
+    cluster.run("exec", pod_of(cluster, build), "-c", "wait", "--", "touch", "told")
+    assert finished(cluster, "site")["status"]["phase"] == "Successful"
+
+
+def events(cluster: Cluster, name: str) -> list[Object]:
+    return [
+        e
+        for e in cluster.list("events")
+        if e["involvedObject"] == {**e["involvedObject"], "kind": "Build", "name": name}
+    ]
+
+
+def test_a_request_builds_the_newest_commit_of_the_same_spec_anew(cluster, source, url):
+    cluster.apply(make_build("site", url))
+    first = finished(cluster, "site")
+    second = source.push("two")
+    cluster.run("annotate", "build", "site", "build.taskflow/request=1")
+    build = wait_for(
+        cluster, "site", "the second commit", lambda s: s.get("revision") == second and s["phase"] in FINAL
+    )
+    assert build["status"]["phase"] == "Successful"
+    assert build["status"]["history"][0]["revision"] == first["status"]["revision"]
+
+
+def test_a_private_repository_opens_with_its_secret(cluster, source, private_url):
+    cluster.apply(make_build("site", private_url, git_fields={"secretRef": {"name": "key"}}))
+    waiting = wait_for(
+        cluster, "site", "word of the Secret", lambda s: condition({"status": s})["reason"] == "SecretMissing"
+    )
+    assert 'Secret "key"' in condition(waiting)["message"]
+    words = [
+        "--type=kubernetes.io/basic-auth",
+        f"--from-literal=username={USER}",
+        f"--from-literal=password={PASSWORD}",
+    ]
+    cluster.run("create", "secret", "generic", "key", *words)
+    build = finished(cluster, "site")
+    assert (build["status"]["phase"], build["status"]["revision"]) == ("Successful", source.first)
+    pod = pod_of(cluster, build)
+    assert PASSWORD not in cluster.logs(pod, "clone") + cluster.run("get", "job,pod", "-o", "yaml").stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "revision", "words"),
+    [
+        ("/no-such", "main", "not found"),
+        ("/site", "no-such-branch", "revision no-such-branch is not in the repository"),
+    ],
+    ids=["url", "revision"],
+)
+def test_a_source_that_is_not_there_is_said_with_gits_words(cluster, url, path, revision, words):
+    cluster.apply(make_build("site", url.replace("/site", path), revision))
+    build = finished(cluster, "site")
+    assert (build["status"]["phase"], condition(build)["reason"]) == ("Failure", "StepFailed")
+    assert 'step "clone" (1 of 3) failed: exit code 1: ' in condition(build)["message"]
+    assert words in condition(build)["message"]
+    assert condition(build)["message"] in [e["message"] for e in events(cluster, "site") if e["reason"] == "Failed"]
+
+
+def test_a_spec_that_can_not_work_is_said_with_its_field(cluster, url):
+    cluster.apply(make_build("site", url, steps=[{"name": "clone", "command": ["true"]}]))
+    build = finished(cluster, "site")
+    assert condition(build)["message"].startswith("spec.steps[0].name: 'clone' is the name of another step")
+    assert cluster.list("jobs") == []
+    refused = cluster.run("apply", "-f", "-", stdin=yaml.dump(make_build("no", url, command=["x"])), check=False)
+    assert refused.returncode != 0 and "spec.command" in refused.stderr
+
+
+def test_a_suspended_build_has_no_job_until_it_goes_on(cluster, url):
+    cluster.apply(make_build("site", url, suspend=True))
+    wait_for(cluster, "site", "its rest", lambda s: condition({"status": s})["reason"] == "Suspended")
+    assert cluster.list("jobs") == []
+    cluster.patch("build", "site", {"spec": {"suspend": False}})
+    assert finished(cluster, "site")["status"]["phase"] == "Successful"
+
+
+def test_its_job_goes_when_its_time_to_live_has_passed_and_is_not_made_again(cluster, url):
+    cluster.apply(make_build("site", url, ttlSecondsAfterFinished=1))
+    build = finished(cluster, "site")
+    cluster.wait("the Job to go", lambda: cluster.list("jobs") == [])
+    cluster.wait("its Pods to go", lambda: pods_of(cluster, "site") == [])
+    cluster.patch("build", "site", {"metadata": {"annotations": {"other": "x"}}})
+    assert cluster.get("build", "site")["status"] == build["status"]
+    assert cluster.list("jobs") == []
+
+
+def test_deleting_a_build_deletes_its_job_and_pods(cluster, url):
+    cluster.apply(make_build("site", url, steps=[{"name": "wait", "command": ["sleep", "600"]}]))
+    running(cluster, "site")
+    cluster.run("delete", "build", "site")
+    cluster.wait("its Job and Pods to go", lambda: not cluster.list("jobs") and not pods_of(cluster, "site"))
+
+
+def test_the_example_builds_what_its_url_names(cluster, url):
+    build = yaml.safe_load((ROOT / "examples" / "build_example.yaml").read_text())
+    build["spec"]["source"]["git"]["url"] = url
+    cluster.apply(build)
+    done = finished(cluster, "example-build")
+    assert done["status"]["phase"] == "Successful"
+    assert f"building {done['status']['revision']}" in cluster.logs(pod_of(cluster, done), "build")
