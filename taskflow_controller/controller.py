@@ -11,7 +11,7 @@ from typing import Any
 from taskflow_controller.api import ApiServer
 from taskflow_controller.causes import retry_cause
 from taskflow_controller.dependents import DependentKinds
-from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces, stuck_watches
+from taskflow_controller.informers import Change, ResourceInformer, for_namespaces, stuck_watches
 from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.launcher import Work
 from taskflow_controller.metrics import Metrics, Outcome
@@ -19,6 +19,7 @@ from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.ownership import owner_names
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.store import Store
 from taskflow_controller.verdicts import Next
 from taskflow_controller.watches import DependentWatch, Watch
 from taskflow_controller.work_queue import WorkItem, WorkQueue
@@ -139,7 +140,7 @@ class Controller:
 
     def _resources(self) -> Iterator[tuple[GroupVersionKind, Object]]:
         for gvk, store in self._stores.items():
-            for obj in store.all():
+            for obj in store.outlines():
                 yield gvk, obj
 
     def _failing_watches(self) -> Iterator[tuple[GroupVersionKind, str, bool]]:
@@ -153,7 +154,7 @@ class Controller:
         )
         self._stores[watch.gvk] = store
         if not watch.selector:
-            self.dependents.share(watch.gvk, store)
+            self.dependents.share(watch.gvk, store, informers)
         self.informers += informers
 
     def _watch_dependent(
@@ -262,6 +263,6 @@ def owner_keys(
     One that is not known needs no run: it is gone, or its own first sight will start one.
     """
     for named in owner_names(dependent, gvk, controlling=controlling):
-        owner = owners.get(named.namespace, named.name)
-        if owner is not None and named.uid in ("", owner["metadata"].get("uid")):
+        owner = owners.stored(named.namespace, named.name)
+        if owner is not None and named.uid in ("", owner.uid):
             yield ResourceKey(gvk, named.namespace, named.name)

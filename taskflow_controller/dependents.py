@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from taskflow_controller.api import ApiServer
-from taskflow_controller.informers import Change, ResourceInformer, Store, for_namespaces
+from taskflow_controller.informers import Change, ResourceInformer, for_namespaces
 from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.store import Store
 from taskflow_controller.watches import Watch
 
 logger = logging.getLogger(__name__)
@@ -26,13 +27,19 @@ class DependentKind:
     owner_namespaced: bool
 
 
-@dataclass
-class _Watched:
-    """The informers of a kind, and the watches whose plays use it."""
+@dataclass(frozen=True)
+class WatchedKind:
+    """The whole objects of a kind, the informers that see them, and the watches whose plays use it."""
 
     store: Store
-    informers: list[ResourceInformer]
+    informers: Sequence[ResourceInformer]
     watches: dict[GroupVersionKind, Watch] = field(default_factory=dict)
+
+    def informer_for(self, namespace: str, *, namespaced: bool) -> ResourceInformer | None:
+        """Return the one that sees a namespace, or with "" all of them or what has none; None if there is none."""
+        if not namespaced:
+            return self.informers[0]
+        return next((each for each in self.informers if each.namespace in (None, namespace)), None)
 
 
 class DependentKinds:
@@ -41,14 +48,18 @@ class DependentKinds:
     def __init__(self, api: ApiServer, namespaces: Sequence[str], on_change: Callable[[Watch, Change], None]) -> None:
         """``on_change`` is called for each watch whose plays use the kind that changed."""
         self._api, self._namespaces, self._on_change = api, tuple(namespaces), on_change
-        self._watched: dict[GroupVersionKind, _Watched] = {}
+        self._watched: dict[GroupVersionKind, WatchedKind] = {}
         self._started: list[ResourceInformer] = []
         self._lock = threading.Lock()
         self._stopped = False
 
-    def share(self, gvk: GroupVersionKind, store: Store) -> None:
-        """Take a kind that is watched already; the caller passes its changes to ``changed``."""
-        self._watched[gvk] = _Watched(store, [])
+    def share(self, gvk: GroupVersionKind, store: Store, informers: Sequence[ResourceInformer]) -> None:
+        """Take a kind that somebody else watches, who passes its changes to ``changed``."""
+        self._watched[gvk] = WatchedKind(store, informers)
+
+    def watched(self, gvk: GroupVersionKind) -> WatchedKind | None:
+        """Return what is known of a kind, None if it is not watched, or not whole."""
+        return self._watched.get(gvk)
 
     def wants(self, watch: Watch, kind: DependentKind) -> bool:
         """Whether a kind is to be watched for a watch, and is not yet."""
@@ -62,12 +73,14 @@ class DependentKinds:
         with self._lock:
             if self._stopped or not self.wants(watch, kind):
                 return
-            watched = self._watched.get(kind.gvk) or self._prepare(kind)
+            watched = self._watched.get(kind.gvk)
+            new = watched is None
+            watched = watched or self._prepare(kind)
             watched.watches[watch.gvk] = watch
-            self._watched[kind.gvk] = watched
-            new = [informer for informer in watched.informers if informer not in self._started]
-            self._started += new
-        for informer in new:
+            if new:
+                self._watched[kind.gvk] = watched
+                self._started += watched.informers
+        for informer in watched.informers if new else ():
             informer.start()
         logger.info("changes of %s reconcile their %s from now on, for its play uses them", kind.gvk, watch.gvk)
 
@@ -88,11 +101,11 @@ class DependentKinds:
         for informer in self._started:
             informer.stop()
 
-    def _prepare(self, kind: DependentKind) -> _Watched:
+    def _prepare(self, kind: DependentKind) -> WatchedKind:
         namespaces = self._namespaces if kind.namespaced else ()
         on_change = functools.partial(self.changed, kind.gvk)
-        store, informers = for_namespaces(self._api, kind.gvk, namespaces, on_change=on_change)
-        return _Watched(store, informers)
+        store, informers = for_namespaces(self._api, kind.gvk, namespaces, on_change=on_change, tells_new=False)
+        return WatchedKind(store, informers)
 
 
 def is_watched_for(watch: Watch, kind: DependentKind, *, confined: bool) -> bool:

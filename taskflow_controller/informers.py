@@ -7,7 +7,8 @@ added here through its documented entry, the list function:
 - pages for the first list; a server-side timeout and a read timeout for watches;
 - a pause before a failing request is repeated (it repeats a failing watch at once);
 - the object before an event beside the one after it (it overwrites its cache before it calls handlers, and
-  after it calls them for the deletions that a new list shows), so this module keeps a store of its own.
+  after it calls them for the deletions that a new list shows), so this module keeps a store of its own, and cuts the
+  objects in the SharedInformer's down to their identity.
 
 No ``from __future__ import annotations`` here: the Watch reads the list function's return annotation.
 """
@@ -22,10 +23,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
-from kubernetes.informer import ADDED, DELETED, ERROR, MODIFIED, SharedInformer
+from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
 from taskflow_controller.api import ApiResource, ApiServer, list_path, plain_cause
-from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
+from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name, version_number
+from taskflow_controller.store import Slim, Store, Stored, identity
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ WATCH_SECONDS = (180, 300)  # a random time in between, so that not all watches 
 SILENCE_SECONDS = 100.0
 MIN_WATCH_INTERVAL = 1.0
 MAX_PAUSE = 30.0
+LIST_PAUSE = 5.0  # the SharedInformer's own
 STUCK_SECONDS = 60.0  # longer than an API server takes to start anew
 GONE = 410
 _PASSING = {429, 500, 502, 503}  # the resource version is still good after these
@@ -43,46 +46,14 @@ _PASSING = {429, 500, 502, 503}  # the resource version is still good after thes
 
 @dataclass(frozen=True)
 class Change:
-    """What an event changed: a new object has no ``old``, a deleted one only ``old``, its last state."""
+    """What an event changed: a new object has no ``old``, a deleted one only ``old``, its last state.
+
+    The objects are the handler's own.
+    """
 
     gvk: GroupVersionKind
     old: Object | None
     new: Object | None
-
-
-class Store:
-    """The last known objects of one kind, by namespace and name. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._objects: dict[tuple[str, str], Object] = {}
-        self._lock = threading.Lock()
-
-    def get(self, namespace: str, name: str) -> Object | None:
-        """Return an object, None if there is none. Do not change it."""
-        with self._lock:
-            return self._objects.get((namespace, name))
-
-    def put(self, obj: Object) -> Object | None:
-        """Keep ``obj`` and return what was there before."""
-        with self._lock:
-            key = namespace_and_name(obj)
-            old = self._objects.get(key)
-            self._objects[key] = obj
-            return old
-
-    def pop(self, obj: Object) -> Object | None:
-        """Remove the object of this name and return it."""
-        with self._lock:
-            return self._objects.pop(namespace_and_name(obj), None)
-
-    def all(self) -> list[Object]:
-        """Return every object. Do not change them."""
-        with self._lock:
-            return list(self._objects.values())
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._objects)
 
 
 class ResourceInformer:
@@ -90,7 +61,7 @@ class ResourceInformer:
 
     ``store`` may be shared by the informers of several namespaces; all but one of them are ``spare``: they do nothing
     while the kind has no namespaces. ``trim`` may cut an object down in place before it is stored. ``on_change`` is
-    called in the informer's thread, in order.
+    called in the informer's thread, in order; without ``tells_new`` not for objects that are seen for the first time.
     """
 
     def __init__(
@@ -104,14 +75,16 @@ class ResourceInformer:
         spare: bool = False,
         label_selector: str = "",
         trim: Callable[[Object], None] | None = None,
+        tells_new: bool = True,
     ) -> None:
-        self._spare = spare
+        self._spare, self._tells_new = spare, tells_new
         self.gvk, self.namespace, self.store = gvk, namespace, store
         self._api, self._on_change, self._trim = api, on_change, trim
         self._selector = label_selector
         self._resource: ApiResource | None = None
         self._closing = threading.Event()
         self._watching = False
+        self._version: int | None = None
         self._trouble: str | None = None
         self._failing_since = 0.0
         self._failures = 0
@@ -120,6 +93,7 @@ class ResourceInformer:
         for event_type in (ADDED, MODIFIED):
             self._informer.add_event_handler(event_type, self._upserted)
         self._informer.add_event_handler(DELETED, self._deleted)
+        self._informer.add_event_handler(BOOKMARK, self._advance)
         self._informer.add_event_handler(ERROR, self._stream_ended)
 
     def __str__(self) -> str:
@@ -129,6 +103,14 @@ class ResourceInformer:
     def synced(self) -> bool:
         """Whether the first list has come, and every handler has been called for it."""
         return self._watching
+
+    @property
+    def version(self) -> int | None:
+        """The resource version up to which the store shows everything; None if it can't be told.
+
+        It is while all is well only, and where the API server's versions are numbers, as it has them from etcd.
+        """
+        return self._version if self._watching and self._trouble is None else None
 
     @property
     def trouble(self) -> str | None:
@@ -171,8 +153,9 @@ class ResourceInformer:
                 response = self._open_watch(resource_version)
         except Exception as exc:
             self._failed(exc)
+            pause = min(2.0 ** min(self._failures - 1, 10), MAX_PAUSE)
+            self._closing.wait(pause if watch else max(pause - LIST_PAUSE, 0.0))
             if watch:
-                self._closing.wait(min(2.0 ** min(self._failures - 1, 10), MAX_PAUSE))
                 self._list_anew_if_needed(exc)
             raise
         self._succeeded()
@@ -182,18 +165,19 @@ class ResourceInformer:
         """List in pages; the result looks like a model's list, as the SharedInformer expects."""
         self._resource = self._api.resource(self.gvk)
         path = list_path(self.gvk, self._resource, self.namespace)
-        items: list[Object] = []
+        items: list[Slim] = []
         version = ""
         for page in self._pages(path) if self._needed(self._resource) else ():
             version = version or page["metadata"]["resourceVersion"]
-            items.extend(page.get("items") or [])
-        for item in items:
-            # The items of a list of a built-in kind don't carry these two.
-            item.setdefault("apiVersion", self.gvk.api_version)
-            item.setdefault("kind", self.gvk.kind)
-            if self._trim:
-                self._trim(item)
+            items.extend(self._slim(item) for item in page.get("items") or [])
         return SimpleNamespace(items=items, metadata=SimpleNamespace(resource_version=version))
+
+    def _slim(self, item: Object) -> Slim:
+        # The items of a list of a built-in kind don't carry these two.
+        named = {"apiVersion": self.gvk.api_version, "kind": self.gvk.kind, **item}
+        if self._trim:
+            self._trim(named)
+        return Slim(named)
 
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         query = {"limit": PAGE_SIZE, **({"labelSelector": self._selector} if self._selector else {})}
@@ -223,6 +207,7 @@ class ResourceInformer:
         resource = self._resource or self._api.resource(self.gvk)
         if not self._needed(resource):
             return self._idle()
+        self._version = version_number(resource_version)
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -260,25 +245,57 @@ class ResourceInformer:
         logger.debug("watch of %s ended, will be resumed: %s", self, cause)
 
     def _upserted(self, obj: Object) -> None:
+        stored, new = self._take(obj)
+        key = namespace_and_name(obj)
+        old = self.store.put(key, stored)
+        self._advance(obj)
+        if old is None:
+            if self._tells_new:
+                self._emit(None, new or stored.decode())
+            return
+        if old.version == stored.version:
+            return  # a new list shows what is known, or the informer of another namespace was first
+        before: Object | None = old.decode()
+        if old.uid != stored.uid:
+            self._emit(before, None)  # deleted and created anew while the watch was interrupted
+            if not self._tells_new:
+                return
+            before = None
+        self._emit(before, new or stored.decode())
+
+    def _take(self, obj: Object) -> tuple[Stored, Object | None]:
+        """Return the stored form of an object, and the object if it is at hand; leave only its identity in ``obj``.
+
+        ``obj`` is what the SharedInformer keeps.
+        """
+        if isinstance(obj, Slim) and obj.stored:
+            stored, obj.stored = obj.stored, None
+            return stored, None
         if self._trim:
             self._trim(obj)
-        old = self.store.put(obj)
-        if old is None:
-            self._emit(None, obj)
-            return
-        before, after = old["metadata"], obj["metadata"]
-        if before.get("resourceVersion") == after.get("resourceVersion"):
-            return  # a new list shows what is known, or the informer of another namespace was first
-        if before.get("uid") != after.get("uid"):
-            self._emit(old, None)  # deleted and created anew while the watch was interrupted
-            old = None
-        self._emit(old, obj)
+        stored, new = Stored.of(obj), dict(obj)
+        kept = identity(obj)
+        obj.clear()
+        obj.update(kept)
+        return stored, new
 
     def _deleted(self, obj: Object) -> None:
-        if self._trim:
-            self._trim(obj)
-        if self.store.pop(obj) is not None:
-            self._emit(obj, None)
+        """Take an object that is gone; what a watch tells is its last state, a list only that it is missing."""
+        old = self.store.pop(namespace_and_name(obj))
+        self._advance(obj)
+        if old is None:
+            return
+        last = old.decode()
+        if "kind" in obj:
+            if self._trim:
+                self._trim(obj)
+            last = obj
+        self._emit(last, None)
+
+    def _advance(self, obj: Object) -> None:
+        """Note how far a watch has come; a list has come nowhere until all of it was taken."""
+        if self._watching and not isinstance(obj, Slim):
+            self._version = version_number(obj["metadata"]["resourceVersion"])
 
     def _emit(self, old: Object | None, new: Object | None) -> None:
         """Call the handler; SharedInformer would swallow its error without naming the object."""
@@ -297,6 +314,7 @@ def for_namespaces(
     on_change: Callable[[Change], None],
     label_selector: str = "",
     trim: Callable[[Object], None] | None = None,
+    tells_new: bool = True,
 ) -> tuple[Store, list[ResourceInformer]]:
     """Return informers of a kind for each namespace (none given: for all), and the store they share."""
     store = Store()
@@ -310,6 +328,7 @@ def for_namespaces(
             spare=number > 0,
             label_selector=label_selector,
             trim=trim,
+            tells_new=tells_new,
         )
         for number, namespace in enumerate(namespaces or (None,))
     ]

@@ -40,3 +40,10 @@ def namespace_and_name(obj: Object) -> tuple[str, str]:
     """Return an object's (namespace, name); the namespace is "" if it has none."""
     metadata = obj.get("metadata") or {}
     return metadata.get("namespace") or "", metadata.get("name") or ""
+
+
+def version_number(resource_version: str | None) -> int | None:
+    """Return a resource version as the number that it is where it comes from etcd, None if it is none."""
+    if resource_version and resource_version.isascii() and resource_version.isdigit():
+        return int(resource_version)
+    return None

@@ -58,6 +58,10 @@ class Forwarder:
         except ConnectionLostError as exc:
             raise _explained(exc, client) from exc
 
+    async def pass_through(self, request: h11.Request, client: Connection, body: bytes | None = None) -> None:
+        """Send a request, and its answer to the client as it comes. Raises what ``request`` and ``pass_on`` do."""
+        await self.pass_on(await self.request(request, client, body), client)
+
     async def fetch(self, path: str, headers: Headers | None = None) -> tuple[int, bytes]:
         """Return the status and the body of what is at a path, as JSON. Raises ProxyError."""
         fields = [(b"Host", b"-"), (b"Accept", b"application/json"), *(headers or [])]

@@ -1,16 +1,15 @@
-"""Decides for each request of a run: mark what it creates as the owner's, have its kind watched, or just pass it on."""
+"""Decides for each request of a run: answer it from the cache, mark what it creates as the owner's, or pass it on."""
 
-import asyncio
 import logging
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
 import h11
 
 from taskflow_controller.dependents import DependentKind
-from taskflow_controller.kinds import Object, namespace_and_name
+from taskflow_controller.kinds import Object
 from taskflow_controller.ownership import names_owner, owner_names, with_owner
+from taskflow_controller.proxy.answers import json_answer
 from taskflow_controller.proxy.bodies import (
     APPLY_PATCH,
     is_readable,
@@ -20,20 +19,23 @@ from taskflow_controller.proxy.bodies import (
     read_object,
     write_owner,
 )
+from taskflow_controller.proxy.cache import ReadCache, WatchedKinds
 from taskflow_controller.proxy.connection import Connection
-from taskflow_controller.proxy.discovery import Discovery, Kind
+from taskflow_controller.proxy.discovery import Discovery
 from taskflow_controller.proxy.forward import Forwarder
 from taskflow_controller.proxy.headers import impersonation, replaced, upgrade_of, value
-from taskflow_controller.proxy.requests import ResourcePath, is_watch, parse_path, split_target
+from taskflow_controller.proxy.requests import is_long_running, parse_path, split_target
+from taskflow_controller.proxy.subject import Session, Subject
 from taskflow_controller.watches import Watch
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 16 << 20  # the API server takes 3 MiB
-LOOK_BYTES = 8 << 20  # of an answer, for owners in it
+LOOK_BYTES = 8 << 20  # of an answer, for owners and versions in it
+_READS = {b"GET", b"HEAD"}
 
 
-class Dependents(Protocol):
+class Dependents(WatchedKinds, Protocol):
     """Who watches the kinds that plays use."""
 
     def wants(self, watch: Watch, kind: DependentKind) -> bool:
@@ -43,80 +45,70 @@ class Dependents(Protocol):
         """Watch it from now on. Must not block."""
 
 
-@dataclass(eq=False)
-class Session:
-    """A run's right to use the proxy; ``tasks`` serve its connections. A run for several resources has no owner."""
-
-    watch: Watch
-    owner: Object | None
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What a request is about, for whom."""
-
-    session: Session
-    owner: Object
-    path: ResourcePath
-    kind: Kind
-
-    @property
-    def dependent_kind(self) -> DependentKind:
-        return DependentKind(self.kind.gvk, self.kind.namespaced, bool(namespace_and_name(self.owner)[0]))
-
-    def is_owner(self, obj: Object) -> bool:
-        """Whether an object of this kind is the owner itself."""
-        metadata = obj.get("metadata") or {}
-        name = self.path.namespace, self.path.name or metadata.get("name")
-        return self.kind.gvk == self.session.watch.gvk and name == namespace_and_name(self.owner)
-
-
 class Handler:
-    """Serves the requests of runs. Used in the event loop only."""
+    """Serves the requests of runs that have an owner. Used in the event loop only."""
 
-    def __init__(self, forwarder: Forwarder, dependents: Dependents | None) -> None:
-        """Without ``dependents`` every request passes as it is."""
+    def __init__(self, forwarder: Forwarder, dependents: Dependents) -> None:
         self._forwarder, self._dependents = forwarder, dependents
-        self._discovery = Discovery(forwarder)
+        self._discovery, self._cache = Discovery(forwarder), ReadCache(dependents)
 
     async def serve(self, request: h11.Request, client: Connection, session: Session) -> None:
         """Serve one request. Raises ProxyError, and ConnectionLostError if the client is gone."""
         subject = await self._subject(request, session)
-        if subject is None or self._dependents is None:
-            await self._forwarder.pass_on(await self._forwarder.request(request, client), client)
-            return
+        if subject is None:
+            await self._forwarder.pass_through(request, client)
+        elif request.method in _READS:
+            await self._read(request, client, subject)
+        else:
+            await self._write(request, client, subject)
+
+    async def _subject(self, request: h11.Request, session: Session) -> Subject | None:
+        """Return what a request is about, None if it has to do with no stored object."""
+        if session.owner is None or upgrade_of(request.headers.raw_items()) or is_long_running(request):
+            return None
+        path = parse_path(split_target(request)[0])
+        kind = await self._discovery.kind(path) if path else None
+        return Subject(session, session.owner, path, kind) if path and kind and kind.stored else None
+
+    async def _read(self, request: h11.Request, client: Connection, subject: Subject) -> None:
+        known = self._cache.answer(request, subject)
+        if known is not None:
+            await client.read_body(MAX_BODY)
+            await client.send(*json_answer(HTTPStatus.OK, known, [("X-Cache", "HIT")]))
+        elif self._wants(subject):
+            answer = await self._forwarder.request(_to_be_read(request), client)
+            events, content = await self._forwarder.collect(answer, LOOK_BYTES)
+            self._watch_owned(subject, answer.head.status_code, content)
+            await self._forwarder.pass_on(answer, client, events)
+        else:
+            await self._forwarder.pass_through(request, client)
+
+    async def _write(self, request: h11.Request, client: Connection, subject: Subject) -> None:
         body = await self._marked_body(request, client, subject)
         if body is not None:
             request = _with_headers(request, {b"Content-Length": str(len(body)).encode()})
-        if self._dependents.wants(session.watch, subject.dependent_kind):
-            # What is compressed can't be looked into.
-            request = _with_headers(request, {b"Accept-Encoding": b"identity"})
-            answer = await self._forwarder.request(request, client, body)
+        if not (self._cache.concerns(subject) or self._wants(subject)):
+            await self._forwarder.pass_through(request, client, body)
+            return
+        try:
+            answer = await self._forwarder.request(_to_be_read(request), client, body)
             events, content = await self._forwarder.collect(answer, LOOK_BYTES)
-            if content is not None and 200 <= answer.head.status_code <= 299:
-                self._watch_owned(subject, content)
-            await self._forwarder.pass_on(answer, client, events)
-        else:
-            await self._forwarder.pass_on(await self._forwarder.request(request, client, body), client)
+        except BaseException:
+            self._cache.in_doubt(subject)
+            raise
+        # Before the client has it: what it reads next must show it.
+        self._cache.wrote(subject, request.method, answer.head.status_code, content)
+        self._watch_owned(subject, answer.head.status_code, content)
+        await self._forwarder.pass_on(answer, client, events)
 
-    async def _subject(self, request: h11.Request, session: Session) -> _Subject | None:
-        """Return what a request is about, None if it has to do with no stored object."""
-        if session.owner is None or upgrade_of(request.headers.raw_items()) or is_watch(request):
-            return None
-        path = parse_path(split_target(request)[0])
-        if path is None or path.subresource:
-            return None
-        kind = await self._discovery.kind(path)
-        return _Subject(session, session.owner, path, kind) if kind and kind.stored else None
-
-    async def _marked_body(self, request: h11.Request, client: Connection, subject: _Subject) -> bytes | None:
+    async def _marked_body(self, request: h11.Request, client: Connection, subject: Subject) -> bytes | None:
         """Return the body of a request that may create an object, with its owner in it if it does.
 
         None: it is none of these, its body is to pass as it comes.
         """
         media = media_type(value(request.headers.raw_items(), b"content-type"))
-        if request.method not in (b"POST", b"PUT") and (request.method, media) != (b"PATCH", APPLY_PATCH):
+        applies = request.method == b"PATCH" and media == APPLY_PATCH
+        if subject.path.subresource or not (applies or request.method in (b"POST", b"PUT")):
             return None
         if not is_readable(media):
             logger.warning("%s gets no owner: its body is %s", subject.kind.gvk, media)
@@ -127,12 +119,11 @@ class Handler:
             return body
         if request.method != b"POST" and not await self._is_to_be_marked(request, subject, obj):
             return body
-        if self._dependents:
-            self._dependents.ensure(subject.session.watch, subject.dependent_kind)
+        self._dependents.ensure(subject.session.watch, subject.dependent_kind)
         marked = with_owner(obj, subject.owner, namespace=subject.path.namespace, namespaced=subject.kind.namespaced)
         return body if marked is obj else write_owner(media, body, obj, marked)
 
-    async def _is_to_be_marked(self, request: h11.Request, subject: _Subject, obj: Object) -> bool:
+    async def _is_to_be_marked(self, request: h11.Request, subject: Subject, obj: Object) -> bool:
         """Whether a request that creates or replaces does the one, or would take away the owner that is there.
 
         What somebody else created does not become the owner's, for it would be deleted with it.
@@ -147,17 +138,24 @@ class Handler:
         # A play that lists the owners itself means it.
         return "ownerReferences" not in (obj.get("metadata") or {}) or request.method == b"PATCH"
 
-    def _watch_owned(self, subject: _Subject, content: bytes) -> None:
+    def _wants(self, subject: Subject) -> bool:
+        watch, path = subject.session.watch, subject.path
+        return not path.subresource and self._dependents.wants(watch, subject.dependent_kind)
+
+    def _watch_owned(self, subject: Subject, status: int, content: bytes | None) -> None:
         """Have a kind watched once an object of it is seen that has an owner of the watch's kind.
 
         Not only when it is created: after a restart of the controller a play may find all in place.
         """
-        gvk = subject.session.watch.gvk
-        answer = read_answer(content)
-        if answer is None or self._dependents is None:
-            return
-        if any(True for obj in objects_in(answer) for _ in owner_names(obj, gvk)):
+        answer = read_answer(content) if content and 200 <= status <= 299 and self._wants(subject) else None
+        objects = objects_in(answer) if answer else ()
+        if any(True for obj in objects for _ in owner_names(obj, subject.session.watch.gvk)):
             self._dependents.ensure(subject.session.watch, subject.dependent_kind)
+
+
+def _to_be_read(request: h11.Request) -> h11.Request:
+    """Return a request whose answer can be looked into, as it could not if it came compressed."""
+    return _with_headers(request, {b"Accept-Encoding": b"identity"})
 
 
 def _with_headers(request: h11.Request, headers: dict[bytes, bytes]) -> h11.Request:

@@ -19,9 +19,10 @@ from taskflow_controller.proxy.answers import ProxyError, failure_answer
 from taskflow_controller.proxy.certificate import make_context
 from taskflow_controller.proxy.connection import Connection, ConnectionLostError
 from taskflow_controller.proxy.forward import Forwarder
-from taskflow_controller.proxy.handler import Dependents, Handler, Session
+from taskflow_controller.proxy.handler import Dependents, Handler
 from taskflow_controller.proxy.headers import bearer_token
 from taskflow_controller.proxy.kubeconfig import LOOPBACK, write_kubeconfig
+from taskflow_controller.proxy.subject import Session
 from taskflow_controller.proxy.upstream import Upstream
 from taskflow_controller.watches import Watch
 
@@ -53,7 +54,8 @@ class ApiProxy:
     def start(self, dependents: Dependents | None = None) -> None:
         """Listen on a free port of loopback; return once it does. Raises ConfigError.
 
-        What plays create is marked as their owner's, and watched by ``dependents``; without them it is not.
+        What plays create is marked as their owner's and watched by ``dependents``, and they read what is watched from
+        there. Without ``dependents`` everything passes as it is.
         """
         self._dependents = dependents
         self._thread.start()
@@ -107,7 +109,8 @@ class ApiProxy:
     async def _serve(self) -> None:
         self._loop.set_exception_handler(_log_loop_error)
         upstream = Upstream(self._configuration)
-        self._handler = Handler(Forwarder(upstream), self._dependents)
+        self._forwarder = Forwarder(upstream)
+        self._handler = Handler(self._forwarder, self._dependents) if self._dependents else None
         server = await asyncio.start_server(
             self._connected,
             LOOPBACK,
@@ -169,7 +172,10 @@ class ApiProxy:
             session.tasks.add(task)
             task.add_done_callback(session.tasks.discard)
         try:
-            await self._handler.serve(request, connection, session)
+            if self._handler:
+                await self._handler.serve(request, connection, session)
+            else:
+                await self._forwarder.pass_through(request, connection)
         except ProxyError as exc:
             logger.warning("request of a play failed: %s", exc)
             await _answer_failure(connection, exc)

@@ -37,14 +37,17 @@ class Kinds:
     """Notes what is to be watched."""
 
     def __init__(self) -> None:
-        self.watched: list[DependentKind] = []
+        self.ensured: list[DependentKind] = []
 
     def wants(self, watch: Watch, kind: DependentKind) -> bool:
-        return watch is WATCH and kind not in self.watched
+        return watch is WATCH and kind not in self.ensured
+
+    def watched(self, gvk: GroupVersionKind) -> None:
+        """Nothing is read from a cache here."""
 
     def ensure(self, watch: Watch, kind: DependentKind) -> None:
         if self.wants(watch, kind):
-            self.watched.append(kind)
+            self.ensured.append(kind)
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_what_is_created_gets_its_owner_and_is_watched(play: Client, server: Fak
         name="a", ownerReferences=[REFERENCE]
     )
     assert sent(server, "POST") == config_map(name="a", ownerReferences=[REFERENCE])
-    assert kinds.watched == [CONFIG_MAP]
+    assert kinds.ensured == [CONFIG_MAP]
     play.json("POST", CONFIG_MAPS, config_map(name="b"))
     assert [request.path for request in server.requests].count("/api/v1") == 1
 
@@ -278,9 +281,9 @@ def test_a_kind_is_watched_once_an_owned_object_is_seen(
     """After a restart of the controller a play may find all in place, and create nothing."""
     server.answer = lambda request: request.reply(FOREIGN if request.path.endswith("/none") else answered)
     play.json("GET", CONFIG_MAPS + "/none")
-    assert kinds.watched == []
+    assert kinds.ensured == []
     assert play.json(method, path, {} if method == "PATCH" else None) == answered
-    assert kinds.watched == [CONFIG_MAP]
+    assert kinds.ensured == [CONFIG_MAP]
     assert server.requests[-1].headers["Accept-Encoding"] == "identity"
     play.send(method, path, headers={"Accept-Encoding": "gzip"}).read()  # from now on there is no need to look
     assert server.requests[-1].headers["Accept-Encoding"] == "gzip"
@@ -310,7 +313,7 @@ def test_other_answers_pass_unseen(
     server.answer = lambda request: request.reply(body, status)
     answer = play.send("GET", path)
     assert (answer.status, answer.read()) == (status, body)
-    assert kinds.watched == []
+    assert kinds.ensured == []
 
 
 def test_a_kind_that_was_just_installed(play: Client, server: FakeApiServer, kinds: Kinds) -> None:
@@ -319,7 +322,7 @@ def test_a_kind_that_was_just_installed(play: Client, server: FakeApiServer, kin
     play.json("POST", path, body)
     server.kinds["/apis/example.com/v1"].append(resource("gadgets", "Gadget"))
     assert "ownerReferences" in play.json("POST", path, body)["metadata"]
-    assert kinds.watched == [DependentKind(GroupVersionKind("example.com", "v1", "Gadget"), True, True)]
+    assert kinds.ensured == [DependentKind(GroupVersionKind("example.com", "v1", "Gadget"), True, True)]
 
 
 def test_no_object_is_created_without_its_owner_when_the_kinds_are_not_told(
@@ -338,4 +341,4 @@ def test_a_run_for_several_resources_has_no_owner(server: FakeApiServer, kinds: 
     with proxy.session(WATCH, None, tmp_path) as kubeconfig:
         assert Client(kubeconfig).json("POST", CONFIG_MAPS, config_map(name="a")) == config_map(name="a")
     proxy.stop()
-    assert kinds.watched == []
+    assert kinds.ensured == []

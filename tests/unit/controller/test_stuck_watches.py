@@ -4,8 +4,9 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from taskflow_controller import informers
-from taskflow_controller.informers import ResourceInformer, Store, stuck_watches
+from taskflow_controller.informers import ResourceInformer, stuck_watches
 from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.store import Store
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 

@@ -1,0 +1,129 @@
+"""Answers reads from what the informers know, so that they cost the API server nothing."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Protocol
+
+import h11
+
+from taskflow_controller.dependents import WatchedKind
+from taskflow_controller.informers import ResourceInformer
+from taskflow_controller.kinds import GroupVersionKind, version_number
+from taskflow_controller.proxy.bodies import encode, read_answer
+from taskflow_controller.proxy.freshness import Freshness
+from taskflow_controller.proxy.headers import impersonation, value
+from taskflow_controller.proxy.label_selector import parse_selector
+from taskflow_controller.proxy.requests import split_target
+from taskflow_controller.proxy.subject import Subject
+
+_SELECTING = {"labelSelector", "limit"}
+# What a write may answer that shows the cache to be behind, or that it may have been done nevertheless.
+_UNCLEAR = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.REQUEST_TIMEOUT}
+
+
+class WatchedKinds(Protocol):
+    """Who knows what is watched."""
+
+    def watched(self, gvk: GroupVersionKind) -> WatchedKind | None:
+        """Return what is known of a kind, None if it is not watched."""
+
+
+class ReadCache:
+    """Reads of runs are answered here if it makes no difference to them. Used in the event loop only."""
+
+    def __init__(self, kinds: WatchedKinds) -> None:
+        self._kinds = kinds
+        self._freshness: dict[ResourceInformer, Freshness] = {}
+
+    def answer(self, request: h11.Request, subject: Subject) -> bytes | None:
+        """Return the answer to a GET as JSON, None if the API server has to give it."""
+        query = _plain_query(request)
+        if query is None or subject.path.subresource or subject.kind.gvk in subject.session.watch.blacklist:
+            return None
+        watched = self._kinds.watched(subject.kind.gvk)
+        version = self._version(watched, subject) if watched else None
+        if watched is None or version is None:
+            return None
+        if not subject.path.name:
+            return _list(watched, subject, version, query)
+        if query:
+            return None
+        # One that is not there may have been created a moment ago: None.
+        stored = watched.store.stored(subject.path.namespace, subject.path.name)
+        return stored.encoded if stored else None
+
+    def concerns(self, subject: Subject) -> bool:
+        """Whether the outcome of a write matters here."""
+        return self._informer(subject) is not None
+
+    def wrote(self, subject: Subject, method: bytes, status: int, body: bytes | None) -> None:
+        """Take note of a write and its answer; without a body, or with one that tells nothing, of a doubt."""
+        freshness = self._of(subject)
+        answer = read_answer(body) if body else None
+        if freshness is None or (400 <= status <= 499 and status not in _UNCLEAR):
+            return
+        version = version_number((answer.get("metadata") or {}).get("resourceVersion")) if answer else None
+        path = subject.path
+        if answer is None or not 200 <= status <= 299:
+            freshness.in_doubt()
+        elif method == b"DELETE" and path.name and not path.subresource:
+            freshness.deleted((path.namespace, path.name), answer)
+        elif version is None or method == b"DELETE":
+            freshness.in_doubt()
+        else:
+            freshness.wrote(version)
+
+    def in_doubt(self, subject: Subject) -> None:
+        """Take note of a write that may have been done."""
+        freshness = self._of(subject)
+        if freshness:
+            freshness.in_doubt()
+
+    def _version(self, watched: WatchedKind, subject: Subject) -> int | None:
+        """Return the version that a kind's store has come to, None if it shows less than it must."""
+        informer = self._informer(subject)
+        version = informer.version if informer else None
+        if informer is None or version is None:
+            return None
+        freshness = self._freshness.get(informer)
+        if freshness and not freshness.shown_by(watched.store, version):
+            return None
+        owner_version = version_number(subject.owner["metadata"].get("resourceVersion")) or 0
+        if subject.kind.gvk == subject.session.watch.gvk and version < owner_version:
+            return None  # the run knows more: it was given its resource as it is
+        return version
+
+    def _informer(self, subject: Subject) -> ResourceInformer | None:
+        watched = self._kinds.watched(subject.kind.gvk)
+        if watched is None:
+            return None
+        return watched.informer_for(subject.path.namespace, namespaced=subject.kind.namespaced)
+
+    def _of(self, subject: Subject) -> Freshness | None:
+        informer = self._informer(subject)
+        return self._freshness.setdefault(informer, Freshness()) if informer else None
+
+
+def _list(watched: WatchedKind, subject: Subject, version: int, query: Mapping[str, str]) -> bytes | None:
+    matches = parse_selector(query.get("labelSelector", ""))
+    limit = query.get("limit", "")
+    if matches is None or not (limit.isdigit() or not limit):
+        return None
+    items = watched.store.select(subject.path.namespace, matches)
+    if limit and len(items) > int(limit):
+        return None
+    gvk = subject.kind.gvk
+    head = {"kind": f"{gvk.kind}List", "apiVersion": gvk.api_version, "metadata": {"resourceVersion": str(version)}}
+    return encode(head)[:-1] + b',"items":[' + b",".join(items) + b"]}"
+
+
+def _plain_query(request: h11.Request) -> dict[str, str] | None:
+    """Return the query of a read that a cache can answer, None for any other."""
+    headers = request.headers.raw_items()
+    accepted = value(headers, b"accept").split(b",")[0].strip().lower()
+    if request.method != b"GET" or impersonation(headers) or accepted not in (b"", b"*/*", b"application/json"):
+        return None
+    query = {key: text for key, text in split_target(request)[1].items() if text}
+    if query.get("resourceVersion") == "0":
+        del query["resourceVersion"]
+    return query if query.keys() <= _SELECTING else None
