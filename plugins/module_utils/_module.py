@@ -92,8 +92,10 @@ def run_module(
     targets = [_target(given) for given in (params["tasks"] if params["name"] is None else [params])]
     try:
         cluster = _cluster.Cluster(params["kubeconfig"], params["context"])
-        hand = _reconciler(module, cluster)
-        outcomes = serve_all(cluster, targets, lambda found, target: serve(hand, found, target), hand.others_are_done)
+        reconciler = _reconciler(module, cluster)
+        outcomes = serve_all(
+            cluster, targets, lambda found, target: serve(reconciler, found, target), reconciler.others_are_done
+        )
     except TaskError as error:  # it concerns all of them
         module.fail_json(**failure_of(error))
     if params["name"] is None:

@@ -44,7 +44,7 @@ class Reconciler:
     agent_image: str = c.DEFAULT_AGENT_IMAGE
     images: Images | None = None
 
-    def all_of_it(self, found: Found) -> Object:
+    def reconcile(self, found: Found) -> Object:
         """Have the Pod, then set its order, then record the status; a Task that can't have its Pod records why.
 
         A step sees what the ones before it have written. What is found out about the Pods meanwhile by anybody else

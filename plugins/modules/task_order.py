@@ -119,7 +119,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._module import r
 
 def main() -> None:
     """Run the module."""
-    run_module(lambda hand, found, _target: hand.advance_order(found))
+    run_module(lambda reconciler, found, _target: reconciler.advance_order(found))
 
 
 if __name__ == "__main__":

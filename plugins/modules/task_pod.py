@@ -150,7 +150,9 @@ from ansible_collections.taskflow.operator.plugins.module_utils._registry import
 
 def main() -> None:
     """Run the module."""
-    run_module(lambda hand, found, _target: hand.have_pod(found), POD_ARGUMENTS, libraries={"python-dxf": HAS_DXF})
+    run_module(
+        lambda reconciler, found, _target: reconciler.have_pod(found), POD_ARGUMENTS, libraries={"python-dxf": HAS_DXF}
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 - name: Stop where one of them failed
   ansible.builtin.assert:
-    that: reconciled.resources | rejectattr('failed') | length == reconciled.resources | length
+    that: reconciled.resources | selectattr('failed') | length == 0
 """
 
 RETURN = r"""
@@ -162,7 +162,9 @@ from ansible_collections.taskflow.operator.plugins.module_utils._registry import
 
 def main() -> None:
     """Run the module."""
-    run_module(lambda hand, found, _target: hand.all_of_it(found), POD_ARGUMENTS, libraries={"python-dxf": HAS_DXF})
+    run_module(
+        lambda reconciler, found, _target: reconciler.reconcile(found), POD_ARGUMENTS, libraries={"python-dxf": HAS_DXF}
+    )
 
 
 if __name__ == "__main__":

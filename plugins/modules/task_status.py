@@ -185,7 +185,9 @@ from ansible_collections.taskflow.operator.plugins.module_utils._module import P
 
 def main() -> None:
     """Run the module."""
-    run_module(lambda hand, found, target: hand.record_status(found, target.problem), of_each=PROBLEM_ARGUMENTS)
+    run_module(
+        lambda reconciler, found, target: reconciler.record_status(found, target.problem), of_each=PROBLEM_ARGUMENTS
+    )
 
 
 if __name__ == "__main__":

@@ -300,7 +300,7 @@ class World:
         Or do only the Pod, or it and the order, should the operator be killed then.
         """
         self.clock += datetime.timedelta(seconds=1)
-        outcome = self.serve(lambda hand, found: hand.all_of_it(found), up_to=tasks)
+        outcome = self.serve(lambda reconciler, found: reconciler.reconcile(found), up_to=tasks)
         if isinstance(outcome, OperatorKilled):
             return {}
         if isinstance(outcome, Exception):
@@ -310,15 +310,15 @@ class World:
     def round_by_modules(self) -> None:
         """Reconcile once by the three modules that do a part of it, each with its own reading."""
         self.clock += datetime.timedelta(seconds=1)
-        result = self.serve(lambda hand, found: hand.have_pod(found))
+        result = self.serve(lambda reconciler, found: reconciler.have_pod(found))
         problem = result if isinstance(result, TaskError) else None
         if problem is None and result["action"] == "kept":
-            self.serve(lambda hand, found: hand.advance_order(found))
-        self.serve(lambda hand, found: hand.record_status(found, problem))
+            self.serve(lambda reconciler, found: reconciler.advance_order(found))
+        self.serve(lambda reconciler, found: reconciler.record_status(found, problem))
 
     def serve(self, method: Callable[[Any, Found], Object], up_to: int = 3) -> Object | Exception:
         """Serve the Task with one of the reconciler's methods, and return what came of it."""
-        hand = _reconcile.Reconciler(self, check_mode=False, agent_image="agent:1")
+        reconciler = _reconcile.Reconciler(self, check_mode=False, agent_image="agent:1")
         target = Target("default", "demo")
 
         def dies(*_args: Any) -> None:
@@ -328,7 +328,9 @@ class World:
             for number, write in ((2, "set_order"), (3, "set_status")):
                 if up_to < number:
                     stack.enter_context(mock.patch.object(self, write, dies))
-            return serve_all(self, [target], lambda found, _target: method(hand, found), hand.others_are_done)[0]
+            return serve_all(
+                self, [target], lambda found, _target: method(reconciler, found), reconciler.others_are_done
+            )[0]
 
     def change(self, **spec: Any) -> None:
         """Change the Task's spec."""

@@ -96,7 +96,7 @@ def test_a_task_sees_only_the_pods_that_it_owns():
     anew.task["metadata"]["uid"] = "of-its-second-life"
     anew.pods = before.pods
     found = []
-    serve(Worlds([anew]), "a", method=lambda _hand, seen: found.extend(seen.pods) or {})
+    serve(Worlds([anew]), "a", method=lambda _reconciler, seen: found.extend(seen.pods) or {})
     assert found == []
 
 
@@ -111,7 +111,7 @@ def test_a_task_that_changed_meanwhile_is_read_afresh():
 
 def test_once_the_api_server_has_not_answered_nobody_waits_for_it_again():
     cluster = Worlds(map(world_of, "abc"), {"b": [("create_pod", down := TaskError("APIUnreachable", "no answer"))]})
-    a, b, c = serve(cluster, *"abc", method=lambda hand, found: hand.have_pod(found))
+    a, b, c = serve(cluster, *"abc", method=lambda reconciler, found: reconciler.have_pod(found))
     assert (a["action"], b, c) == ("created", down, down)
     assert ("create_pod", "c") not in cluster.calls
 

@@ -92,14 +92,14 @@ class Worlds:
 def serve(
     cluster: Worlds,
     *names: str,
-    method: Callable[[Any, Found], Object] = lambda hand, found: hand.all_of_it(found),
+    method: Callable[[Any, Found], Object] = lambda reconciler, found: reconciler.reconcile(found),
     images: Any = None,
 ) -> list[Object | Exception]:
     """Serve the Tasks of these names, each ``name`` or ``namespace/name``, in one go."""
-    hand = _reconcile.Reconciler(cluster, check_mode=False, agent_image="agent:1", images=images)
+    reconciler = _reconcile.Reconciler(cluster, check_mode=False, agent_image="agent:1", images=images)
     targets = [Target(*(["default", *name.split("/")][-2:])) for name in names]
     with mock.patch.object(_reconcile, "timestamp", lambda: NOW):
-        return serve_all(cluster, targets, lambda found, _target: method(hand, found), hand.others_are_done)
+        return serve_all(cluster, targets, lambda found, _target: method(reconciler, found), reconciler.others_are_done)
 
 
 def quota() -> TaskError:
