@@ -14,6 +14,7 @@ from taskflow_controller.dependents import DependentKinds
 from taskflow_controller.informers import Change, ResourceInformer, for_namespaces, stuck_watches
 from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.launcher import Work
+from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
 from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.ownership import owner_names
@@ -78,10 +79,12 @@ class Controller:
         self.informers: list[ResourceInformer] = []
         self._stores: dict[GroupVersionKind, Store] = {}
         self.dependents = DependentKinds(api, namespaces, self._used_kind_changed)
+        primaries = []
         for watch in watches:
-            self._watch_primary(api, watch, namespaces)
+            primaries.append(self._watch_primary(api, watch, namespaces))
             for dependent in watch.dependents:
                 self._watch_dependent(api, watch, dependent, namespaces)
+        self._leftovers = LeftoverSearch(primaries, reconciler, self.queue.add)
         self._workers = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(limits.workers(watches))
@@ -103,9 +106,11 @@ class Controller:
         self._working = True
         for worker in self._workers:
             worker.start()
+        self._leftovers.start()
 
     def shut_down(self, timeout: float) -> bool:
         """Take no more keys and wait ``timeout`` seconds for the running ones; return whether all ended."""
+        self._leftovers.stop()
         self.queue.shut_down()
         return self.queue.drain(timeout)
 
@@ -147,7 +152,7 @@ class Controller:
         for informer in self._all_informers():
             yield informer.gvk, informer.namespace or "", informer.trouble is not None
 
-    def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> None:
+    def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> WatchedKind:
         on_change = functools.partial(self._primary_changed, watch)
         store, informers = for_namespaces(
             api, watch.gvk, namespaces, on_change=on_change, label_selector=watch.selector
@@ -156,6 +161,7 @@ class Controller:
         if not watch.selector:
             self.dependents.share(watch.gvk, store, informers)
         self.informers += informers
+        return WatchedKind(watch.gvk, informers, store)
 
     def _watch_dependent(
         self, api: ApiServer, watch: Watch, dependent: DependentWatch, namespaces: tuple[str, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 from taskflow_controller.extra_vars import extra_vars
 from taskflow_controller.finalizers import command
-from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.log_events import EventLog
 from taskflow_controller.overrides import Overrides, RunSettings
 from taskflow_controller.proxy import ApiProxy
@@ -73,6 +73,10 @@ class Launcher:
         except Exception as exc:  # a bug in handling one resource must not stop the others
             logger.exception("bug: a run broke off", extra={"resource": str(first.key)})
             return _broken(f"internal error: {type(exc).__name__}: {exc}")
+
+    def kept(self, gvk: GroupVersionKind) -> list[ResourceKey]:
+        """Return the resources of a kind that have a directory, whether they still exist or not."""
+        return self._workspaces.keys(gvk)
 
     def clean_up(self, key: ResourceKey) -> None:
         """Remove the directory of a resource that is gone."""

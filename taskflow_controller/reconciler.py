@@ -12,7 +12,7 @@ from taskflow_controller.api import plain_cause
 from taskflow_controller.causes import RunHistory
 from taskflow_controller.conditions import Ending
 from taskflow_controller.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
-from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.launcher import Launcher, Work
 from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.objects import Objects
@@ -63,6 +63,10 @@ class Reconciler:
         if ready:
             following.update(self._serve(watch, ready))
         return following
+
+    def kept(self, gvk: GroupVersionKind) -> list[ResourceKey]:
+        """Return the resources of a kind for which something is kept, whether they still exist or not."""
+        return self._launcher.kept(gvk)
 
     def clean_up(self, key: ResourceKey) -> None:
         """Remove what is kept for a resource that is gone."""

@@ -62,3 +62,39 @@ def test_cluster_scoped_primary_with_namespaces_named(
     until(lambda: not directory.exists(), what="removal of the directory")
     time.sleep(SETTLE)
     assert [line["resource"] for line in controller.logged("run started")] == [f"{new_crd.kind} w"]
+
+
+def test_annotations_override(start: Start, crd: Crd, namespace: str) -> None:
+    controller = start().ready()
+    crd.create(namespace, "w")
+    controller.ended(1)
+    prefix = "ansible.sdk.operatorframework.io/"
+    annotations = {"reconcile-period": "2s", "max-runner-artifacts": "2", "verbosity": "loud"}
+    crd.patch_metadata(namespace, "w", annotations={f"{prefix}{name}": text for name, text in annotations.items()})
+    time.sleep(SETTLE)
+    assert len(controller.times("w")) == 2, "annotations alone start no run"
+    crd.patch(namespace, "w", size=2)
+    controller.ended(5)
+    artifacts = controller.runner_dir / GROUP / VERSION / crd.kind / namespace / "w" / "artifacts"
+    assert len(list(artifacts.iterdir())) <= 2
+    (warning,) = controller.logged(f"annotation {prefix}verbosity is ignored: 'loud' is not a whole number")
+    assert warning["resource"] == f"{crd.kind} {namespace}/w"
+
+
+def test_directories_of_what_went_meanwhile_are_removed_at_the_start(start: Start, crd: Crd, namespace: str) -> None:
+    first = start().ready()
+    for name in ("gone", "there"):
+        crd.create(namespace, name)
+    for name in ("gone", "there"):
+        first.ended(1, name)
+    folder = first.runner_dir / GROUP / VERSION / crd.kind / namespace
+    elsewhere = folder.with_name("not-watched") / "x"
+    elsewhere.mkdir(parents=True)
+    assert first.stop() == 0
+    crd.delete(namespace, "gone")
+    assert {path.name for path in folder.iterdir()} == {"gone", "there"}
+
+    second = start("--runner-dir", str(first.runner_dir)).ready()
+    until(lambda: not (folder / "gone").exists(), what="removal of the directory")
+    second.ended(2, "there")
+    assert (folder / "there").exists() and elsewhere.exists()

@@ -1,0 +1,80 @@
+"""Directories of resources that went while no controller ran."""
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from taskflow_controller import leftovers
+from taskflow_controller.informers import Store
+from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
+
+WIDGET, GADGET = (GroupVersionKind("example.com", "v1", kind) for kind in ("Widget", "Gadget"))
+
+
+def key(name: str, namespace: str = "ns", gvk: GroupVersionKind = WIDGET) -> ResourceKey:
+    return ResourceKey(gvk, namespace, name)
+
+
+def kind(gvk: GroupVersionKind, *namespaces: str | None, synced: bool = True) -> WatchedKind:
+    informers: Any = [SimpleNamespace(namespace=namespace, synced=synced) for namespace in namespaces]
+    return WatchedKind(gvk, informers, Store())
+
+
+class Keeper:
+    """Keeps one thing for each kind, or can't be asked."""
+
+    def __init__(self, problem: OSError | None = None) -> None:
+        self.problem = problem
+
+    def kept(self, gvk: GroupVersionKind) -> list[ResourceKey]:
+        if self.problem:
+            raise self.problem
+        return [key("x", gvk=gvk)]
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.01)
+
+
+def test_gone_is_what_is_not_in_the_store() -> None:
+    widgets = kind(WIDGET, None)
+    widgets.store.put({"metadata": {"name": "here", "namespace": "ns"}})
+    assert widgets.gone([key("here"), key("gone"), key("gone", "")]) == [key("gone"), key("gone", "")]
+
+
+def test_what_is_not_watched_is_not_gone() -> None:
+    kept = [key("x", "a"), key("x", "b"), key("x", "c"), key("x", "")]
+    assert kind(WIDGET, "a", "b").gone(kept) == [key("x", "a"), key("x", "b"), key("x", "")]
+
+
+def test_each_kind_is_searched_once_its_list_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "POLL_SECONDS", 0.01)
+    late = kind(GADGET, None, synced=False)
+    found: list[ResourceKey] = []
+    search = LeftoverSearch([late, kind(WIDGET, None)], Keeper(), lambda key, cause: found.append(key))
+    search.start()
+    until(lambda: found == [key("x")])
+    late.informers[0].synced = True  # type: ignore[misc]
+    until(lambda: found == [key("x"), key("x", gvk=GADGET)])
+
+
+def test_a_directory_that_cannot_be_read_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    keeper = Keeper(PermissionError(13, "Permission denied"))
+    LeftoverSearch([kind(WIDGET, None)], keeper, lambda key, cause: None).start()
+    until(lambda: "can't look for what resources that are gone have left: [Errno 13]" in caplog.text)
+
+
+def test_stop_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = kind(WIDGET, None, synced=False)
+    found: list[ResourceKey] = []
+    search = LeftoverSearch([late], Keeper(), lambda key, cause: found.append(key))
+    search.stop()
+    search._run()
+    assert not found
