@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from taskflow_controller.informers import ResourceInformer, Store
+from taskflow_controller.informers import ResourceInformer
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class WatchedKind:
         """Return those of ``kept`` that would be in the store if they existed, and are not."""
         namespaces = {informer.namespace for informer in self.informers}
         watched = (key for key in kept if None in namespaces or not key.namespace or key.namespace in namespaces)
-        return [key for key in watched if self.store.get(key.namespace, key.name) is None]
+        return [key for key in watched if self.store.stored(key.namespace, key.name) is None]
 
 
 class Keeper(Protocol):

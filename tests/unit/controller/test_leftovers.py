@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from taskflow_controller import leftovers
-from taskflow_controller.informers import Store
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
+from taskflow_controller.store import Store, Stored
 
 WIDGET, GADGET = (GroupVersionKind("example.com", "v1", kind) for kind in ("Widget", "Gadget"))
 
@@ -45,7 +45,7 @@ def until(condition: Callable[[], Any]) -> None:
 
 def test_gone_is_what_is_not_in_the_store() -> None:
     widgets = kind(WIDGET, None)
-    widgets.store.put({"metadata": {"name": "here", "namespace": "ns"}})
+    widgets.store.put(("ns", "here"), Stored.of({"metadata": {}}))
     assert widgets.gone([key("here"), key("gone"), key("gone", "")]) == [key("gone"), key("gone", "")]
 
 
