@@ -1,6 +1,7 @@
 """What real Ansible makes of a resource's values that look like templates, marked and not."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from taskflow_controller.extra_vars import extra_vars
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.runner import ColdRunner, RunRequest
+from taskflow_controller.runner import ColdRunner, Runner, RunRequest
+from taskflow_controller.warm.runner import WarmRunner
 from taskflow_controller.watches import Watch
 from taskflow_controller.workspace import Workspaces
 
@@ -34,7 +36,19 @@ SEEN = """
 """
 
 
-def seen(tmp_path: Path, *, mark_unsafe: bool) -> dict[str, Any]:
+@pytest.fixture(params=["cold", "warm"])
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    """Both ways to run."""
+    if request.param == "cold":
+        yield ColdRunner()
+        return
+    warm = WarmRunner()
+    yield warm
+    assert warm.problem() is None
+    warm.stop()
+
+
+def seen(runner: Runner, tmp_path: Path, *, mark_unsafe: bool) -> dict[str, Any]:
     """What a playbook sees of the values of a resource with SPEC."""
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "seen.j2").write_text(SEEN)
@@ -54,14 +68,14 @@ def seen(tmp_path: Path, *, mark_unsafe: bool) -> dict[str, Any]:
     )
     obj = {"metadata": {"name": "w", "namespace": "ns"}, "spec": SPEC}
     directory = Workspaces(tmp_path / "base").prepare(ResourceKey(WIDGET, "ns", "w"))
-    result = ColdRunner().run(RunRequest(directory, extra_vars(watch, obj), playbook=watch.playbook))
+    result = runner.run(RunRequest(directory, extra_vars(watch, obj), playbook=watch.playbook))
     assert result.successful, (result.failures, result.error)
     values: dict[str, Any] = json.loads((tmp_path / "out.json").read_text())
     return values
 
 
-def test_marked_values_arrive_as_they_are(tmp_path: Path) -> None:
-    assert seen(tmp_path, mark_unsafe=True) == {
+def test_marked_values_arrive_as_they_are(runner: Runner, tmp_path: Path) -> None:
+    assert seen(runner, tmp_path, mark_unsafe=True) == {
         "plain": TEMPLATE,
         "nested": [{"{{ 1 + 1 }}": TEMPLATE}],
         "block": SPEC["block"],
@@ -74,16 +88,18 @@ def test_marked_values_arrive_as_they_are(tmp_path: Path) -> None:
     }
 
 
-def test_unmarked_values_are_templates(tmp_path: Path) -> None:
+def test_unmarked_values_are_templates(runner: Runner, tmp_path: Path) -> None:
     """As in the Operator SDK; whoever may write the resource may then run code in the controller."""
-    values = seen(tmp_path, mark_unsafe=False)
+    values = seen(runner, tmp_path, mark_unsafe=False)
     assert (values["plain"], values["inside"], values["object"]) == (49, 49, 49)
     assert (values["block"], values["indirect"]) == ("yes", "<49>")
     assert values["nested"] == [{"{{ 1 + 1 }}": 49}]
 
 
-def test_marked_spec_cannot_choose_the_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marked_spec_cannot_choose_the_interpreter(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(SPEC, "ansible_python_interpreter", "/bin/false")
-    assert seen(tmp_path, mark_unsafe=True)["number"] == 3
+    assert seen(runner, tmp_path, mark_unsafe=True)["number"] == 3
     with pytest.raises(AssertionError, match="Module result deserialization failed"):
-        seen(tmp_path, mark_unsafe=False)
+        seen(runner, tmp_path, mark_unsafe=False)
