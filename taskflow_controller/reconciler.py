@@ -3,6 +3,8 @@
 import datetime
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import urllib3
 from kubernetes.client.exceptions import ApiException
@@ -21,7 +23,10 @@ from taskflow_controller.status_writer import StatusWriter
 from taskflow_controller.verdicts import NOTHING, Next, Verdict, plan_next, verdicts
 from taskflow_controller.watches import Watch
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+_REQUESTS_AT_ONCE = 8  # for the resources of one batch, each of which has its own status and finalizer
 
 _REQUEST_ERRORS = (ApiException, urllib3.exceptions.HTTPError)
 
@@ -43,6 +48,7 @@ class Reconciler:
         self._cancelled = cancelled
         self._finalizers = FinalizerKeeper(objects, cancelled)
         self._status = StatusWriter(objects, cancelled)
+        self._pool = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="batch")
         self._history = RunHistory()
         self._finalized: dict[ResourceKey, str] = {}  # uids of those that go, until the informer has seen it
 
@@ -52,8 +58,7 @@ class Reconciler:
             return {work.key: Next(Outcome.REQUEUE, retry="the controller's end") for work in works}
         following: dict[ResourceKey, Next] = {}
         ready: list[Work] = []
-        for work in works:
-            prepared = self._prepare(watch, work)
+        for work, prepared in zip(works, self._each(watch, works, self._prepare), strict=True):
             if isinstance(prepared, Next):
                 following[work.key] = prepared
             elif prepared.finalizing:
@@ -112,7 +117,14 @@ class Reconciler:
         run_log.log_end(keys, result, reached)
         if self._metrics:
             self._metrics.run_ended(watch.gvk, result.duration, len(works))
-        return {work.key: self._finish(watch, work, reached[work.key], ended) for work in works}
+        following = self._each(watch, works, lambda _, work: self._finish(watch, work, reached[work.key], ended))
+        return dict(zip(keys, following, strict=True))
+
+    def _each(self, watch: Watch, works: Sequence[Work], do: Callable[[Watch, Work], T]) -> list[T]:
+        """Do something for each; for several at once where that takes requests."""
+        if len(works) == 1 or not (watch.manage_status or watch.finalizer):
+            return [do(watch, work) for work in works]
+        return list(self._pool.map(lambda work: do(watch, work), works))
 
     def _finish(self, watch: Watch, work: Work, verdict: Verdict, ended: datetime.datetime) -> Next:
         """Write the verdict, and remove the finalizer if it has done its work; return what follows."""

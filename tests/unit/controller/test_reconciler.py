@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +389,15 @@ def test_batch_with_status(setup: Setup) -> None:
     setup.runner.outcomes = [{**BAD, "resources": {("ns", "w"): ResourceVerdict(True, "no image", None)}}]
     setup.reconcile(watch)
     assert setup.conditions()["Failure"]["message"] == "no image"
+
+
+def test_requests_of_a_batch_do_not_wait_for_each_other(setup: Setup) -> None:
+    together = threading.Barrier(2, timeout=20)  # breaks if only one request comes
+    setup.server.refusals = [lambda: together.wait() and None] * 2
+    watch = dataclasses.replace(BATCHED, manage_status=True)
+    following = setup.reconciler.reconcile(watch, [Work(KEY, setup.server.seen(), "test"), *works("gone")])
+    assert following[KEY].cause == "period" and following[keys("gone")[0]] == Next(Outcome.SUCCESS)
+    assert setup.conditions()["Successful"]["status"] == "True"
 
 
 def test_finalizers_of_a_batch_run_one_by_one(setup: Setup) -> None:
