@@ -100,6 +100,7 @@ def _add_ansible(group: argparse._ArgumentGroup) -> None:
         default="0",
         help="time after which a run is killed, unless its watch has a runTimeout; 0: none (%(default)s)",
     )
+    _add_boolean(group, "--cold", False, "start a new ansible-playbook for each run, many times slower (false)")
     group.add_argument(
         "--runner-dir",
         metavar="DIR",

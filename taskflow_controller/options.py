@@ -14,6 +14,7 @@ class Options:
     max_total: int | None
     reconcile_period: float
     run_timeout: float
+    cold: bool
     runner_dir: str
     inject_owner_ref: bool
     ansible_verbosity: int

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from taskflow_controller.api import ApiServer, connect
@@ -24,7 +24,8 @@ from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner, end_stray_runs
 from taskflow_controller.user_metrics import user_metrics_endpoint
-from taskflow_controller.watches import load_watches
+from taskflow_controller.warm.runner import WarmRunner
+from taskflow_controller.watches import Finalizer, Watch, load_watches
 from taskflow_controller.workspace import Workspaces
 
 logger = logging.getLogger(__name__)
@@ -55,14 +56,16 @@ class _Process:
         self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
         overrides = Overrides(Defaults(options.reconcile_period, options.ansible_verbosity, options.run_timeout))
         self._workspaces = Workspaces(options.runner_dir)
+        environment = {"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {}
+        self._warm = None if options.cold else warm_runner(loaded.watches, environment)
         launcher = Launcher(
-            ColdRunner(),
+            self._warm or ColdRunner(),
             self._workspaces,
             overrides,
             arguments=options.ansible_args,
             log_events=options.ansible_log_events,
             log_output=ansible_debug_logs(environ),
-            environment={"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {},
+            environment=environment,
             proxy=self._proxy,
             cancelled=self._must_stop,
         )
@@ -82,9 +85,14 @@ class _Process:
         health, metrics = self._options.health_address, self._options.metrics_address
         proxy = {"api-proxy": self._proxy.problem} if self._proxy else {}
         # An API server that is away makes this replica unready, and no more: a restart would not bring it back.
+        warm = {"fork-servers": self._warm.problem} if self._warm else {}
         checks = {
             "/healthz": {"threads": self._controller.thread_problem, **proxy},
-            "/readyz": {"informers": self._controller.informer_problem, "watches": self._controller.watch_problem},
+            "/readyz": {
+                "informers": self._controller.informer_problem,
+                "watches": self._controller.watch_problem,
+                **warm,
+            },
         }
         endpoints = [health_endpoint(health, checks)] if health else []
         if metrics:
@@ -105,6 +113,8 @@ class _Process:
             signal.signal(number, self._signalled)
         if self._proxy:
             self._proxy.start(self._controller.dependents if self._options.inject_owner_ref else None)
+        if self._warm:
+            self._warm.start()
         self._controller.start_informers()
         for endpoint in self._endpoints:
             endpoint.start()
@@ -161,6 +171,8 @@ class _Process:
         self._controller.stop_informers()
         if self._proxy:
             self._proxy.stop()
+        if self._warm:
+            self._warm.stop()
         lost = self._lost()
         if self._elector and not lost:
             self._elector.release()
@@ -186,6 +198,15 @@ def _end_stray_runs(workspaces: Workspaces) -> None:
     """Kill what a predecessor that was killed has left running, lest two runs of a resource go on at once."""
     if workspaces.claim() and (count := end_stray_runs(workspaces.base)):
         logger.warning("killed %d processes of runs that an earlier controller has left behind", count)
+
+
+def warm_runner(watches: Sequence[Watch], environment: Mapping[str, str]) -> WarmRunner:
+    """Return a runner that knows beforehand what the watches run."""
+    finalizers = [watch.finalizer for watch in watches if watch.finalizer]
+    commands: list[Watch | Finalizer] = [*watches, *finalizers]
+    playbooks = [command.playbook for command in commands if command.playbook]
+    roles = [command.role for command in commands if command.role]
+    return WarmRunner(playbooks, roles, environment)
 
 
 def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+import threading
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -30,22 +31,30 @@ class WarmRunner(ColdRunner):
     starts its process is another.
     """
 
-    def __init__(self, playbooks: Iterable[str] = (), roles: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        playbooks: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Take what will be run, as in RunRequest, as far as it is known: it is read beforehand."""
+        self._environment = dict(environment or {})
         self._playbooks, self._roles = tuple(dict.fromkeys(playbooks)), tuple(dict.fromkeys(roles))
         self._servers = ForkServers()
         self._unknown = unknown_version()
         if self._unknown:
             logger.warning("all runs are cold: %s", self._unknown)
 
-    def start(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start the servers for what will be run, so that the first runs are warm too.
+    def start(self) -> None:
+        """Start the servers for what will be run, so that the first runs need not wait long; return at once.
 
-        ``environment`` is RunRequest's; where a run has other settings for Ansible, another server is started.
+        They are those for the environment given. A run with other settings of Ansible starts another.
         """
-        if self._unknown:
-            return
-        actual = _actual_environment(environment or {})
+        if not self._unknown:
+            threading.Thread(target=self._start_servers, name="fork-servers", daemon=True).start()
+
+    def _start_servers(self) -> None:
+        actual = _actual_environment(self._environment)
         for folder in sorted({_folder(playbook) for playbook in (*self._playbooks, *(None for _ in self._roles))}):
             self._servers.start(self._spec(folder, os.getcwd(), actual), actual)
 

@@ -37,12 +37,14 @@ TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, CO
 
 
 def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
-    from taskflow_controller.warm import WarmRunner  # not at the top: it may refuse the versions that are installed
+    from taskflow_controller.warm.runner import (
+        WarmRunner,
+    )  # not at the top: it may refuse the versions that are installed
 
     environment = {"KUBECONFIG": str(setting.control_plane.kubeconfig), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     environment["K8S_AUTH_KUBECONFIG"] = environment["KUBECONFIG"]
     os.environ.update(environment)
-    warm = WarmRunner()
+    warm = WarmRunner(str(PLAYS / f"{name}.yml") for name in NAMES)
     warm.start()
     try:
         workspaces = Workspaces(setting.folder / "runs")

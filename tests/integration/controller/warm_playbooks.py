@@ -253,13 +253,13 @@ WHOLE: dict[str, tuple[str, str]] = {
 - hosts: localhost
   gather_facts: false
   tasks:
-    - {ansible.builtin.add_host: {name: 'h{{ item }}', ansible_connection: local, no: '{{ item }}'}, loop: [1, 2, 3]}
+    - {ansible.builtin.add_host: {name: 'h{{ item }}', ansible_connection: local, nr: '{{ item }}'}, loop: [1, 2, 3]}
 - hosts: h*
   serial: 1
   gather_facts: false
   vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}
   tasks:
-    - ansible.builtin.command: test {{ no }} != 2
+    - ansible.builtin.command: test {{ nr }} != 2
 """,
         "failed",
     ),
