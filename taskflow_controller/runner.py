@@ -132,6 +132,8 @@ class ColdRunner:
                 cancel_callback=lambda: False,
             )
             process.cancel_callback = _Watchdog(request, process)
+            temporary = str(request.directory / TEMPORARY)
+            process.config.env.update(TMPDIR=temporary, ANSIBLE_LOCAL_TEMP=temporary)
             self._perform(process, request)
         finally:
             with suppress(FileNotFoundError):
@@ -151,7 +153,6 @@ class ColdRunner:
     def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
         """Run a prepared run to its end, and see to it that nothing of it is left."""
         process.config.command = [*BE_KILLED_FIRST, *process.config.command]
-        process.config.env.update(dict.fromkeys(("ANSIBLE_LOCAL_TEMP", "TMPDIR"), str(request.directory / TEMPORARY)))
         try:
             process.run()
         finally:

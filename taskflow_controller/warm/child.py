@@ -8,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ansible import constants
@@ -21,10 +20,10 @@ from taskflow_controller.warm import singletons
 _OUTPUT_BUFFER = 65536
 
 
-def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int, scratch: Path) -> int:
+def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int) -> int:
     """Run ``request`` (argv, cwd, env) to its end; return the exit code that ansible-playbook would have.
 
-    ``output`` takes stdout and stderr; ``scratch`` is for all temporary files.
+    ``output`` takes stdout and stderr.
     """
     os.setsid()
     be_killed_first()
@@ -38,7 +37,7 @@ def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int, scratch
     _open_streams(output)
     singletons.reset()
     # The server's own holds packed modules by name, and another playbook may have another module of that name.
-    constants.DEFAULT_LOCAL_TMP = os.environ["TMPDIR"] = str(scratch)
+    constants.DEFAULT_LOCAL_TMP = request["env"]["ANSIBLE_LOCAL_TEMP"]
     tempfile.tempdir = None  # let it look at TMPDIR again
     return _run_cli(cli, request["argv"])
 

@@ -7,10 +7,8 @@ nor by another environment.
 import contextlib
 import os
 import select
-import shutil
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from taskflow_controller.process_tree import kill_and_wait
@@ -19,39 +17,37 @@ from taskflow_controller.warm.protocol import Lines
 
 _PASSES = 100  # each kills one generation of a run's descendants
 
-Child = Callable[[dict[str, Any], int, Path], int]
-"""Runs a request with the given output descriptor and scratch directory; returns its exit code."""
+Child = Callable[[dict[str, Any], int], int]
+"""Runs a request with the given output descriptor; returns its exit code."""
 
 
-def keep(lines: Lines, output: int, stale: bool, scratch: Path, child: Child) -> None:
+def keep(lines: Lines, output: int, stale: bool, child: Child) -> None:
     """Serve one request, from the greeting to the end of all its processes."""
     linux.adopt_orphans()
     lines.send({"keeper": os.getpid(), "stale": stale})
     request = lines.receive()
     if request is None:
         return
-    scratch.mkdir(mode=0o700)
     try:
-        pid = _fork(lines, request, output, scratch, child)
+        pid = _fork(lines, request, output, child)
         os.close(output)
         with contextlib.suppress(OSError):  # the controller is gone; the wait below notices
             lines.send({"pid": pid})
         status = _wait(pid, lines)
     finally:
         _end_descendants()
-        shutil.rmtree(scratch, ignore_errors=True)
     with contextlib.suppress(OSError):
         lines.send({"exit": os.waitstatus_to_exitcode(status)})
 
 
-def _fork(lines: Lines, request: dict[str, Any], output: int, scratch: Path, child: Child) -> int:
+def _fork(lines: Lines, request: dict[str, Any], output: int, child: Child) -> int:
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             linux.die_with_parent()
             lines.close()
-            code = child(request, output, scratch)
+            code = child(request, output)
         finally:
             os._exit(code)
     return pid

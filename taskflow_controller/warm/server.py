@@ -40,16 +40,15 @@ def main() -> None:
         gc.freeze()  # a collection in a child would write to, and so copy, what all share
         linux.adopt_orphans()
         send_ready(control, warm.warnings)
-        _Server(control, directory, warm).serve()
+        _Server(control, warm).serve()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 class _Server:
-    def __init__(self, control: socket.socket, directory: Path, warm: "Warm") -> None:
-        self._control, self._directory, self._warm = control, directory, warm
+    def __init__(self, control: socket.socket, warm: "Warm") -> None:
+        self._control, self._warm = control, warm
         self._keepers: dict[int, int] = {}  # process id by its descriptor
-        self._count = 0
 
     def serve(self) -> None:
         poll = select.poll()
@@ -69,8 +68,6 @@ class _Server:
 
     def _start_keeper(self) -> int:
         connection, output = receive_asked(self._control)
-        self._count += 1
-        scratch = self._directory / str(self._count)
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -78,7 +75,7 @@ class _Server:
                 self._control.close()
                 for descriptor in self._keepers:
                     os.close(descriptor)
-                keep(Lines(connection), output, self._warm.stale(), scratch, self._warm.run)
+                keep(Lines(connection), output, self._warm.stale(), self._warm.run)
                 code = 0
             except BaseException:
                 traceback.print_exc()

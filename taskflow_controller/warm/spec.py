@@ -14,9 +14,9 @@ _FILE = "spec.json"
 _PREFIXES = ("ANSIBLE_", "_ANSIBLE_", "LC_", "LD_", "PYTHON")
 _NAMES = {
     "AD_HOC_COMMAND_ID", "AWX_LIB_DIRECTORY", "HOME", "LANG", "LANGUAGE", "NO_COLOR", "ORIGINAL_STDOUT_CALLBACK",
-    "TMPDIR", "TZ",
+    "TZ",
 }  # fmt: skip
-_PER_RUN = {"ANSIBLE_LOCAL_TEMP"}  # each run has a directory of its own there anyway
+_PER_RUN = {"ANSIBLE_LOCAL_TEMP"}
 
 
 @dataclass(frozen=True)

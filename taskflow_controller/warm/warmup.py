@@ -48,10 +48,10 @@ class Warm:
         """Return whether something has changed that only a new server can take in."""
         return bool(self._code.changed())
 
-    def run(self, request: dict[str, Any], output: int, scratch: Path) -> int:
+    def run(self, request: dict[str, Any], output: int) -> int:
         """Be a run, in a forked child; return its exit code."""
         self._known.use()
-        return child.run(self._cli, request, output, scratch)
+        return child.run(self._cli, request, output)
 
 
 def warm_up(spec: Spec, directory: Path) -> Warm:

@@ -268,7 +268,7 @@ def test_runs_at_once(shared: Project) -> None:
 def test_edited_files_are_seen(own: Callable[..., Project]) -> None:
     """Playbook, role and vars at once; what is code with another server."""
     files = {
-        "play.yml": "- hosts: localhost\n  gather_facts: false\n  roles: [edited]\n  tasks:\n    - tells:\n    - acts:\n",
+        "play.yml": HEAD.replace("tasks", "roles: [edited]\n  tasks") + "    - tells:\n    - acts:\n",
         "roles/edited/tasks/main.yml": "- ansible.builtin.debug: {msg: 'role 1 {{ shade }}'}",
         "roles/edited/vars/main.yml": "shade: red",
         "library/tells.py": MODULE.format("module 1"),
