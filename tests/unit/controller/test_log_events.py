@@ -1,7 +1,7 @@
 """Log lines made of events, and that what no_log hides is nowhere: with real playbooks."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 from taskflow_controller import logs
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.log_events import EventLog
-from taskflow_controller.runner import ColdRunner, RunRequest, RunResult
+from taskflow_controller.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.warm.runner import WarmRunner
 from taskflow_controller.workspace import Workspaces
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
@@ -46,8 +47,20 @@ HIDDEN = """
 """
 
 
+@pytest.fixture(params=["cold", "warm"])
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
+    """Either way to run a playbook."""
+    if request.param == "cold":
+        yield ColdRunner()
+        return
+    warm = WarmRunner([str(tmp_path / "play.yml")])
+    yield warm
+    assert warm.problem() is None
+    warm.stop()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., RunResult]:
+def run(tmp_path: Path, runner: Runner) -> Callable[..., RunResult]:
     """Run a playbook of these tasks for a Widget whose spec has a password; its events go to the log."""
     directory = Workspaces(tmp_path / "runner").prepare(KEY)
 
@@ -55,7 +68,7 @@ def run(tmp_path: Path) -> Callable[..., RunResult]:
         (tmp_path / "play.yml").write_text(PLAY + tasks)
         events = EventLog(level, str(KEY), output=output)
         variables = {"ansible_operator_meta": {"name": "w", "namespace": "ns"}, "password": SECRET}
-        result = ColdRunner().run(
+        result = runner.run(
             RunRequest(directory, variables, str(tmp_path / "play.yml"), on_event=events.handle, **request)
         )
         events.end()
