@@ -67,6 +67,7 @@ class _Series:
         self.worked = metrics.worked.labels(name, name)
         self.run_seconds = (metrics.sdk_reconciles.labels(gvk_text), metrics.reconcile_time.labels(name))
         self.batch_size = metrics.batch_size.labels(name)
+        self.runs = {warm: metrics.runs.labels(name, "warm" if warm else "cold") for warm in (True, False)}
         self.errors = metrics.errors.labels(name)
         self.results = {outcome: metrics.reconciles.labels(name, outcome.value) for outcome in Outcome}
         self.sdk_results = {
@@ -108,6 +109,9 @@ class Metrics:
         self.batch_size = _histogram(
             "taskflow_controller_run_resources", "Resources served by one run", ("controller",), _BATCH_SIZES, registry
         )
+        self.runs = Counter(
+            "taskflow_controller_runs", "Runs by how Ansible was started", ("controller", "start"), registry=registry
+        )
         self._leader = Gauge(
             "leader_election_master_status", "1 while this replica holds the lease", ("name",), registry=registry
         )
@@ -132,12 +136,13 @@ class Metrics:
         """A key will be tried again after a back-off."""
         self._series[group].retries.inc()
 
-    def run_ended(self, gvk: GroupVersionKind, seconds: float, resources: int = 1) -> None:
+    def run_ended(self, gvk: GroupVersionKind, seconds: float, resources: int = 1, *, warm: bool = False) -> None:
         """A run that served so many resources of a kind took so many seconds, from its start to its end."""
         series = self._series[gvk]
         for histogram in series.run_seconds:
             histogram.observe(seconds)
         series.batch_size.observe(resources)
+        series.runs[warm].inc()
 
     def reconciled(self, gvk: GroupVersionKind, outcome: Outcome) -> None:
         """One resource has its verdict."""

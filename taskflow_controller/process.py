@@ -84,8 +84,8 @@ class _Process:
     def _bind_endpoints(self) -> list[HttpEndpoint]:
         health, metrics = self._options.health_address, self._options.metrics_address
         proxy = {"api-proxy": self._proxy.problem} if self._proxy else {}
-        # An API server that is away makes this replica unready, and no more: a restart would not bring it back.
         warm = {"fork-servers": self._warm.problem} if self._warm else {}
+        # An API server that is away makes this replica unready, and no more: a restart would not bring it back.
         checks = {
             "/healthz": {"threads": self._controller.thread_problem, **proxy},
             "/readyz": {

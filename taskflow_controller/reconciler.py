@@ -116,7 +116,7 @@ class Reconciler:
         reached = verdicts(result, keys)
         run_log.log_end(keys, result, reached)
         if self._metrics:
-            self._metrics.run_ended(watch.gvk, result.duration, len(works))
+            self._metrics.run_ended(watch.gvk, result.duration, len(works), warm=result.warm)
         following = self._each(watch, works, lambda _, work: self._finish(watch, work, reached[work.key], ended))
         return dict(zip(keys, following, strict=True))
 

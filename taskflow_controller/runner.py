@@ -58,7 +58,7 @@ class RunResult:
 
     ``status`` is ansible-runner's: successful, failed, canceled, timeout. ``error`` says why a run broke off
     before its recap, or that memory ran out. ``requeue_after`` and ``duration`` are in seconds. ``resources``
-    is what a run of several resources says of each, by (namespace, name).
+    is what a run of several resources says of each, by (namespace, name). ``warm``: it needed no new Ansible.
     """
 
     rc: int
@@ -69,6 +69,7 @@ class RunResult:
     requeue_after: float | None
     duration: float
     resources: Mapping[tuple[str, str], ResourceVerdict] = field(default_factory=dict)
+    warm: bool = False
 
     @property
     def successful(self) -> bool:
@@ -134,7 +135,7 @@ class ColdRunner:
             process.cancel_callback = _Watchdog(request, process)
             temporary = str(request.directory / TEMPORARY)
             process.config.env.update(TMPDIR=temporary, ANSIBLE_LOCAL_TEMP=temporary)
-            self._perform(process, request)
+            warm = self._perform(process, request)
         finally:
             with suppress(FileNotFoundError):
                 (request.directory / variables).unlink()
@@ -148,15 +149,17 @@ class ColdRunner:
             requeue_after=collector.requeue_after,
             duration=time.monotonic() - started,
             resources=collector.resources(),
+            warm=warm,
         )
 
-    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
-        """Run a prepared run to its end, and see to it that nothing of it is left."""
+    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
+        """Run a prepared run to its end, see to it that nothing of it is left; return whether it was warm."""
         process.config.command = [*BE_KILLED_FIRST, *process.config.command]
         try:
             process.run()
         finally:
             self._end_leftovers(process)
+        return False
 
     def _end_leftovers(self, process: ansible_runner.Runner) -> None:
         kill_by_environment(_MARK, process.config.artifact_dir, reap=True)

@@ -66,21 +66,21 @@ class WarmRunner(ColdRunner):
         """Return why runs are cold that could be warm; None if they are not."""
         return self._servers.problem()
 
-    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
+    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
         config = process.config
         warm = None
         if not self._unknown and _can_be_warm(config):
             spec = self._spec(_folder(request.playbook), config.cwd, config.env)
             warm = self._servers.open(spec, config.env)
         if warm is None:
-            super()._perform(process, request)
-            return
+            return super()._perform(process, request)
         try:
             _run_in(warm, process)
         finally:
             warm.close()
         if warm.signalstatus:
             self._end_leftovers(process)  # its keeper may have been killed with it
+        return True
 
     def _spec(self, folder: str, cwd: str, environment: Mapping[str, str]) -> Spec:
         return Spec(

@@ -58,17 +58,18 @@ def begun(trial: Trial, name: str) -> None:
 
 
 def test_leader_is_killed(trial: Callable[..., Trial]) -> None:
-    """The other takes over within the lease, and does what was under way anew."""
+    """Its runs die with it; the other takes over when the lease has ended, and does anew what was under way."""
     one = trial()
     first, second = pair(one)
     one.create("a")
     one.converges(first)
     assert not leads(second) and not second.logged("run started")
-    one.create("b", sleepSeconds=2)
+    one.create("b", sleepSeconds=LONG)
     begun(one, "b")
     first.process.kill()
     first.process.wait()
-    one.change("a")
+    until(lambda: not processes.of_runs(first.runner_dir), what="the end of its runs")
+    one.change("b", sleepSeconds=0)
     until(lambda: leads(second), what="take-over")
     one.converges(second)
 

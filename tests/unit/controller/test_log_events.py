@@ -72,6 +72,7 @@ def run(tmp_path: Path, runner: Runner) -> Callable[..., RunResult]:
             RunRequest(directory, variables, str(tmp_path / "play.yml"), on_event=events.handle, **request)
         )
         events.end()
+        assert result.warm is isinstance(runner, WarmRunner)
         return result
 
     return run_

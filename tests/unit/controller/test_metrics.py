@@ -54,7 +54,12 @@ def test_verdicts(metrics: Metrics, outcome: Outcome, succeeded: int, failed: in
 
 
 def test_time_of_a_run(metrics: Metrics) -> None:
-    metrics.run_ended(WIDGET, 2.5, resources=4)
+    metrics.run_ended(WIDGET, 2.5, resources=4, warm=True)
+    runs = {
+        start: value(metrics, "taskflow_controller_runs_total", controller="widget-controller", start=start)
+        for start in ("warm", "cold")
+    }
+    assert runs == {"warm": 1, "cold": 0}
     assert value(metrics, "ansible_operator_reconciles_sum", **GVK) == 2.5
     assert value(metrics, "ansible_operator_reconciles_bucket", **GVK, le="2.0") == 0
     assert value(metrics, "ansible_operator_reconciles_bucket", **GVK, le="3.0") == 1
