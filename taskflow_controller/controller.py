@@ -246,9 +246,7 @@ class Controller:
 
 
 def _primary_reason(watch: Watch, old: Object | None, new: Object) -> str | None:
-    reason = primary_reason(
-        old, new, watch_annotations=watch.watch_annotations_changes, ignore_status=watch.manage_status
-    )
+    reason = primary_reason(old, new, watch_annotations=watch.watch_annotations_changes)
     return None if reason and is_own_change(watch, old, new) else reason
 
 

@@ -75,8 +75,8 @@ class Launcher:
             return _broken(f"internal error: {type(exc).__name__}: {exc}")
 
     def kept(self, gvk: GroupVersionKind) -> list[ResourceKey]:
-        """Return the resources of a kind that have a directory, whether they still exist or not."""
-        return self._workspaces.keys(gvk)
+        """Return the resources of a kind that have a directory of ours, whether they still exist or not."""
+        return self._workspaces.keys(gvk) if self._workspaces.alone else []
 
     def clean_up(self, key: ResourceKey) -> None:
         """Remove the directory of a resource that is gone."""

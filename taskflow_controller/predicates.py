@@ -19,15 +19,12 @@ _NEEDED = (
 )
 
 
-def primary_reason(
-    old: Object | None, new: Object, *, watch_annotations: bool, ignore_status: bool = False
-) -> str | None:
+def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) -> str | None:
     """Return why a watched resource needs a run, None if it does not.
 
     In: the object as last seen (None at first sight) and as it is now. Its generation tells whether its spec changed:
     its status, labels, finalizers and owners alone are no reason, and its annotations only if asked. A kind that
-    has no generation needs a run for any change but of finalizers and owners; with ``ignore_status``, for when the
-    controller itself writes it, not of the status either.
+    has no generation needs a run for any change but of finalizers and owners.
     """
     kind = new.get("kind", "")
     if old is None:
@@ -36,8 +33,7 @@ def primary_reason(
     if after.get("deletionTimestamp") and not before.get("deletionTimestamp"):
         return f"{kind} is being deleted"
     if not after.get("generation"):
-        ignored = {"status"} if ignore_status else set()
-        return f"{kind} changed" if _relevant(old, ignored) != _relevant(new, ignored) else None
+        return f"{kind} changed" if _without_lifecycle(old) != _without_lifecycle(new) else None
     if before.get("generation") != after["generation"]:
         return f"{kind} generation {before.get('generation')} -> {after['generation']}"
     if watch_annotations and (before.get("annotations") or {}) != (after.get("annotations") or {}):
@@ -74,9 +70,8 @@ def keep_only(obj: Object, fields: Sequence[FieldPath] | None) -> None:
     obj.update(kept)
 
 
-def _relevant(obj: Object, ignored: set[str]) -> Object:
-    """Return what of an object without a generation may matter to its run."""
-    return _without(obj, ignored, _BOOKKEEPING | _LIFECYCLE)
+def _without_lifecycle(obj: Object) -> Object:
+    return _without(obj, set(), _BOOKKEEPING | _LIFECYCLE)
 
 
 def _without(obj: Object, keys: set[str], metadata_keys: set[str] = _BOOKKEEPING) -> Object:

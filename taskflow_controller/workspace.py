@@ -32,6 +32,8 @@ class Workspaces:
         """Make the base directory. Raises ConfigError if it can't be made, or others can write to it."""
         self.base = Path(base).absolute()
         self._lock = threading.Lock()  # one resource's removal takes away folders that another's are made in
+        self.alone = False
+        """Whether ``claim`` found that no other process uses the base directory."""
         self._batches: set[tuple[GroupVersionKind, int]] = set()  # those in use
         try:
             self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,12 +49,12 @@ class Workspaces:
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # another has it, or it can't be told on this file system
-            alone = False
+            self.alone = False
         else:
-            alone = True
+            self.alone = True
         with contextlib.suppress(OSError):
             fcntl.flock(self._claim, fcntl.LOCK_SH)
-        return alone
+        return self.alone
 
     def path(self, key: ResourceKey) -> Path:
         """Return where the runs of a resource are. Raises ValueError for a name that is not a plain one."""

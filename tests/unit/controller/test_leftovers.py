@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,12 @@ import pytest
 
 from taskflow_controller import leftovers
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.launcher import Launcher
 from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
+from taskflow_controller.overrides import Defaults, Overrides
+from taskflow_controller.runner import ColdRunner
 from taskflow_controller.store import Store, Stored
+from taskflow_controller.workspace import Workspaces
 
 WIDGET, GADGET = (GroupVersionKind("example.com", "v1", kind) for kind in ("Widget", "Gadget"))
 
@@ -78,3 +83,12 @@ def test_stop_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     search.stop()
     search._run()
     assert not found
+
+
+def test_directories_are_ours_only_where_no_other_process_has_some(tmp_path: Path) -> None:
+    spaces = Workspaces(tmp_path)
+    spaces.prepare(key("x"))
+    launcher = Launcher(ColdRunner(), spaces, Overrides(Defaults(0, 0)), environment={}, cancelled=lambda: False)
+    assert launcher.kept(WIDGET) == []
+    spaces.claim()
+    assert launcher.kept(WIDGET) == [key("x")]

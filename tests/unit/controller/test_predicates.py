@@ -61,12 +61,10 @@ def test_primary_without_generation(generation: int | None, change: dict[str, An
     assert primary_reason(before, after, watch_annotations=False) == reason
 
 
-def test_primary_without_generation_runs_for_its_content_and_for_a_status_that_others_write() -> None:
-    before, after = ({**widget(None), "data": {"a": number}} for number in (1, 2))
+@pytest.mark.parametrize("field", ["data", "status"])
+def test_primary_without_generation_runs_for_its_content(field: str) -> None:
+    before, after = ({**widget(None), field: {"a": number}} for number in (1, 2))
     assert primary_reason(before, after, watch_annotations=False) == "Widget changed"
-    before, after = ({**widget(None), "status": {"a": number}} for number in (1, 2))
-    assert primary_reason(before, after, watch_annotations=False) == "Widget changed"
-    assert primary_reason(before, after, watch_annotations=False, ignore_status=True) is None
 
 
 def test_primary_annotations_if_asked() -> None:
