@@ -1,7 +1,8 @@
 """What a run of several resources says of each: the ``resources`` in its modules' results.
 
 Any module's result, failed or not, may hold ``resources``, a list of ``{name, namespace, failed, msg, requeue_after}``
-(``msg`` and ``requeue_after`` may be left out). Lists of anything else under that name are left alone.
+(``msg`` and ``requeue_after`` may be left out). One that failed may have ``alone: true``: nothing is wrong with it, it
+needs a run of its own. Lists of anything else under that name are left alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,15 @@ MAX_MESSAGE = 2000
 
 @dataclass(frozen=True)
 class ResourceVerdict:
-    """How a run ended for one of its resources; ``requeue_after`` is in seconds."""
+    """How a run ended for one of its resources; ``requeue_after`` is in seconds.
+
+    ``alone``: it was left out, for it needs a run of its own.
+    """
 
     failed: bool
     message: str
     requeue_after: float | None
+    alone: bool = False
 
 
 class ResourceVerdicts:
@@ -42,6 +47,7 @@ class ResourceVerdicts:
                 failed=entry["failed"],
                 message=str(entry.get("msg") or "no message")[:MAX_MESSAGE] if entry["failed"] else "",
                 requeue_after=min((wait for wait in waits if wait is not None), default=None),
+                alone=entry["failed"] and entry.get("alone") is True,
             )
 
     def note_failed_task(self, result: Mapping[str, Any]) -> None:

@@ -43,5 +43,8 @@ def log_end(keys: Sequence[ResourceKey], result: RunResult, verdicts: Mapping[Re
         error = {"error": result.error} if result.error else {}
         logger.error("run failed", extra={**fields, "failures": failures, **error})
     for key in keys:
-        if (verdict := verdicts[key]).named and not verdict.successful:
+        verdict = verdicts[key]
+        if verdict.alone:
+            logger.info("resource needs a run of its own", extra={"resource": str(key), "reason": verdict.message})
+        elif verdict.named and not verdict.successful:
             logger.error("resource failed", extra={"resource": str(key), "error": verdict.message})

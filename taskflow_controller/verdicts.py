@@ -1,8 +1,8 @@
 """What a run comes to for each of its resources, and what follows from that. Pure, but for the jitter."""
 
+import dataclasses
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from taskflow_controller.causes import PERIOD, requeue_after_cause
 from taskflow_controller.kinds import ResourceKey
@@ -15,12 +15,13 @@ _NO_COUNTS = RunCounts()
 PERIOD_JITTER = 0.1  # the part of a period it may come early, so that not all resources are due at once
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """How a run ended for one resource. ``message`` says why it failed; ``requeue_after`` is in seconds.
 
     ``retry`` says what the next try comes after, in the words of its cause. ``cancelled``: the controller itself
-    cut the run short. ``named``: the run said so of this very resource.
+    cut the run short. ``named``: the run said so of this very resource. ``alone``: nothing failed, but it needs a run
+    of its own.
     """
 
     successful: bool
@@ -29,10 +30,11 @@ class Verdict:
     counts: RunCounts = _NO_COUNTS
     cancelled: bool = False
     named: bool = False
+    alone: bool = False
     retry: str = "failure"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Next:
     """What is to happen with a resource: another try after its back-off, a run in ``delay`` seconds, or nothing.
 
@@ -64,7 +66,8 @@ def verdicts(result: RunResult, keys: Iterable[ResourceKey]) -> dict[ResourceKey
 def _named(shared: Verdict, named: ResourceVerdict | None) -> Verdict:
     if named is None:
         return shared
-    return Verdict(not named.failed, named.message, named.requeue_after, shared.counts, named=True)
+    verdict = Verdict(not named.failed, named.message, named.requeue_after, shared.counts, named=True)
+    return dataclasses.replace(verdict, alone=True, retry="it was left out of a batch") if named.alone else verdict
 
 
 def failure_message(result: RunResult) -> str:
@@ -78,7 +81,8 @@ def failure_message(result: RunResult) -> str:
 def plan_next(verdict: Verdict, period: float) -> Next:
     """Return what follows a verdict; ``period`` is the seconds until a run without any change, 0 for none."""
     if not verdict.successful:
-        return Next(Outcome.REQUEUE if verdict.cancelled else Outcome.ERROR, retry=verdict.retry)
+        outcome = Outcome.REQUEUE if verdict.cancelled or verdict.alone else Outcome.ERROR
+        return Next(outcome, retry=verdict.retry)
     if verdict.requeue_after is not None:
         cause = requeue_after_cause(verdict.requeue_after)
         return Next(Outcome.REQUEUE_AFTER, delay=verdict.requeue_after, cause=cause)

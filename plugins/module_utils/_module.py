@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from . import _cluster
 from . import _contract as c
 from ._batch import Found, Target, serve_all
-from ._errors import TaskError, describe
+from ._errors import Postponed, TaskError, describe
 from ._image import parse_mirrors
 from ._images import Images
 from ._lookup import LookupSettings
@@ -148,9 +148,10 @@ def results_of(
         diff = result.pop("diff", [])
         diffs += diff if isinstance(diff, list) else [diff]
         results.append({**named, **result})
-        again = {key: result[key] for key in ("requeue_after",) if key in result}
+        again = {"requeue_after": result["requeue_after"]} if "requeue_after" in result else {}
+        alone = {"alone": True} if isinstance(outcome, Postponed) else {}
         message = result.get("msg") or result.get("message") or ""
-        resources.append({**named, "failed": result["failed"], "msg": message, **again})
+        resources.append({**named, "failed": result["failed"], "msg": message, **again, **alone})
     return {
         "changed": any(result.get("changed") for result in results),
         # Ansible would look for it in the results else.

@@ -170,6 +170,10 @@ resources:
       description: Whether it is to be tried again, as something that failed.
       returned: always
       type: bool
+    alone:
+      description: Whether nothing is wrong with it, but that it can't be done together with the others.
+      returned: when that is so; RV(resources[].failed) is true then
+      type: bool
     msg:
       description: What is wrong with the Task; empty when nothing is.
       returned: always

@@ -376,6 +376,20 @@ def test_batch(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     assert served == 3
 
 
+def test_what_is_left_out_of_a_batch_is_no_error(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    left_out = ResourceVerdict(True, "would hold up the others", None, alone=True)
+    setup.runner.outcomes = [
+        {**GOOD, "resources": {("ns", "a"): left_out, ("ns", "b"): ResourceVerdict(False, "", None)}}
+    ]
+    following = setup.reconciler.reconcile(BATCHED, works("a", "b"))
+    # A try after a back-off is never part of a batch.
+    assert following[keys("a")[0]] == Next(Outcome.REQUEUE, retry="it was left out of a batch")
+    (told,) = [record for record in caplog.records if "of its own" in record.msg]
+    assert (told.levelname, told.resource, told.reason) == ("INFO", "Widget ns/a", "would hold up the others")
+    assert not [record for record in caplog.records if record.msg == "resource failed"]
+
+
 def test_batch_of_one_is_a_batch(setup: Setup) -> None:
     setup.reconciler.reconcile(BATCHED, works("a"))
     (request,) = setup.runner.requests

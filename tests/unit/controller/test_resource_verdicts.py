@@ -45,6 +45,15 @@ def test_the_last_result_counts() -> None:
     assert verdicts == {"a": GOOD, "b": ResourceVerdict(True, "no message", None)}
 
 
+def test_one_that_needs_a_run_of_its_own() -> None:
+    run = Run().ok(named("a", True, alone=True, msg="slow"), named("b", True, alone="yes"), named("c", alone=True))
+    assert run.ended() == {
+        "a": ResourceVerdict(True, "slow", None, alone=True),
+        "b": ResourceVerdict(True, "no message", None),
+        "c": GOOD,
+    }
+
+
 def test_the_shortest_wait_counts() -> None:
     verdicts = Run().ok(named("a", requeue_after=9)).ok(named("a", requeue_after="2s")).ok(named("a")).ended()
     assert verdicts["a"].requeue_after == 2

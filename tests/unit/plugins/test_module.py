@@ -75,6 +75,15 @@ def test_one_that_fails_does_so_alone_and_says_why(run, which):
     assert (good["name"], good["namespace"], good["failed"], good["msg"]) == ("b", "other", False, "")
 
 
+def test_one_that_has_to_be_alone_is_said_to_be(run):
+    asks = world_of("a")
+    del asks.task["spec"]["steps"][0]["command"]
+    _, listed = run("reconcile", Worlds([asks, world_of("b")]), tasks=[{"name": "a"}, {"name": "b"}])
+    a, b = listed["resources"]
+    assert (a["failed"], a["alone"], "alone" in b) == (True, True, False)
+    assert "has not answered lately" in a["msg"]
+
+
 def test_a_fault_of_the_module_is_told_with_its_place(run):
     cluster = Worlds([world_of("a"), world_of("b")], {"a": [("set_status", ZeroDivisionError("by what?"))]})
     _, listed = run("status", cluster, tasks=[{"name": "a"}, {"name": "b"}])
