@@ -120,6 +120,7 @@ class ColdRunner:
                 project_dir=os.getcwd(),
                 ident=ident,
                 playbook=request.playbook or _play_of(request.role),
+                inventory=_inventory(),
                 extravars=variables,
                 envvars=run_environment(request.environment or {}),
                 cmdline=request.arguments or None,
@@ -225,6 +226,12 @@ def _write_extra_vars(request: RunRequest) -> str:
 
 def _play_of(role: str | None) -> list[dict[str, Any]]:
     return [{"name": role, "hosts": "localhost", "roles": [role]}]
+
+
+def _inventory() -> str | None:
+    """Return the inventory that the controller's environment names; None for the one in the run's directory."""
+    path = os.environ.get("ANSIBLE_INVENTORY")
+    return os.path.abspath(path) if path and os.path.exists(path) else None
 
 
 def run_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -224,3 +225,19 @@ def test_artifacts_are_rotated_and_role_runs(tmp_path: Path) -> None:
     request = RunRequest(directory, {"x": 1}, role=str(role), max_artifacts=2, environment=environment)
     assert ColdRunner().run(request).successful
     assert not old[0].exists() and old[1].exists()
+
+
+def test_failed_runs_are_rotated_too(run, tmp_path: Path) -> None:
+    for _ in range(3):
+        assert not run(FAILING, max_artifacts=2, extra_vars={"state": "broken"}).successful
+    assert len(list((tmp_path / "base/example.com/v1/Widget/ns/w/artifacts").iterdir())) == 2
+
+
+def test_inventory_of_the_environment_is_used(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = tmp_path / "inventory.ini"
+    inventory.write_text(f"elsewhere ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    hosts = "\n- hosts: elsewhere\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: 'true'\n"
+    monkeypatch.setenv("ANSIBLE_INVENTORY", str(inventory))
+    assert run(hosts).counts.changed == 1
+    monkeypatch.setenv("ANSIBLE_INVENTORY", str(tmp_path / "missing"))
+    assert run(hosts, name="v").counts.changed == 0
