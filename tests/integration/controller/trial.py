@@ -201,4 +201,4 @@ class Trial:
                 controller.process.wait()
             for pid in processes.of_runs(controller.runner_dir):
                 processes.kill(pid)
-        shutil.rmtree(self.temporary)
+        shutil.rmtree(self.temporary, ignore_errors=True)  # fork servers that end are removing theirs
