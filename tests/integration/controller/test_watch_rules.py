@@ -98,3 +98,40 @@ def test_directories_of_what_went_meanwhile_are_removed_at_the_start(start: Star
     until(lambda: not (folder / "gone").exists(), what="removal of the directory")
     second.ended(2, "there")
     assert (folder / "there").exists() and elsewhere.exists()
+
+
+def test_a_core_kind_without_generation_and_status(
+    start: Start, namespace: str, tmp_path: Path, api: client.ApiClient
+) -> None:
+    core = client.CoreV1Api(api)
+    (watch,) = json.loads((tmp_path / "watches.yaml").read_text())
+    variables = {**watch["vars"], "object_var": "__configmap"}
+    change_watch(
+        tmp_path,
+        group="",
+        version="v1",
+        kind="ConfigMap",
+        vars=variables,
+        watchDependents=[],
+        manageStatus=True,
+        selector={"matchLabels": {"try": "yes"}},
+    )
+    controller = start().ready()
+    core.create_namespaced_config_map(
+        namespace, {"metadata": {"name": "w", "labels": {"try": "yes"}}, "data": {"a": "1"}}
+    )
+    controller.ended(1)
+    time.sleep(SETTLE)
+    core.patch_namespaced_config_map("w", namespace, {"metadata": {"finalizers": ["example.com/other"]}})
+    time.sleep(SETTLE)
+    assert len(controller.times()) == 2, "a run for what the controller wrote, or for a finalizer"
+    kept = json.loads((controller.noted / "w.json").read_text())
+    assert kept["object"]["data"] == {"a": "1"} and kept["spec"] == {}
+    core.patch_namespaced_config_map("w", namespace, {"data": {"a": "2"}})
+    controller.ended(2)
+    core.patch_namespaced_config_map("w", namespace, {"metadata": {"finalizers": None}})
+    core.delete_namespaced_config_map("w", namespace)
+    directory = controller.runner_dir / "_" / "v1" / "ConfigMap" / namespace / "w"
+    until(lambda: not directory.exists(), what="removal of the directory")
+    reasons = [line["reason"] for line in controller.logged("run started")]
+    assert reasons == ["ConfigMap seen for the first time", "ConfigMap changed"]
