@@ -6,6 +6,7 @@ import logging
 import secrets
 import ssl
 import threading
+import weakref
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -47,6 +48,7 @@ class ApiProxy:
         self._started = threading.Event()
         self._ending = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._context, self._authority = make_context()
         self._port = 0
         self._failure: str | None = None
@@ -129,7 +131,9 @@ class ApiProxy:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         upstream.close()
-        await asyncio.sleep(0)  # the transports that were closed get to close their sockets
+        for transport in self._transports:
+            transport.abort()
+        await asyncio.sleep(0.01)  # in which the transports close their sockets
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -138,6 +142,7 @@ class ApiProxy:
         # A client that goes away while the API server is awaited ends that request.
         watcher = asyncio.create_task(_cancel_when_closed(writer, task))
         connection = Connection(h11.SERVER, reader, writer)
+        self._transports.add(writer.transport)
         try:
             while await self._serve_request(connection, task):
                 pass

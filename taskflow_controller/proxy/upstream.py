@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 import time
+import weakref
 from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Upstream:
         self._configuration = configuration
         self.server: SplitResult = urlsplit(configuration.host)
         self._idle: deque[_Idle] = deque()
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._context: tuple[object, ssl.SSLContext] | None = None
         self._credentials: tuple[float, Headers] | None = None
         self._renewing = asyncio.Lock()
@@ -74,9 +76,9 @@ class Upstream:
             self._idle.popleft().connection.close()
 
     def close(self) -> None:
-        """Close what is kept."""
-        while self._idle:
-            self._idle.pop().connection.close()
+        """End every connection at once, those too that are being closed."""
+        for transport in self._transports:
+            transport.abort()
 
     async def connect(self) -> Connection:
         """Open a new connection. Raises ProxyError that says why there is none."""
@@ -105,6 +107,7 @@ class Upstream:
         sock = writer.get_extra_info("socket")
         for level, option, setting in tcp_keepalive_socket_options(idle=20, interval=10, count=3):
             sock.setsockopt(level, option, setting)
+        self._transports.add(writer.transport)
         return Connection(h11.CLIENT, reader, writer)
 
     async def _through(self, proxy: SplitResult) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

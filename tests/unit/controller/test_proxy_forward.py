@@ -373,6 +373,25 @@ def test_a_path_before_the_api_and_an_http_proxy(tmp_path: Path) -> None:
     api.close()
 
 
+def sockets() -> int:
+    links = (os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return sum(link.startswith("socket:") for link in links)
+
+
+def test_nothing_is_left_open(configuration: client.Configuration, tmp_path: Path) -> None:
+    before = sockets()
+    proxy = ApiProxy(client.ApiClient(configuration))
+    proxy.start()
+    with proxy.session(WATCH, None, tmp_path) as kubeconfig:
+        clients = [Client(kubeconfig) for _ in range(5)]
+        for one in clients:
+            assert one.send("GET", "/version").read()
+        proxy.stop()
+    for one in clients:
+        one.connection.close()
+    until(lambda: sockets() <= before)
+
+
 def test_the_proxy_says_whether_it_runs(configuration: client.Configuration) -> None:
     proxy = ApiProxy(client.ApiClient(configuration))
     assert "does not run" in (proxy.problem() or "")
