@@ -29,7 +29,7 @@ def read_object(media: str, body: bytes) -> Object | None:
         return protobuf.read_object(body)
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = _read_yaml(body) if media in _YAML else None
     if isinstance(content, dict) and isinstance(content.get("metadata"), dict | None):
         return content
@@ -44,7 +44,7 @@ def write_owner(media: str, body: bytes, before: Object, after: Object) -> bytes
 def _read_yaml(body: bytes) -> Any:
     try:
         return plain(load_located(body.decode()))
-    except (LocatedYamlError, UnicodeDecodeError):
+    except (LocatedYamlError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -63,7 +63,7 @@ def read_answer(body: bytes) -> Object | None:
     """Return an answer's JSON, None if it is no JSON object."""
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return cast(Object, content) if isinstance(content, dict) else None
 

@@ -2,9 +2,16 @@
 
 import h11
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from taskflow_controller.ownership import with_owner
 from taskflow_controller.proxy.bodies import media_type, objects_in, read_object
+from taskflow_controller.proxy.label_selector import parse_selector
+from taskflow_controller.proxy.protobuf import MEDIA_TYPE, add_owner
 from taskflow_controller.proxy.requests import ResourcePath, is_long_running, is_watch, parse_path
+
+OWNER = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"namespace": "ns", "name": "w", "uid": "u1"}}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +83,7 @@ def test_requests_that_may_take_long(target: str, watch: bool, long: bool) -> No
         (b"application/json", b"[]", None),
         (b"application/json", b'{"metadata": []}', None),
         (b"application/json", b"", None),
+        (b"application/yaml", b"[" * 100_000, None),
     ],
 )
 def test_bodies(content_type: bytes, body: bytes, expected: object) -> None:
@@ -88,3 +96,16 @@ def test_objects_of_an_answer() -> None:
     assert [*objects_in({"kind": "PodList", "items": [one, other, None]})] == [one, other]
     assert [*objects_in({"kind": "Table", "rows": [{"object": one}, {"object": None}, {}, None]})] == [one]
     assert [*objects_in({"kind": "Table", "rows": None})] == []
+
+
+@given(path=st.text(), query=st.text(), body=st.binary())
+def test_nothing_is_too_odd(path: str, query: str, body: bytes) -> None:
+    """What a client sends is not understood at worst."""
+    parse_path(path)
+    parse_selector(query)
+    for media in ("application/json", "application/yaml", MEDIA_TYPE, "image/png"):
+        read_object(media, body)
+    framed = read_object(MEDIA_TYPE, b"k8s\0" + body)
+    if framed is not None:
+        owned = with_owner(framed, OWNER, namespace="ns", namespaced=True)
+        assert read_object(MEDIA_TYPE, add_owner(b"k8s\0" + body, framed, owned)) == owned
