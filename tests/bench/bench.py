@@ -55,7 +55,7 @@ def main() -> None:
                 print(f"$ {part.command}")
                 measured = list(run_part(part, setting))
                 measurements += measured
-                print("\n".join(map(report.line, measured)))
+                print("\n".join(report.lines(measured)))
         finally:
             setting.close()
     report.save(measurements, options.out / "bench.json")

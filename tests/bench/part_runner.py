@@ -87,17 +87,8 @@ def extra_vars() -> dict[str, object]:
 def run_as_the_sdk_does(directory: Path, playbook: str) -> None:
     """Start ansible-runner as the Operator SDK does for each event; without the plugin that sends it the events."""
     (directory / "env" / "extravars").write_text(json.dumps(extra_vars()), encoding="utf-8")
-    command = [
-        "ansible-runner",
-        "--rotate-artifacts",
-        "20",
-        "-p",
-        playbook,
-        "-i",
-        uuid.uuid4().hex,
-        "run",
-        str(directory),
-    ]
+    command = ["ansible-runner", "run", str(directory), "-p", playbook, "-i", uuid.uuid4().hex]
+    command += ["--rotate-artifacts", "20"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotMeasuredError(f"{' '.join(command)} failed: {done.stdout[-500:]}{done.stderr[-500:]}")

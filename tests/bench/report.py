@@ -14,14 +14,20 @@ Series = Mapping[str, Sequence[Mapping[str, Any]]]
 _VERDICTS = {True: "ok", False: "MISSED", None: ""}
 
 
+def lines(measurements: Sequence[Measurement]) -> list[str]:
+    """Return a part's lines of the table; a reason that several figures share stands there once."""
+    reasons = dict.fromkeys(measurement.reason for measurement in measurements if measurement.reason)
+    return [*map(line, measurements), *(f"  not measured: {reason}" for reason in reasons)]
+
+
 def line(measurement: Measurement) -> str:
-    """Return one line of the table."""
+    """Return a figure's line of the table."""
     figure, value = measurement.figure, measurement.value
     target = f"{figure.target}" if figure.target else ""
     if value is None:
-        return f"  {figure.name:<62} not measured: {measurement.reason}"
+        return f"  {figure.name:<66} not measured"
     shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"  {figure.name:<62} {shown:>8} {figure.unit:<16} {target:<14} {_VERDICTS[measurement.ok]}".rstrip()
+    return f"  {figure.name:<66} {shown:>8} {figure.unit:<16} {target:<14} {_VERDICTS[measurement.ok]}".rstrip()
 
 
 def save(measurements: Sequence[Measurement], path: Path) -> None:

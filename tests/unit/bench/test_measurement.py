@@ -6,7 +6,7 @@ import json
 
 import pytest
 from measurement import Figure, Measurement, NotMeasuredError, Part, Target, in_turn, percentile, run_part
-from report import line, margin, plot, save
+from report import line, lines, margin, plot, save
 
 FAST = Figure("speed", "x", Target(10, at_least=True))
 SMALL = Figure("size", "MB", Target(8))
@@ -79,13 +79,19 @@ def test_the_file_has_an_entry_for_each_figure(tmp_path):
         (Measurement(FAST, 12.3456, PART), ["speed", "12.3 x", "at least 10", "ok"]),
         (Measurement(FAST, 1.5, PART), ["1.5 x", "MISSED"]),
         (Measurement(PLAIN, 12345.6, PART), ["12,346 s"]),
-        (Measurement(PLAIN, None, PART, "run make up"), ["seconds", "not measured: run make up"]),
+        (Measurement(PLAIN, None, PART, "run make up"), ["seconds", "not measured"]),
     ],
 )
 def test_the_table_says_it_in_a_line(measurement, words):
     shown = line(measurement)
     assert "\n" not in shown
     assert not [word for word in words if word not in shown]
+
+
+def test_the_table_says_once_why_a_part_was_not_measured():
+    shown = lines(list(run_part(some(lambda _: [("speed", 1)]), None)))
+    assert len(shown) == 4
+    assert shown[-1].strip() == "not measured: the part ended without it"
 
 
 def test_how_far_a_value_is_from_its_target():
