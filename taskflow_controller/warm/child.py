@@ -3,6 +3,7 @@
 import atexit
 import io
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -59,10 +60,10 @@ def _open_streams(output: int) -> None:
 
 
 def _run_cli(cli: type[PlaybookCLI], argv: Sequence[str]) -> int:
-    sys.argv = list(argv)
+    sys.argv = [shutil.which(argv[0]) or argv[0], *argv[1:]]
     code: Any = 1
     try:
-        cli.cli_executor(list(argv))
+        cli.cli_executor(sys.argv)
     except SystemExit as exc:
         code = exc.code
     except BaseException:

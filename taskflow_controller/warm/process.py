@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import fcntl
 import os
+import re
 import select
 import socket
 import time
@@ -125,9 +126,10 @@ class WarmProcess:
     def _read(self) -> None:
         data = os.read(self._output, _READ)
         self._open = bool(data)
-        text = self._decoder.decode(data, final=not data)
-        if text and self.logfile_read is not None:
-            self.logfile_read.write(text)
+        # Line by line, for of several lines before an event's mark ansible-runner would write the last alone.
+        for line in re.findall(r"[^\n]*\n|[^\n]+", self._decoder.decode(data, final=not data)):
+            if self.logfile_read is not None:
+                self.logfile_read.write(line)
 
     def _take_end(self) -> None:
         ended = self._lines.receive()

@@ -59,6 +59,7 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
     os.chdir(spec.cwd)
     plugin_loader.init_plugin_loader()
     ansible_cli.init_plugin_loader = lambda *_: None  # done; a second time would add a second finder
+    _parse_documentation_once()
     _register_plugins(spec.folder)
     code = Stamps()
     code.note(filter(None, [constants.CONFIG_FILE]))
@@ -69,10 +70,10 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
                 importlib.import_module(name)
         known = FileCache()
         cli(["ansible-playbook", "none"]).parse()
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), _plugin_folders_unchanged():
             warnings = known.read(spec.playbooks, spec.roles)
+            in_process.install(known.modules())
         singletons.reset()
-        in_process.install(known.modules())
         _rehearse(cli, directory / "rehearsal")
     _let_plugins_be_overridden()
     code.note(code_files())
@@ -86,6 +87,33 @@ def _register_plugins(folder: str) -> None:
     if folder:
         plugin_loader.add_all_plugin_dirs(folder)
         AnsibleCollectionConfig.playbook_paths = [folder]
+
+
+@contextlib.contextmanager
+def _plugin_folders_unchanged() -> Iterator[None]:
+    """Forget the plugin folders of the roles that are read meanwhile: they count in the runs that use the role."""
+    loaders = [loader for _, loader in plugin_loader.get_all_plugin_loaders()]
+    before = [list(loader._extra_dirs) for loader in loaders]
+    try:
+        yield
+    finally:
+        for loader, folders in zip(loaders, before, strict=True):
+            if loader._extra_dirs != folders:
+                loader._extra_dirs[:] = folders
+                loader._clear_caches()
+
+
+def _parse_documentation_once() -> None:
+    """Let the loader remember the plugins that have no options, too: it parses their documentation at each use."""
+    parsed: set[tuple[str, str, str]] = set()
+    original = plugin_loader.PluginLoader._load_config_defs
+
+    def load(self: Any, name: str, module: Any, path: str) -> None:
+        if (self.class_name, name, path) not in parsed:
+            original(self, name, module, path)
+            parsed.add((self.class_name, name, path))
+
+    plugin_loader.PluginLoader._load_config_defs = load
 
 
 def _let_plugins_be_overridden() -> None:

@@ -30,7 +30,9 @@ _REPLACED = [
     (re.compile(r"artifacts/[0-9a-f-]+"), "artifacts/IDENT"),
     (re.compile(r"ansible-tmp-[\d.-]+"), "REMOTE-TMP"),
     (re.compile(r"/[^\s\"']*ansible_\w+_payload_\w+/ansible_[\w.]+_payload\.zip"), "PAYLOAD"),
-    (re.compile(r"/[\w/.-]+/\.venv/bin/python3?\b"), "PYTHON"),  # where .venv is a link
+    (re.compile(r"/[\w/.-]+/\.venv/"), "VENV/"),  # which may be a link
+    (re.compile(r"VENV/bin/python3?\b"), "PYTHON"),
+    (re.compile(r"_ansible_tmpdir=[^,]*"), "_ansible_tmpdir=TMP"),  # none is needed where nothing is packed
     (re.compile(r"\n+$"), ""),
     (re.compile(r"\b[jJ]?\d{9,12}\.\d{3,7}\b"), "JOB"),
 ]
@@ -94,7 +96,9 @@ class Project:
         key = ResourceKey(GroupVersionKind("example.com", "v1", word), "ns", "w")
         directory = Workspaces(base).prepare(key)
         request.setdefault("extra_vars", {"given": {"name": "n"}})
-        if "role" not in request:
+        if "collection_playbook" in request:
+            request["playbook"] = request.pop("collection_playbook")
+        elif "role" not in request:
             request["playbook"] = str(self.folder / playbook)
         result = runner.run(RunRequest(directory=directory, **request))
         (artifacts,) = (directory / "artifacts").iterdir()
