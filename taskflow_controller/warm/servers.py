@@ -42,17 +42,17 @@ class ForkServer:
         self._directory = Path(tempfile.mkdtemp(prefix="taskflow-warm-"))  # made with mode 0700
         spec.write(self._directory)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._log = self._directory.with_suffix(".log")
+        self._log = tempfile.TemporaryFile()  # without a name, so that it can't be left behind  # noqa: SIM115
         started = time.monotonic()
-        with theirs, self._log.open("wb") as log:
+        with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), str(self._directory)],
                 cwd=spec.cwd,
                 env=_environment(environment, self._directory),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=self._log,
+                stderr=self._log,
                 start_new_session=True,
             )
         self._control.settimeout(_START_SECONDS)
@@ -97,13 +97,14 @@ class ForkServer:
 
     def _failed(self, what: str) -> ServerGoneError:
         self._process.wait()
-        text = self._log.read_text(encoding="utf-8", errors="replace").strip()[-_LOG_TAIL:]
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace").strip()[-_LOG_TAIL:]
         self._clean_up()
         return ServerGoneError(f"{what}: {text}" if text else what)
 
     def _clean_up(self) -> None:
         self._control.close()
-        self._log.unlink(missing_ok=True)
+        self._log.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

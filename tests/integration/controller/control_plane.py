@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 from controller_harness import ROOT
 from kubernetes import client, config
+from prometheus_client.parser import text_string_to_metric_families
 from relay import Relay
 
 PKI_SCRIPT = ROOT / "roles/taskflow_cluster/files/native/pki.sh"
@@ -54,7 +55,13 @@ class ControlPlane:
         relay = Relay(self._api_port)
         self._relays.append(relay)
         document = yaml.safe_load(self.kubeconfig.read_text())
-        document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{relay.port}"
+        # Paths: what is in a kubeconfig itself the client library writes into files, which stay if it is killed.
+        document["clusters"][0]["cluster"] = {
+            "server": f"https://127.0.0.1:{relay.port}",
+            "certificate-authority": f"{self._pki}/ca.crt",
+        }
+        names = {"client-certificate": "admin.crt", "client-key": "admin.key"}
+        document["users"][0]["user"] = {field: f"{self._pki}/{name}" for field, name in names.items()}
         path = self._directory / f"kubeconfig-{relay.port}"
         path.write_text(yaml.safe_dump(document))
         return relay, path
@@ -108,6 +115,15 @@ class ControlPlane:
         revision = int(self._etcd("maintenance/status", {})["header"]["revision"])
         self._etcd("kv/compaction", {"revision": revision, "physical": True})
         return revision
+
+    def conflicts(self, plural: str) -> int:
+        """How many requests for objects of a kind were refused because another's change came first."""
+        with _opener(self._pki).open(f"https://127.0.0.1:{self._api_port}/metrics", timeout=30) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        requests = (one for family in families if family.name == "apiserver_request" for one in family.samples)
+        return sum(
+            int(one.value) for one in requests if one.labels["code"] == "409" and one.labels["resource"] == plural
+        )
 
     def stop(self) -> None:
         """End everything that was started."""

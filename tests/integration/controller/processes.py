@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-RUN_MARK = "AWX_ISOLATED_DATA_DIR"  # every process of a run has it in its environment: the run's directory
-
 
 @dataclass(frozen=True)
 class Usage:
@@ -50,12 +48,12 @@ def zombies(pid: int) -> list[int]:
     return [one for one, (state, _) in _all() if one in ours and state == "Z"]
 
 
-def of_runs(directory: Path) -> dict[int, str]:
-    """Return the processes of runs whose directories are below this one, and their command lines."""
+def with_variable(name: str, value: str | Path) -> dict[int, str]:
+    """Return the processes that were started with this in their environment, and their command lines."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if f"{RUN_MARK}={directory}/".encode() in path.read_bytes():
+            if f"{name}={value}".encode() in path.read_bytes().split(b"\0"):
                 command = path.with_name("cmdline").read_bytes()
                 found[int(path.parent.name)] = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return found

@@ -1,10 +1,13 @@
 """Trouble between the controller and the API server: afterwards everything is as if there had been none."""
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import processes
 from controller_harness import Controller, until
+from kubernetes.client.exceptions import ApiException
 from trial import Trial
 
 Begin = Callable[..., Trial]
@@ -75,6 +78,44 @@ def test_api_server_killed(trial: Begin) -> None:
     one.converges(controller)
     assert controller.probe("/readyz") == 200
     assert controller.logged("cannot watch") and controller.logged("can watch")
+
+
+def write_until(trial: Trial, name: str, done: threading.Event) -> int:
+    """Write to a resource's metadata and status until told to stop, or it is gone; return the last number written."""
+    number = 0
+    try:
+        while not done.wait(0.02):
+            number += 1
+            trial.crd.patch_metadata(trial.namespace, name, annotations={"seen": str(number)})
+            trial.crd.patch_status(trial.namespace, name, seen=number)
+    except ApiException as exc:
+        assert exc.status == 404
+    return number
+
+
+def test_others_write_at_the_same_time(trial: Begin) -> None:
+    """Conflicts on the status and on the object: neither the controller's writes get lost, nor those of others."""
+    one = trial(watch={"finalizer": {"name": "example.com/last", "vars": {"word": "final"}}})
+    controller = started(one)
+    before = one.plane.conflicts(one.crd.plural)
+    done = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        try:
+            writers = {name: pool.submit(write_until, one, name, done) for name in one.wanted}
+            for _ in range(3):
+                for name in one.wanted:
+                    one.change(name)
+                one.converges(controller)
+            one.delete("w3")
+            until(lambda: one.crd.get(one.namespace, "w3") is None, timeout=90, what="the end of w3")
+        finally:
+            done.set()
+    assert [word for word, _ in one.notes("w3")].count("final") == 1
+    one.converges(controller)
+    for name in one.wanted:
+        obj, written = one.crd.get(one.namespace, name), writers[name].result()
+        assert obj and (obj["status"]["seen"], obj["metadata"]["annotations"]["seen"]) == (written, str(written))
+    assert one.plane.conflicts(one.crd.plural) > before, "there was no conflict"
 
 
 def test_etcd_stands_still(trial: Begin) -> None:

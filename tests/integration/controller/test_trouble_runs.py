@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import processes
 import pytest
@@ -12,17 +12,16 @@ from trial import PLAY, Trial
 
 Begin = Callable[..., Trial]
 
+WAYS = pytest.mark.parametrize("way", [(), ("--cold",)], ids=["warm", "cold"])
 MEMORY = 512 << 20
 FOREVER = 1000
 
-# One is deaf to the signals by which sessions end, the other has nothing of its run's environment.
-DAEMONS = """
-    - name: Leave processes behind
+# Deaf to the signals by which sessions end.
+DAEMON = """
+    - name: Leave a process behind
       ansible.builtin.shell: |
-        exec </dev/null >/dev/null 2>&1
-        setsid sh -c 'trap "" HUP TERM INT; echo $$ >>"{{ log }}/daemons"; sleep 1000; :' &
-        cd / && env -i setsid sh -c 'echo $$ >>"{{ log }}/daemons"; sleep 1000; :' &
-        until test "$(wc -l <"{{ log }}/daemons")" -ge 2; do sleep 0.1; done
+        setsid sh -c 'trap "" HUP TERM INT; echo $$ >"{{ log }}/daemon"; sleep 1000; :' </dev/null >/dev/null 2>&1 &
+        until test -s "{{ log }}/daemon"; do sleep 0.1; done
 """
 EATERS = """
     - name: Eat memory in a process of its own
@@ -41,7 +40,7 @@ def failed(controller: Controller, name: str) -> bool:
 
 def test_run_that_hangs(trial: Begin) -> None:
     """It is killed whole when its time is up, and tried again; its neighbours are reconciled meanwhile."""
-    one = trial(watch={"runTimeout": "4s"})
+    one = trial(watch={"runTimeout": "8s"})
     one.create("hangs", sleepSeconds=FOREVER)
     one.create("fine")
     controller = one.start().ready()
@@ -53,27 +52,29 @@ def test_run_that_hangs(trial: Begin) -> None:
     one.stops_cleanly(controller)
 
 
-def test_run_that_leaves_daemons(trial: Begin) -> None:
-    """They end with the run, and do not keep it from ending."""
-    one = trial(play=PLAY + DAEMONS)
+@WAYS
+def test_run_that_leaves_a_daemon(trial: Begin, way: Sequence[str]) -> None:
+    """It ends with the run, and does not keep it from ending."""
+    one = trial(play=PLAY + DAEMON)
     one.create("w0")
-    controller = one.start().ready()
+    controller = one.start(*way).ready()
+    one.converges(controller)
     until(lambda: controller.logged("run succeeded"), what="the run's end")
-    daemons = [int(line) for line in (one.noted / "daemons").read_text().split()]
-    assert len(daemons) >= 2
-    until(lambda: not any(processes.alive(pid) for pid in daemons), what="the daemons' end")
+    daemon = int((one.noted / "daemon").read_text())
+    until(lambda: not processes.alive(daemon), what="the daemon's end")
     one.stops_cleanly(controller)
 
 
-def test_killed_processes_of_a_run(trial: Begin) -> None:
-    """Whichever is killed, from the topmost to what a module started: nothing of the run stays, and it is made up for.
+@WAYS
+def test_killed_processes_of_a_run(trial: Begin, way: Sequence[str]) -> None:
+    """Whichever is killed, from the fork server to what a module started: nothing of the run stays that should not.
 
-    Ansible gets over some deaths: that of the shell around a module changes nothing if the module lives.
+    The run goes on without its fork server, and Ansible gets over some deaths: that of the shell around a module
+    changes nothing if the module lives. All others are made up for.
     """
     one = trial()
-    controller = one.start().ready()
-    depths = 1
-    depth = 0
+    controller = one.start(*way).ready()
+    depth, depths = 0, 1
     while depth < depths:
         name = f"depth{depth}"
         one.create(name, sleepSeconds=FOREVER)
@@ -81,7 +82,7 @@ def test_killed_processes_of_a_run(trial: Begin) -> None:
         depths = len(line)
         os.kill(line[depth], signal.SIGKILL)
         one.wake(name)  # Ansible may wait for what is left below the victim
-        one.converges(controller)
+        one.converges(controller.ready())
         depth += 1
     until(lambda: failed(controller, name), what="the failure of a module whose shell was killed")
     one.converges(controller)
@@ -108,12 +109,13 @@ def test_run_that_eats_memory(trial: Begin, eater: str) -> None:
         one.stops_cleanly(controller)
 
 
-def test_killed_controller(trial: Begin) -> None:
+@WAYS
+def test_killed_controller(trial: Begin, way: Sequence[str]) -> None:
     """Its successor ends what is left of the runs before it begins its own, and forgets what is gone."""
     one = trial()
     for name in ("w0", "w1", "w2", "w3"):
         one.create(name)
-    first = one.start("--max-concurrent-reconciles", "2").ready()
+    first = one.start(*way, "--max-concurrent-reconciles", "2").ready()
     one.converges(first)
     for name in ("w0", "w1"):
         one.change(name, sleepSeconds=FOREVER)
@@ -122,6 +124,24 @@ def test_killed_controller(trial: Begin) -> None:
     one.change("w1", sleepSeconds=0)
     one.delete("w2")
     one.wake("w0")
-    second = one.start("--max-concurrent-reconciles", "2", name=first.runner_dir.name).ready()
+    second = one.start(*way, "--max-concurrent-reconciles", "2", name=first.runner_dir.name).ready()
     one.converges(second)
+    one.stops_cleanly(second)
+
+
+def test_controller_killed_while_a_finalizer_runs(trial: Begin) -> None:
+    """The resource stays until a finalizer has succeeded; then it goes, with its directory."""
+    finalizer = {"name": "example.com/last", "vars": {"word": "final", "sleep_seconds": FOREVER}}
+    one = trial(watch={"finalizer": finalizer})
+    one.create("w0")
+    first = one.start().ready()
+    one.converges(first)
+    number = one.wanted["w0"]
+    one.delete("w0")
+    until(lambda: one.notes("w0")[-1] == ("begin", number) and len(one.notes("w0")) == 3, what="a finalizer's run")
+    first.stop(signal.SIGKILL)
+    one.wake("w0")
+    second = one.start(name=first.runner_dir.name).ready()
+    one.converges(second)
+    assert one.notes("w0")[-1] == ("final", number)
     one.stops_cleanly(second)

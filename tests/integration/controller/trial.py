@@ -155,7 +155,6 @@ class Trial:
             assert controller.process.poll() is None, f"the controller has ended: {controller.tail()}"
             assert time.monotonic() < deadline, f"not converged in {timeout:g} s: {behind}\n{controller.tail()}"
             time.sleep(0.2)
-        until(lambda: not processes.of_runs(controller.runner_dir), what="the end of the last run's processes")
         self.is_sound(controller)
 
     def is_sound(self, controller: Controller) -> None:
@@ -177,8 +176,8 @@ class Trial:
     def under_way(self, name: str, controller: Controller) -> list[int]:
         """Wait for a resource's last spec to be at work; return the processes from the controller to the shell."""
         until(lambda: self.notes(name)[-1:] == [("begin", self.wanted[name])], what=f"a run of {name}")
-        directory = next(path for path in self.directories(controller) if path.name == name)
-        shell = min(pid for pid, command in processes.of_runs(directory).items() if command.startswith(SHELL))
+        shells = processes.with_variable("NAME", name).items()  # the play sets it
+        shell = min(pid for pid, command in shells if command.startswith(SHELL))
         return processes.line(controller.process.pid, shell)
 
     def wake(self, name: str) -> None:
@@ -188,10 +187,13 @@ class Trial:
     def stops_cleanly(self, controller: Controller) -> None:
         """End the controller as a Pod's end does; nothing of it or of its runs may be left."""
         assert controller.stop() == 0
-        assert not processes.of_runs(controller.runner_dir)
-        left = [*self.temporary.rglob("*"), *self.home.rglob(".ansible/tmp/*")]
+        until(lambda: not self.processes(), what=f"the end of {self.processes()}")
+        left = [*self.temporary.rglob("*"), *self.home.rglob(".ansible/tmp/*"), *controller.runner_dir.rglob("tmp")]
         assert not left, left
-        assert not [path for path in controller.runner_dir.rglob("*") if path.is_socket()]
+
+    def processes(self) -> dict[int, str]:
+        """All processes that come of this trial: the home directory is its own."""
+        return processes.with_variable("HOME", self.home)
 
     def end(self) -> None:
         """Kill what still runs, the runs too, and remove the temporary files."""
@@ -199,6 +201,6 @@ class Trial:
             if controller.process.poll() is None:
                 controller.process.kill()
                 controller.process.wait()
-            for pid in processes.of_runs(controller.runner_dir):
-                processes.kill(pid)
+        for pid in self.processes():
+            processes.kill(pid)
         shutil.rmtree(self.temporary, ignore_errors=True)  # fork servers that end are removing theirs
