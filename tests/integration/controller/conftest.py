@@ -43,6 +43,15 @@ def namespace(api: client.ApiClient) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_namespace(api: client.ApiClient) -> Iterator[str]:
+    """Another one."""
+    core = client.CoreV1Api(api)
+    name = core.create_namespace({"metadata": {"generateName": "ctl-try-other-"}}).metadata.name
+    yield name
+    core.delete_namespace(name)
+
+
+@pytest.fixture
 def new_crd(api: client.ApiClient) -> Iterator[Crd]:
     """A CRD that is not installed yet."""
     crd = Crd(api)

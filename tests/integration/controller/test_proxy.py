@@ -1,4 +1,4 @@
-"""The API proxy before a real API server: with kubectl, and with kubernetes.core in runs of the controller."""
+"""The API proxy before a real API server, with kubectl and the Python client."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controller_harness import GROUP, VERSION, Controller, Crd, until
+from controller_harness import GROUP, VERSION, Crd, until
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
@@ -22,51 +22,7 @@ from taskflow_controller.kinds import GroupVersionKind
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.watches import Watch
 
-Start = Callable[..., Controller]
-SETTLE = 4.0  # seconds in which a run that should not come would have started
 CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
-
-# What a user of the Operator SDK would write: no kubeconfig, no owner, no watch.
-PLAYBOOK = """
-- hosts: localhost
-  gather_facts: false
-  tasks:
-    - name: Have a ConfigMap beside the resource
-      kubernetes.core.k8s:
-        definition:
-          apiVersion: v1
-          kind: ConfigMap
-          metadata: {name: beside, namespace: "{{ ansible_operator_meta.namespace }}"}
-          data: {size: "{{ size }}"}
-    - name: Have a ConfigMap in another namespace
-      kubernetes.core.k8s:
-        definition:
-          apiVersion: v1
-          kind: ConfigMap
-          metadata: {name: elsewhere, namespace: "{{ other }}"}
-    - name: Read one of them
-      kubernetes.core.k8s_info:
-        kind: ConfigMap
-        name: beside
-        namespace: "{{ ansible_operator_meta.namespace }}"
-      register: read
-    - name: Have a label on it, with kubectl
-      ansible.builtin.command: >-
-        kubectl -n {{ ansible_operator_meta.namespace }} label --overwrite configmap beside
-        read={{ read.resources[0].data.size }}
-    - name: Keep the kubeconfig
-      ansible.builtin.copy:
-        src: "{{ lookup('env', 'KUBECONFIG') }}"
-        dest: "{{ log }}/kubeconfig"
-"""
-
-
-@pytest.fixture
-def other_namespace(api: client.ApiClient) -> Iterator[str]:
-    core = client.CoreV1Api(api)
-    name = core.create_namespace({"metadata": {"generateName": "ctl-try-other-"}}).metadata.name
-    yield name
-    core.delete_namespace(name)
 
 
 @pytest.fixture
@@ -290,104 +246,6 @@ def test_what_a_request_through_it_costs(kubeconfig: Path) -> None:
             taken.append(time.perf_counter() - started)
     direct, proxied = (statistics.median(taken) * 1000 for taken in times)
     print(f"GET, median of 200: direct {direct:.2f} ms, through the proxy {proxied:.2f} ms")
-
-
-@pytest.fixture
-def project(start: Start, crd: Crd, tmp_path: Path, other_namespace: str) -> Path:
-    """A project of an Operator SDK user; ``start`` has made one, of which this keeps the folder."""
-    (tmp_path / "play.yml").write_text(PLAYBOOK)
-    watch = {
-        "group": GROUP,
-        "version": VERSION,
-        "kind": crd.kind,
-        "playbook": "play.yml",
-        "manageStatus": False,
-        "vars": {"log": str(tmp_path / "noted"), "other": other_namespace},
-    }
-    (tmp_path / "watches.yaml").write_text(json.dumps([watch]))
-    return tmp_path
-
-
-class Runs:
-    """The successful runs of a controller, as its log tells."""
-
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
-
-    def settle(self) -> int:
-        """Wait until no run follows another, and return how many there were."""
-        deadline = time.monotonic() + 120
-        state, since = self._state(), time.monotonic()
-        while state[0] == 0 or state[0] != state[1] or time.monotonic() - since < SETTLE:
-            assert time.monotonic() < deadline, "there is one run after the other"
-            time.sleep(0.1)
-            if (now := self._state()) != state:
-                state, since = now, time.monotonic()
-        return state[1]
-
-    def more_than(self, count: int, what: str) -> None:
-        until(lambda: self._state()[1] > count, timeout=90, what=what)
-
-    def _state(self) -> tuple[int, int]:
-        return len(self._controller.logged("run started")), len(self._controller.logged("run succeeded"))
-
-
-def test_a_project_of_the_operator_sdk_runs_unchanged(
-    start: Start, project: Path, crd: Crd, *, namespace: str, other_namespace: str, api: client.ApiClient
-) -> None:
-    core = client.CoreV1Api(api)
-    controller = start(namespaces=f"{namespace},{other_namespace}").ready()
-    runs = Runs(controller)
-    widget = crd.create(namespace, size="small")
-    runs.more_than(0, "the first run")
-    (server,) = json.loads((project / "noted" / "kubeconfig").read_text())["clusters"]
-    assert server["cluster"]["server"].startswith("https://127.0.0.1:")
-    beside = core.read_namespaced_config_map("beside", namespace)
-    assert [reference.uid for reference in beside.metadata.owner_references] == [widget["metadata"]["uid"]]
-    assert beside.metadata.labels == {"read": "small"}
-    elsewhere = core.read_namespaced_config_map("elsewhere", other_namespace)
-    assert elsewhere.metadata.annotations["operator-sdk/primary-resource"] == f"{namespace}/w"
-    assert controller.logged("changes of ConfigMap (v1) reconcile")
-
-    count = runs.settle()
-    core.delete_namespaced_config_map("beside", namespace)
-    runs.more_than(count, "a run for the deleted dependent")
-    assert core.read_namespaced_config_map("beside", namespace).data == {"size": "small"}
-    count = runs.settle()
-    core.patch_namespaced_config_map("elsewhere", other_namespace, {"data": {"x": "y"}})
-    runs.more_than(count, "a run for the changed dependent in the other namespace")
-    reasons = " ".join(line["reason"] for line in controller.logged("run started"))
-    assert "ConfigMap beside deleted" in reasons and "ConfigMap elsewhere changed" in reasons
-    assert controller.stop() == 0
-    assert not list(controller.runner_dir.glob("**/kubeconfig"))
-
-
-def test_after_a_restart_dependents_that_are_in_place_are_watched(
-    start: Start, project: Path, crd: Crd, *, namespace: str, other_namespace: str, api: client.ApiClient
-) -> None:
-    """The play reads and applies, and creates nothing."""
-    namespaces = f"{namespace},{other_namespace}"
-    controller = start(namespaces=namespaces).ready()
-    crd.create(namespace, size="small")
-    Runs(controller).settle()
-    assert controller.stop() == 0
-    controller = start(namespaces=namespaces).ready()
-    runs = Runs(controller)
-    count = runs.settle()
-    client.CoreV1Api(api).delete_namespaced_config_map("beside", namespace)
-    runs.more_than(count, "a run for the deleted dependent")
-    assert controller.stop() == 0
-
-
-def test_without_injection_nothing_is_owned(
-    start: Start, project: Path, crd: Crd, *, namespace: str, other_namespace: str, api: client.ApiClient
-) -> None:
-    controller = start("--inject-owner-ref=false", namespaces=f"{namespace},{other_namespace}").ready()
-    crd.create(namespace, size="small")
-    Runs(controller).more_than(0, "the run")
-    assert client.CoreV1Api(api).read_namespaced_config_map("beside", namespace).metadata.owner_references is None
-    assert not controller.logged("changes of ConfigMap")
-    assert controller.stop() == 0
 
 
 def direct_and_cached(kubectl: Kubectl, path: str) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -133,3 +134,10 @@ class Client:
         host, port = self.address.split(":")
         raw = socket.create_connection((host, int(port)), timeout=20)
         return self._context.wrap_socket(raw, server_hostname=host)
+
+
+def until(condition: Callable[[], Any], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.005)

@@ -3,8 +3,7 @@
 import dataclasses
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from proxy_harness import WATCH
+from proxy_harness import WATCH, until
 
 from taskflow_controller.api import ApiResource, KindNotServedError
 from taskflow_controller.controller import Controller, Limits
@@ -26,13 +25,6 @@ WIDGET = WATCH.gvk
 CONFIG_MAP, NODE = GroupVersionKind("", "v1", "ConfigMap"), GroupVersionKind("", "v1", "Node")
 CONFIG_MAPS = DependentKind(CONFIG_MAP, namespaced=True, owner_namespaced=True)
 OTHER = dataclasses.replace(WATCH, gvk=GroupVersionKind("example.com", "v1", "Other"))
-
-
-def until(condition: Callable[[], Any], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.005)
 
 
 class FakeApi:
