@@ -21,14 +21,13 @@ from ansible.errors import AnsibleError
 from ansible.executor.interpreter_discovery import InterpreterDiscoveryRequiredError
 from ansible.executor.module_common import _BuiltModule, _get_shebang
 from ansible.module_utils.common.json import Direction, get_module_encoder
+from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from taskflow_controller.warm import modules
-from taskflow_controller.warm.modules import PROFILE, Call, Module
+from taskflow_controller.warm.modules import PROFILE, AnotherPythonError, Call, Module
 
-# Modules that don't say "respawn" themselves, but what they import does.
-_ALWAYS_PACKED = {"async_wrapper", "package_facts"}
 # A Python reads these as it starts, and the loader of shared libraries does.
 _START_UP_VARIABLES = ("PYTHON", "LD_")
 _FREQUENT = ("command", "copy", "file", "ping", "setup", "slurp", "stat")
@@ -47,6 +46,7 @@ class _Payload(bytes):
 
 def install(paths: Iterable[str]) -> None:
     """Wrap the methods, for all of this process; get the modules at ``paths``, and frequent ones, ready."""
+    modules.notice_respawn()
     frequent = (f"{_CORE}/modules/{name}.py" for name in _FREQUENT)
     for path in {*paths, *frequent}:
         if module := modules.load(path, Path(path).stem):
@@ -76,6 +76,9 @@ def _execute_module(
     task_vars, wrap_async = given.get("task_vars") or {}, bool(given.get("wrap_async"))
     self._taskflow_module = _module_for(self, module_name or self._task.action, task_vars, wrap_async)
     try:
+        return original(self, module_name, module_args, *args, **kwargs)
+    except AnotherPythonError:
+        self._taskflow_module = None
         return original(self, module_name, module_args, *args, **kwargs)
     finally:
         self._taskflow_module = None
@@ -119,8 +122,11 @@ def _low_level_execute_command(
     if not isinstance(in_data, _Payload):
         return original(self, cmd, sudoable=sudoable, in_data=in_data, **rest)
     Display().vvv(f"RUN {in_data.call.module.path} in process", host=self._play_context.remote_addr)
-    code, *texts = modules.execute(in_data.call)
-    stdout, stderr = (text.decode("utf-8", "surrogateescape") for text in texts)
+    ended = modules.execute(in_data.call)
+    if ended is None:
+        raise AnotherPythonError
+    code, *texts = ended
+    stdout, stderr = (to_text(text, errors="surrogate_then_replace") for text in texts)
     return {
         "rc": code,
         "stdout": stdout,
@@ -141,7 +147,7 @@ def _module_for(action: Any, name: str, task_vars: Mapping[str, Any], wrap_async
     if not _is_local(connection) or connection.become or wrap_async or task.async_val:
         return None
     short_name = name.rpartition(".")[2]
-    if short_name in _ALWAYS_PACKED or _debugging(task_vars) or _overrides_core(action):
+    if _debugging(task_vars) or _overrides_core(action):
         return None
     found = action._shared_loader_obj.module_loader.find_plugin_with_context(name, "", collection_list=task.collections)
     if not found.resolved or not found.plugin_resolved_path:

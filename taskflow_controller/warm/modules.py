@@ -31,6 +31,7 @@ from ansible.executor.module_common import (
 from ansible.module_utils import _internal, basic
 from ansible.module_utils._internal import _traceback
 from ansible.module_utils._internal._ansiballz import _loader
+from ansible.module_utils.common import respawn
 from ansible.utils.display import Display
 
 PROFILE = "legacy"  # how arguments and results are serialised, save for experimental modules
@@ -38,6 +39,10 @@ PROFILE = "legacy"  # how arguments and results are serialised, save for experim
 _READ = 65536
 _MAIN_PROCESS = multiprocessing.process.current_process()  # of the fork server, where this is imported
 _NOTHING_TO_AUGMENT: dict[type, object] = {}
+
+
+class AnotherPythonError(BaseException):
+    """A module wants to run in another Python; not an Exception, for modules handle those."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ _cache: dict[str, tuple[tuple[int, int, int], Module | None]] = {}
 def load(path: str, short_name: str) -> Module | None:
     """Return the module of a file as it is now; None for one that has to run in a process of its own.
 
-    That is one not written in Python, or old-style, or that looks for another Python itself (``respawn``).
+    That is one not written in Python, or old-style, or that will look for another Python itself (``respawn``).
     """
     status = os.stat(path)
     stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -102,6 +107,15 @@ def _compile(path: str, short_name: str) -> Module | None:
     return Module(path, name, code, interpreter, tuple(arguments), source)
 
 
+def notice_respawn() -> None:
+    """Let ``execute`` see that a module wants another Python; before anything is imported that would use that."""
+    respawn.respawn_module = _want_another_python
+
+
+def _want_another_python(interpreter_path: str) -> NoReturn:
+    raise AnotherPythonError(interpreter_path)
+
+
 def preload(module: Module) -> None:
     """Import what the module will import, as far as that can be done now."""
     package = module.name.rpartition(".")[0]
@@ -123,28 +137,33 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)  # those of them that are modules
 
 
-def execute(call: Call) -> tuple[int, bytes, bytes]:
+def execute(call: Call) -> tuple[int, bytes, bytes] | None:
     """Run a module; return exit code, stdout and stderr, as a shell would have them.
 
-    An exception here, such as a task's timeout, kills the module.
+    None: it wants to run in another Python, and so has to be packed. An exception here, such as a task's timeout,
+    kills the module.
     """
-    output, error = os.pipe(), os.pipe()
+    output, error, notice = os.pipe(), os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(call, output[1], error[1])
-    os.close(output[1])
-    os.close(error[1])
+        _become(call, output[1], error[1], notice[1])
+    for pipe in (output, error, notice):
+        os.close(pipe[1])
     try:
         texts = _read_all((output[0], error[0]))
         status = os.waitpid(pid, 0)[1]
+        os.set_blocking(notice[0], False)
+        with contextlib.suppress(BlockingIOError):  # a daemon of the module's has it
+            if os.read(notice[0], 1):
+                return None
     except BaseException:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         raise
     finally:
-        os.close(output[0])
-        os.close(error[0])
+        for pipe in (output, error, notice):
+            os.close(pipe[0])
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         return 128 - code, texts[0], texts[1] + f"{signal.strsignal(-code)}\n".encode()
@@ -169,7 +188,7 @@ def _read_all(descriptors: tuple[int, int]) -> tuple[bytes, bytes]:
     return first, second
 
 
-def _become(call: Call, output: int, error: int) -> NoReturn:
+def _become(call: Call, output: int, error: int, notice: int) -> NoReturn:
     """Be the module's process, to its end."""
     code = 1
     try:
@@ -182,6 +201,8 @@ def _become(call: Call, output: int, error: int) -> NoReturn:
         code = _exit_code(call.module)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+    except AnotherPythonError:
+        os.write(notice, b"!")
     except BaseException:
         traceback.print_exc()
         code = 1

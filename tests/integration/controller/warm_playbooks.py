@@ -168,6 +168,10 @@ TASKS: dict[str, tuple[str, str]] = {
     ),
     "raising module": ("    - {ends: {how: raise}, ignore_errors: true}\n    - {ends: {how: return}}", "failed"),
     "warning module": ("    - {ends: {how: warn}}", "successful"),
+    "module that wants another Python": (
+        "    - wants:\n    - ansible.builtin.package_facts:\n      no_log: true",
+        "successful",
+    ),
     "shell module": (
         "    - in_shell: {word: said}\n      register: r\n    - assert: {that: r.echo == 'said'}",
         "successful",
@@ -306,6 +310,20 @@ from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({'period': {'type': 'str'}})
 module.exit_json(requeue_after=module.params['period'])
 """
+WANTS = """
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.finds_python import ensure
+module = AnsibleModule({})
+module.exit_json(respawned=ensure())
+"""
+FINDS_PYTHON = """
+import sys
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
+def ensure():
+    if not has_respawned():
+        respawn_module(sys.executable)
+    return has_respawned()
+"""
 IN_SHELL = """#!/bin/sh
 # WANT_JSON
 word=$(sed 's/.*"word": "\\([a-z]*\\)".*/\\1/' "$1")
@@ -344,6 +362,8 @@ class CallbackModule(CallbackBase):
 FILES = {
     "library/ends.py": ENDS,
     "library/again.py": AGAIN,
+    "library/wants.py": WANTS,
+    "module_utils/finds_python.py": FINDS_PYTHON,
     "library/in_shell.sh": IN_SHELL,
     "library/old_style.sh": OLD_STYLE,
     "library/uses_utils.py": WITH_UTILS,
