@@ -36,6 +36,6 @@ ENV HOME=/opt/ansible \
     ANSIBLE_PYTHON_INTERPRETER=/opt/taskflow/bin/python3
 WORKDIR /opt/ansible
 USER 65532:65532
-EXPOSE 6789
+EXPOSE 6789 8080
 ENTRYPOINT ["taskflow-controller"]
 CMD ["run"]

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 COLLECTION := build/collections/ansible_collections/taskflow/operator
 PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
-ALONE := tests/e2e/test_demo.py tests/e2e/test_images.py tests/e2e/test_operator.py
+ALONE := tests/e2e/test_demo.py tests/e2e/test_images.py tests/e2e/test_install.py tests/e2e/test_operator.py
 KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -67,6 +67,10 @@ bench: prepare ## Measure, beside the targets; on the cluster, if it is up. ONLY
 lint: prepare ## Check style, types, YAML, playbooks and shell scripts (two minutes)
 	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint (two minutes)."
 	@scripts/lint.sh
+
+.PHONY: manifests
+manifests: prepare ## Write build/install.yaml and build/kustomize, for an installation with kubectl (seconds)
+	@$(PLAYBOOK) taskflow.operator.manifests -e taskflow_operator_manifests_dir=$(CURDIR)/build
 
 .PHONY: docs-api
 docs-api: prepare ## Write docs/api.md and docs/builds.md from crd/ and their templates (seconds)

@@ -18,8 +18,8 @@ from types import SimpleNamespace
 
 import pytest
 import requests
+from installation import install_variables, run_playbook, wait_ready
 from support import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task
-from test_operator import install_variables, playbook, wait_ready
 
 sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
 
@@ -132,8 +132,7 @@ def private(tmp_path_factory) -> Iterator[SimpleNamespace]:
 
 def install(variables: dict[str, object]) -> None:
     """Install the operator anew."""
-    result = playbook("install", **variables)
-    assert result.returncode == 0, result.stdout
+    run_playbook("install", variables)
     wait_ready()
 
 

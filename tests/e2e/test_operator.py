@@ -1,48 +1,12 @@
-"""The operator as it is installed, and its modules without it."""
+"""The operator while it runs, and its modules without it."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 
 import pytest
-from support import OPERATOR_NAMESPACE, ROOT, Cluster, Object, condition, make_task, run_module, shell, step_states
-
-OPERATOR = Cluster(OPERATOR_NAMESPACE)
-
-
-def playbook(name: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the collection."""
-    command = ["ansible-playbook", f"taskflow.operator.{name}", "-e", json.dumps(variables)]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment, cwd=ROOT)
-
-
-def install_variables() -> dict[str, object]:
-    """Return the variables that give the operator as it is installed now."""
-    container = OPERATOR.get("deployment", "taskflow-operator")["spec"]["template"]["spec"]["containers"][0]
-    env = {e["name"]: e.get("value", "") for e in container["env"]}
-    return {
-        "taskflow_operator_image": container["image"],
-        "taskflow_operator_agent_image": env["TASKFLOW_AGENT_IMAGE"],
-        "taskflow_operator_registry_mirrors": env["TASKFLOW_REGISTRY_MIRRORS"].split(","),
-        "taskflow_operator_kubeconfig": os.environ["KUBECONFIG"],
-    }
-
-
-def operator_pods() -> list[Object]:
-    """Return the operator's Pods, those that are ending among them."""
-    return OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")
-
-
-def wait_ready() -> None:
-    """Wait until the operator's Pods are those that its Deployment wants, and no others."""
-    OPERATOR.run("rollout", "status", "deployment/taskflow-operator", "--timeout=180s")
-    OPERATOR.wait(
-        "the operator's old Pods to be gone",
-        lambda: not any(pod["metadata"].get("deletionTimestamp") for pod in operator_pods()),
-    )
+from installation import OPERATOR, install_variables, operator_pods, wait_ready
+from support import OPERATOR_NAMESPACE, Cluster, condition, make_task, run_module, shell, step_states
 
 
 def test_the_operators_pod_is_restricted():
@@ -94,18 +58,17 @@ def test_the_log_is_json_and_names_the_resource_and_the_reason(cluster):
     assert mine[0]["reason"] == "Task seen for the first time"
 
 
-def test_installing_again_changes_nothing():
-    result = playbook("install", **install_variables())
-    assert result.returncode == 0, result.stdout
-    assert "changed=0" in result.stdout, result.stdout
-
-
-def test_removing_stops_where_tasks_would_be_lost(cluster):
-    cluster.apply(make_task("precious", shell("a", "true")))
-    result = playbook("uninstall", taskflow_operator_kubeconfig=os.environ["KUBECONFIG"])
-    assert result.returncode != 0
-    assert "taskflow_operator_delete_tasks=true" in result.stdout
-    assert cluster.finished("precious")
+def test_metrics_are_served(cluster):
+    wait_ready()
+    cluster.apply(make_task("measured", shell("a", "true")))
+    cluster.finished("measured")
+    assert OPERATOR.get("service", "taskflow-operator-metrics")["spec"]["ports"][0]["port"] == 8080
+    (pod,) = operator_pods()
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
+    series = dict(line.rsplit(" ", 1) for line in OPERATOR.run("get", "--raw", path).stdout.splitlines())
+    kind = 'GVK="api.practice.com/v1alpha1, Kind=Task"'
+    assert float(series[f'ansible_operator_reconcile_result{{{kind},result="succeeded"}}']) >= 1
+    assert series['leader_election_master_status{name="taskflow-operator"}'] == "1.0"
 
 
 @pytest.fixture
@@ -180,26 +143,3 @@ def test_of_two_replicas_the_other_takes_over(two_replicas, cluster):
     task = cluster.finished("taken-over")
     assert (task["status"]["status"], task["status"]["attempts"]) == ("Successful", 1)
     assert leader() and not leader().startswith(first)
-
-
-def test_removed_and_installed_anew(cluster):
-    variables = install_variables()
-    cluster.apply(make_task("left", shell("a", "sleep 600")))
-    cluster.wait("its Pod", lambda: cluster.pods_of("left"))
-    removed = playbook(
-        "uninstall", taskflow_operator_kubeconfig=os.environ["KUBECONFIG"], taskflow_operator_delete_tasks=True
-    )
-    try:
-        assert removed.returncode == 0, removed.stdout
-        for kind, name in [
-            ("namespace", OPERATOR_NAMESPACE),
-            ("clusterrole", "taskflow-operator"),
-            ("clusterrolebinding", "taskflow-operator"),
-            ("crd", "tasks.api.practice.com"),
-        ]:
-            assert OPERATOR.run("get", kind, name, check=False).returncode != 0, (kind, name)
-        assert cluster.pods_of("left") == []
-    finally:
-        installed = playbook("install", **variables)
-    assert installed.returncode == 0, installed.stdout
-    wait_ready()

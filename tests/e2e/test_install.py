@@ -1,0 +1,147 @@
+"""Ways to install, to upgrade and to remove the operator."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import requests
+from installation import (
+    OPERATOR,
+    install_variables,
+    installed_objects,
+    playbook,
+    run_playbook,
+    wait_ready,
+    write_manifests,
+)
+from support import OPERATOR_NAMESPACE, Cluster, make_task, shell, waiter
+
+KUBECONFIG = {"taskflow_operator_kubeconfig": os.environ.get("KUBECONFIG")}
+
+
+def test_installing_again_changes_nothing():
+    result = playbook("install", **install_variables())
+    assert result.returncode == 0, result.stdout
+    assert "changed=0" in result.stdout, result.stdout
+
+
+def test_removing_stops_where_tasks_would_be_lost(cluster):
+    cluster.apply(make_task("precious", shell("a", "true")))
+    result = playbook("uninstall", **KUBECONFIG)
+    assert result.returncode != 0
+    assert "taskflow_operator_delete_tasks=true" in result.stdout
+    assert cluster.finished("precious")
+
+
+def tag_anew(image: str, tag: str) -> str:
+    """Have an image of a registry without TLS under another tag, and return its name."""
+    host, _, rest = image.partition("/")
+    name, _, old = rest.rpartition(":")
+    manifest = requests.get(
+        f"http://{host}/v2/{name}/manifests/{old}",
+        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+        timeout=60,
+    )
+    manifest.raise_for_status()
+    answer = requests.put(
+        f"http://{host}/v2/{name}/manifests/{tag}",
+        data=manifest.content,
+        headers={"Content-Type": manifest.headers["Content-Type"]},
+        timeout=60,
+    )
+    answer.raise_for_status()
+    return f"{host}/{name}:{tag}"
+
+
+@pytest.fixture
+def another_version():
+    """The image of the operator under another tag; afterwards the operator is what it was."""
+    before = install_variables()
+    yield tag_anew(str(before["taskflow_operator_image"]), "another")
+    run_playbook("install", before)
+    wait_ready()
+
+
+def test_an_upgrade_while_tasks_run_loses_none(another_version, cluster):
+    """One runs, one waits for its turn meanwhile, and one is made while the leader changes."""
+    for name in ("first", "second"):
+        cluster.apply(make_task(name, waiter("hold"), shell("after", "true")))
+        cluster.running(name)
+    pods = {name: cluster.task(name)["status"]["podName"] for name in ("first", "second")}
+    run_playbook("install", {**install_variables(), "taskflow_operator_image": another_version})
+    cluster.tell(pods["first"], "hold")
+    cluster.apply(make_task("third", shell("a", "true")))
+    wait_ready()
+    (pod,) = OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")
+    assert pod["spec"]["containers"][0]["image"] == another_version
+    cluster.tell(pods["second"], "hold")
+    for name in ("first", "second", "third"):
+        task = cluster.finished(name)
+        assert (task["status"]["status"], task["status"]["attempts"]) == ("Successful", 1)
+        assert task["status"]["podName"] == pods.get(name, task["status"]["podName"])
+
+
+@pytest.fixture
+def removed():
+    """The cluster without the operator. ``variables`` are those that install it as it was, as is done at the end."""
+    variables = install_variables()
+    run_playbook("uninstall", {**KUBECONFIG, "taskflow_operator_delete_tasks": True})
+    yield SimpleNamespace(variables=variables)
+    run_playbook("install", variables)
+    wait_ready()
+
+
+@pytest.fixture
+def left(cluster):
+    """A Task that runs, and the cluster."""
+    cluster.apply(make_task("left", shell("a", "sleep 600")))
+    cluster.running("left")
+    return cluster
+
+
+def test_nothing_is_left_of_a_removed_operator(left, removed):
+    assert installed_objects() == set()
+    assert OPERATOR.run("get", "namespace", OPERATOR_NAMESPACE, check=False).returncode != 0
+    assert left.pods_of("left") == []
+
+
+def test_a_namespace_that_was_there_before_stays_and_is_empty(removed, cluster):
+    here = {**removed.variables, "taskflow_operator_namespace": cluster.namespace}
+    run_playbook("install", here)
+    cluster.apply(make_task("here", shell("a", "true")))
+    assert cluster.finished("here")["status"]["status"] == "Successful"
+    run_playbook("uninstall", {**here, "taskflow_operator_delete_tasks": True})
+    kinds = "pods,replicasets,deployments,services,configmaps,serviceaccounts,secrets,roles,rolebindings,leases"
+    names = cluster.run("get", kinds, "-o", "name").stdout.split()
+    # Kubernetes's own.
+    assert [name for name in names if "kube-root-ca" not in name and "/default" not in name] == []
+    assert installed_objects() == set()
+
+
+def test_kubectl_installs_and_removes_it(removed, cluster, tmp_path):
+    write_manifests(tmp_path, removed.variables)
+    manifest = str(tmp_path / "install.yaml")
+    OPERATOR.run("apply", "-f", manifest)
+    wait_ready()
+    cluster.apply(make_task("by-kubectl", shell("a", "true"), shell("b", "true")))
+    assert cluster.finished("by-kubectl")["status"]["status"] == "Successful"
+    cluster.run("delete", "task", "by-kubectl")
+    OPERATOR.run("delete", "-f", manifest)
+    assert installed_objects() == set()
+
+
+def test_kustomize_installs_it_into_another_namespace(removed, tmp_path):
+    write_manifests(tmp_path, removed.variables)
+    elsewhere = Cluster("taskflow-elsewhere")
+    (tmp_path / "kustomization.yaml").write_text(f"namespace: {elsewhere.namespace}\nresources: [kustomize]\n")
+    OPERATOR.run("apply", "-k", str(tmp_path))
+    try:
+        elsewhere.run("rollout", "status", "deployment/taskflow-operator", "--timeout=180s")
+        elsewhere.apply(make_task("elsewhere", shell("a", "true")))
+        assert elsewhere.finished("elsewhere")["status"]["status"] == "Successful"
+    finally:
+        elsewhere.run("delete", "tasks", "--all", check=False)
+        elsewhere.run("delete", "-k", str(tmp_path))
+    assert installed_objects() == set()
