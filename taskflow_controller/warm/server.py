@@ -2,7 +2,7 @@
 
     python -P -c "from taskflow_controller.warm.server import main; main()" <descriptor> <directory>
 
-``descriptor`` is its end of the control socket; ``directory`` is its own, and holds ``spec.json``.
+``descriptor`` is its end of the control socket; ``directory`` is its own while it warms up, and holds ``spec.json``.
 """
 
 import contextlib
@@ -36,13 +36,14 @@ def main() -> None:
         from taskflow_controller.warm.warmup import warm_up  # noqa: PLC0415  imports Ansible, by spec's settings
 
         warm = warm_up(spec, directory)
-        gc.collect()
-        gc.freeze()  # a collection in a child would write to, and so copy, what all share
-        linux.adopt_orphans()
-        send_ready(control, warm.warnings)
-        _Server(control, warm).serve()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+    gc.collect()
+    gc.freeze()  # a collection in a child would write to, and so copy, what all share
+    linux.adopt_orphans()
+    sys.stderr.flush()
+    send_ready(control, warm.warnings)
+    _Server(control, warm).serve()
 
 
 class _Server:

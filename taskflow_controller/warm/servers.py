@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import socket
@@ -45,16 +46,11 @@ class ForkServer:
         self._log = tempfile.TemporaryFile()  # without a name, so that it can't be left behind  # noqa: SIM115
         started = time.monotonic()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), str(self._directory)],
-                cwd=spec.cwd,
-                env=_environment(environment, self._directory),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                start_new_session=True,
-            )
+            try:
+                self._process = self._start(theirs.fileno(), environment)
+            except OSError:
+                self._clean_up()
+                raise
         self._control.settimeout(_START_SECONDS)
         try:
             warnings = receive_ready(self._control)
@@ -68,6 +64,20 @@ class ForkServer:
             logger.debug("fork server: not read beforehand: %s", warning)
         fields = {"pid": self._process.pid, "folder": spec.folder, "seconds": round(time.monotonic() - started, 3)}
         logger.info("fork server is ready", extra=fields)
+        if text := self._printed():  # what Ansible says of its settings, which each cold run would say
+            logger.warning("fork server: %s", text)
+
+    def _start(self, control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, str(control), str(self._directory)],
+            cwd=self.spec.cwd,
+            env=_environment(environment, self._directory),
+            pass_fds=[control],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -97,10 +107,14 @@ class ForkServer:
 
     def _failed(self, what: str) -> ServerGoneError:
         self._process.wait()
-        self._log.seek(0)
-        text = self._log.read().decode(errors="replace").strip()[-_LOG_TAIL:]
+        text = self._printed()
         self._clean_up()
         return ServerGoneError(f"{what}: {text}" if text else what)
+
+    def _printed(self) -> str:
+        # At a position of our own: the server writes at the one that it shares with us.
+        content = os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
+        return content.decode(errors="replace").strip()[-_LOG_TAIL:]
 
     def _clean_up(self) -> None:
         self._control.close()

@@ -240,7 +240,7 @@ def test_servers_and_runs_end_with_the_controller(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
     until(lambda: not processes("76.25"), what="the end of the run")
     until(lambda: not processes(str(tmp_path / "temporary")), what="the end of the server")
-    until(lambda: not list((tmp_path / "temporary").glob("taskflow-warm-*/*")), what="an empty directory")
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 CONTROLLER = """
@@ -352,9 +352,33 @@ def test_a_server_that_does_not_start_is_told_and_runs_are_cold(
     project = own({"ok.yml": OK})
     project.warm.may_be_cold = True
     began = time.monotonic()
-    outcome = project.run("ok.yml", environment={"ANSIBLE_STRATEGY": "no_such"})
+    outcome = project.run("ok.yml", environment={"ANSIBLE_FORKS": "many"})
     assert outcome.result.status == "failed" and time.monotonic() - began < 60
     problem = project.warm.problem() or ""
-    assert "fork server did not start" in problem and "no_such" in problem
+    assert "fork server did not start" in problem and "many" in problem
     assert project.warm.cold_runs == 1
     assert sum("did not start" in record.getMessage() for record in caplog.records) >= 1
+
+
+def test_settings_do_not_keep_a_server_from_warming_up(
+    own: Callable[..., Project], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What Ansible says of them is in the controller's log; the rehearsal leaves no trace in that of Ansible."""
+    project = own({"play.yml": OK.replace("  tasks", "  become: false\n  tasks")})
+    environment = {
+        "ANSIBLE_BECOME": "true",
+        "ANSIBLE_BECOME_USER": "nobody",
+        "ANSIBLE_STRATEGY": "free",
+        "ANSIBLE_ENABLE_TASK_DEBUGGER": "true",
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree",
+        "ANSIBLE_LOG_PATH": str(tmp_path / "log"),
+        "ANSIBLE_LOG_VERBOSITY": "0",
+        "ANSIBLE_CACHE_PLUGIN": "no_such",
+    }
+    missing = {**environment, "ANSIBLE_VAULT_PASSWORD_FILE": str(tmp_path / "missing")}
+    outcome = project.run("play.yml", environment=missing)
+    assert outcome.result.status == "failed" and "missing" in outcome.stdout  # as it would cold
+    assert project.run("play.yml", environment=environment).result.successful
+    log = (tmp_path / "log").read_text()
+    assert "Rehearse" not in log and "PLAY [localhost]" in log
+    assert "fork server: [WARNING]: Unable to load the cache plugin 'no_such'" in caplog.text

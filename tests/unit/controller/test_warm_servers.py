@@ -2,9 +2,11 @@
 
 import logging
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,6 +199,13 @@ def test_what_a_process_printed_is_the_reason(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(servers, "_PROGRAM", "raise SystemExit('out of luck')")
     with pytest.raises(ServerGoneError, match="ended as it started: out of luck"):
         servers.ForkServer(SPEC, {})
+
+
+def test_a_process_that_can_not_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError):
+        servers.ForkServer(Spec(str(tmp_path / "missing"), "", ()), {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_keeper_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
