@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ansible_runner
-
 from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runner import ColdRunner, Runner, RunRequest, RunResult
 from taskflow_controller.warm.runner import WarmRunner
@@ -64,11 +62,12 @@ class StrictlyWarm(WarmRunner):
         self.cold_runs = 0
         self.may_be_cold = False
 
-    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> None:
-        super()._perform(process, request)
-        if process.config.command[0] != "ansible-playbook":
+    def run(self, request: RunRequest) -> RunResult:
+        result = super().run(request)
+        if not result.warm:
             self.cold_runs += 1
             assert self.may_be_cold, f"the run was cold: {self.problem()}"
+        return result
 
 
 class Project:
