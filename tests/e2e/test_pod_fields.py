@@ -89,13 +89,14 @@ def test_a_sidecar_never_decides_the_verdict(cluster):
         assert ended_container(pod, "crashes")["exitCode"] == 7
         assert ended_container(pod, "missing")["exitCode"] == 127
         assert ended_container(pod, "deaf")
-        assert cluster.logs(name, "polite").splitlines()[-1] == "told to end"
+        # Among what the shell says of its sleep: stdout and stderr reach the log each in its own time.
+        assert "told to end" in cluster.logs(name, "polite").splitlines()
 
 
 def test_max_requests_what_the_largest_step_does(cluster):
-    # Three fifths of the largest node: it takes one such step, but not two.
+    # Three fifths of the largest node: it takes one such step, but not two. Other tests have nodes that are none.
     nodes = [node["status"]["allocatable"]["memory"] for node in cluster.list("nodes")]
-    largest = max(int(memory.removesuffix("Ki")) for memory in nodes)
+    largest = max(int(memory.removesuffix("Ki")) for memory in nodes if memory.endswith("Ki"))
     large, small = ({"requests": {"memory": f"{largest * n // 10}Ki"}} for n in (6, 5))
     steps = [{**shell("a", "true"), "resources": small}, {**shell("b", "true"), "resources": large}]
     cluster.apply(make_task("max", *steps, resourcePolicy="Max"))
