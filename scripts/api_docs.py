@@ -146,7 +146,7 @@ def shown_fields(schema: Schema) -> list[Field]:
 
 def split_description(schema: Schema) -> tuple[str, str]:
     """Return what a field is, and what happens when it is wrong: empty where its description does not tell."""
-    what, _, wrong = " ".join(schema.get("description", "").split()).partition("If wrong: ")
+    what, _words, wrong = " ".join(schema.get("description", "").split()).partition("If wrong: ")
     return what.strip(), wrong.removesuffix(".")
 
 

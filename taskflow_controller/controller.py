@@ -69,7 +69,7 @@ class Controller:
         self._watches = {watch.gvk: watch for watch in watches}
         kind_limits = {watch.gvk: limits.for_watch(watch) for watch in watches}
         self._metrics = metrics or Metrics(kind_limits)
-        group_limits: Mapping[Hashable, int] = {gvk: limit for gvk, limit in kind_limits.items()}
+        group_limits: Mapping[Hashable, int] = dict(kind_limits.items())
         self.queue: WorkQueue[ResourceKey] = WorkQueue(
             lambda key: key.gvk,
             group_limits,
@@ -166,7 +166,7 @@ class Controller:
     def _watch_dependent(
         self, api: ApiServer, watch: Watch, dependent: DependentWatch, namespaces: tuple[str, ...]
     ) -> None:
-        _, informers = for_namespaces(
+        _store, informers = for_namespaces(
             api,
             dependent.gvk,
             namespaces,

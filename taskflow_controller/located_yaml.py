@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
 
     def _refuse_repeated(self, node: yaml.MappingNode) -> None:
         seen = set()
-        for key_node, _ in node.value:
+        for key_node, _value in node.value:
             if key_node.tag == _MERGE:
                 continue
             key = self._key(key_node)

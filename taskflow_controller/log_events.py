@@ -65,7 +65,8 @@ def _log_task(resource: str, event: Mapping[str, Any]) -> None:
         fields["result"] = result_message(result)
     # No error: a rescue may follow, and whether one did is in the line that ends the run.
     level = logging.WARNING if outcome in _BAD and not ignored else logging.INFO
-    logger.log(level, f"task {outcome}{', ignored' if ignored else ''}", extra=fields)
+    line = f"task {outcome}{', ignored' if ignored else ''}"
+    logger.log(level, line, extra=fields)
 
 
 def _log_event(resource: str, event: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ class OomWatch:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 for line in self._file.read_text().splitlines():
-                    name, _, value = line.partition(" ")
+                    name, _space, value = line.partition(" ")
                     if name == "oom_kill":
                         return int(value)
         return 0

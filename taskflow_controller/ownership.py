@@ -36,7 +36,7 @@ def owner_names(dependent: Object, gvk: GroupVersionKind, *, controlling: bool =
                 yield OwnerName(place, str(reference.get("name")), str(reference.get("uid")))
     annotations = metadata.get("annotations") or {}
     if annotations.get(TYPE_ANNOTATION) == _type(gvk):
-        place, _, name = str(annotations.get(NAME_ANNOTATION) or "").rpartition("/")
+        place, _slash, name = str(annotations.get(NAME_ANNOTATION) or "").rpartition("/")
         if name:
             yield OwnerName(place, name)
 
@@ -79,7 +79,7 @@ def _is_of(reference: dict[str, Any], gvk: GroupVersionKind) -> bool:
 
 
 def _gvk(obj: Object) -> GroupVersionKind:
-    group, _, version = obj["apiVersion"].rpartition("/")
+    group, _slash, version = obj["apiVersion"].rpartition("/")
     return GroupVersionKind(group, version, obj["kind"])
 
 

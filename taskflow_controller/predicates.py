@@ -6,7 +6,7 @@ from taskflow_controller.field_paths import FieldPath, only, path_text, value_at
 from taskflow_controller.kinds import Object
 
 # What changes with every write to an object, and says nothing of it.
-_BOOKKEEPING = {"resourceVersion", "managedFields", "selfLink"}
+_BOOKKEEPING = frozenset({"resourceVersion", "managedFields", "selfLink"})
 # Who may delete the object, and with what: not what it is to be.
 _LIFECYCLE = {"finalizers", "ownerReferences"}
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "ownerReferences")
@@ -74,7 +74,7 @@ def _without_lifecycle(obj: Object) -> Object:
     return _without(obj, set(), _BOOKKEEPING | _LIFECYCLE)
 
 
-def _without(obj: Object, keys: set[str], metadata_keys: set[str] = _BOOKKEEPING) -> Object:
+def _without(obj: Object, keys: set[str], metadata_keys: frozenset[str] = _BOOKKEEPING) -> Object:
     metadata = obj.get("metadata") or {}
     trimmed = {key: value for key, value in obj.items() if key not in keys}
     trimmed["metadata"] = {key: value for key, value in metadata.items() if key not in metadata_keys and value}

@@ -26,7 +26,7 @@ def kill_by_environment(name: str, value: str, *, below: bool = False, reap: boo
     """
     variable = os.fsencode(f"\0{name}={value}" + ("/" if below else "\0"))
     count = 0
-    for _ in range(_PASSES):
+    for _pass in range(_PASSES):
         found = {pid for pid in _pids_with(variable) if pid != os.getpid()}
         if not found:
             break
@@ -51,7 +51,7 @@ def kill_and_wait(pids: Iterable[int]) -> None:
                 waiting.add(descriptor)
         deadline = time.monotonic() + _DEATH_SECONDS
         while waiting and (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in poll.poll(left * 1000):
+            for descriptor, _event in poll.poll(left * 1000):
                 poll.unregister(descriptor)
                 waiting.discard(descriptor)
 

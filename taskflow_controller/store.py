@@ -75,7 +75,7 @@ class Store:
                 for key, stored in self._objects.items()
                 if namespace in ("", key[0]) and matches(stored.labels)
             ]
-        return [encoded for _, encoded in sorted(found)]
+        return [encoded for _key, encoded in sorted(found)]
 
     def outlines(self) -> Iterator[Object]:
         """Yield of each object its name, namespace and creationTimestamp, in the object's form."""

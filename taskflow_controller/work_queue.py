@@ -264,7 +264,7 @@ class WorkQueue(Generic[K]):
     def _promote_due(self) -> None:
         now = self._clock()
         while self._due and self._due[0][0] <= now:
-            _, number, key = heapq.heappop(self._due)
+            _due, number, key = heapq.heappop(self._due)
             delayed = self._delayed.get(key)
             if delayed is not None and delayed[1] == number:
                 del self._delayed[key]
@@ -273,7 +273,7 @@ class WorkQueue(Generic[K]):
     def _schedule(self, entry: tuple[float, int, K]) -> None:
         heapq.heappush(self._due, entry)
         if len(self._due) > 2 * len(self._delayed) + _MAX_STALE:  # waits that were cancelled, for hours to come
-            self._due = [(due, number, key) for key, (due, number, _) in self._delayed.items()]
+            self._due = [(due, number, key) for key, (due, number, _entry) in self._delayed.items()]
             heapq.heapify(self._due)
 
     def _until_due(self) -> float | None:

@@ -73,13 +73,19 @@ class Workspaces:
     def batch(self, gvk: GroupVersionKind) -> Iterator[Path]:
         """Make and yield a directory for a run of several resources of a kind; no other run has it meanwhile."""
         with self._lock:
-            number = next(number for number in itertools.count() if (gvk, number) not in self._batches)
+            number = self._free_number(gvk)
             self._batches.add((gvk, number))
         try:
             yield self._prepare(self.path(ResourceKey(gvk, _BATCH, str(number))))
         finally:
             with self._lock:
                 self._batches.discard((gvk, number))
+
+    def _free_number(self, gvk: GroupVersionKind) -> int:
+        number = 0
+        while (gvk, number) in self._batches:
+            number += 1
+        return number
 
     def _prepare(self, path: Path) -> Path:
         with self._lock:

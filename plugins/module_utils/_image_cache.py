@@ -172,7 +172,8 @@ class Endpoints:
             os.close(lock)
 
     def _path(self, url: str, suffix: str) -> Path:
-        assert self._folder is not None
+        if self._folder is None:
+            raise RuntimeError("nothing is kept without a directory")
         return self._folder / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
 
 
@@ -226,7 +227,7 @@ def _prune(folder: Path, max_files: int) -> None:
     except OSError:
         return
     if len(ages) > max_files:
-        for _, path in sorted(ages)[: len(ages) - max_files * 9 // 10]:
+        for _age, path in sorted(ages)[: len(ages) - max_files * 9 // 10]:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 

@@ -293,10 +293,10 @@ def _search_all(searches: t.Sequence[_Search], asker: _Asker) -> dict[str, Image
                     search.crash = error
                 done.put(search)
 
-    for _ in range(min(WORKERS, len(searches))):
+    for _number in range(min(WORKERS, len(searches))):
         threading.Thread(target=work, daemon=True).start()
     with contextlib.suppress(queue.Empty):
-        for _ in searches:
+        for _search in searches:
             done.get(timeout=max(0.0, asker.deadline - time.monotonic()))
     return _results(searches, asker)
 
@@ -367,8 +367,8 @@ ADVICE = {
 def _error(image: str, failures: t.Sequence[tuple[str, RegistryFailure]]) -> TaskError:
     """Return the error of an image that was not found, made of what each endpoint said."""
     said = "; ".join(f"{urlsplit(url).netloc}: {failure.words}" for url, failure in failures)
-    causes = {failure.cause for _, failure in failures}
-    waits = [failure.retry_after for _, failure in failures if failure.retry_after]
+    causes = {failure.cause for _url, failure in failures}
+    waits = [failure.retry_after for _url, failure in failures if failure.retry_after]
     wait = min(max(waits), MAX_RETRY_AFTER) if waits else RETRY_AFTER
     if Cause.PENDING in causes:
         text = f"the ENTRYPOINT of image {image} is not known yet: {said}; it is tried again"

@@ -52,7 +52,7 @@ PROBLEM_ARGUMENTS: Arguments = {
         "type": "dict",
         "options": {
             "reason": {"type": "str", "required": True},
-            "message": {"type": "str", "required": True},
+            "msg": {"type": "str", "required": True},
             "permanent": {"type": "bool", "default": False},
             "retry_after": {"type": "float"},
         },
@@ -183,4 +183,7 @@ def failure_of(error: TaskError) -> Object:
 
 def _target(given: t.Mapping[str, t.Any]) -> Target:
     problem = given.get("problem")
-    return Target(given["namespace"], given["name"], TaskError(**problem) if problem else None)
+    error = None
+    if problem:
+        error = TaskError(problem["reason"], problem["msg"], problem["permanent"], problem["retry_after"])
+    return Target(given["namespace"], given["name"], error)

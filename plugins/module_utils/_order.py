@@ -237,7 +237,7 @@ def _report(message: str) -> Object | None:
     if not isinstance(report, dict) or report.get("state") not in ENDED:
         return None
     fields = {key: report[key] for key in ("state", "reason", "message") if isinstance(report.get(key), str)}
-    fields.update({key: report[key] for key in ("exitCode", "retries") if type(report.get(key)) is int})
+    fields.update({key: report[key] for key in ("exitCode", "retries") if _is_whole(report.get(key))})
     fields.update({key: report[key] for key in ("startedAt", "finishedAt") if _is_time(report.get(key))})
     if report.get("continued"):
         fields["continued"] = True
@@ -259,6 +259,10 @@ def _cut_report(message: str) -> Object | None:
     fields = {"state": match["state"], "exitCode": int(match["code"]), "reason": "ReportCut"}
     words = "the kubelet cut the agent's report, for containers were added to the Pod; results and times may be lost"
     return {**fields, "message": words, **({"continued": True} if '"continued":1' in message else {})}
+
+
+def _is_whole(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_time(value: t.Any) -> bool:

@@ -126,7 +126,7 @@ def _is_digest(reference: str) -> bool:
 def _manifest(source: Source, reference: str) -> bytes:
     """Return a manifest; one that is asked for by its digest must have it."""
     content = source.manifest(reference)
-    algorithm, _, digest = reference.rpartition(":")
+    algorithm, _colon, digest = reference.rpartition(":")
     if algorithm and algorithm not in ("sha256", "sha512"):
         raise RegistryFailure(Cause.OTHER, f"its manifest's digest is of an unknown kind, {algorithm}")
     if algorithm and hashlib.new(algorithm, content).hexdigest() != digest.lower():

@@ -13,15 +13,21 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
-import dxf
-import dxf.exceptions
-import requests
-import requests.adapters
-import urllib3.exceptions
-import urllib3.util.ssl_
-
 from ._credentials import Credential
 from ._registry import Cause, RegistryFailure
+
+try:
+    import dxf
+    import dxf.exceptions
+    import requests
+    import requests.adapters
+    import urllib3.exceptions
+    import urllib3.util.ssl_
+
+    DXF: t.Any = dxf.DXF
+    HTTPAdapter: t.Any = requests.adapters.HTTPAdapter
+except ImportError:  # a module says so before it comes to this
+    DXF = HTTPAdapter = object
 
 # Seconds to connect.
 CONNECT_TIMEOUT = 3.0
@@ -29,15 +35,6 @@ CONNECT_TIMEOUT = 3.0
 # the same size.
 MAX_BYTES = 4 * 1024 * 1024
 
-KINDS: tuple[tuple[t.Any, Cause, str], ...] = (
-    (dxf.exceptions.DXFUnauthorizedError, Cause.DENIED, "HTTP 401"),
-    (
-        dxf.exceptions.DXFDigestMismatchError,
-        Cause.OTHER,
-        "its image's configuration does not have the digest it should",
-    ),
-    (requests.ConnectTimeout, Cause.TIMEOUT, f"no connection within {CONNECT_TIMEOUT:g} s"),
-)
 # OpenSSL's numbers for a certificate whose issuer is not known, which one more CA can mend.
 UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
 
@@ -117,7 +114,7 @@ class Repository:
             raise explain(error, time.monotonic() - self._began) from error
 
 
-class _Dxf(dxf.DXF):  # type: ignore[misc]
+class _Dxf(DXF):  # type: ignore[misc]
     """dxf's client, on a session of ours."""
 
     def use(self, session: requests.Session) -> None:
@@ -125,7 +122,7 @@ class _Dxf(dxf.DXF):  # type: ignore[misc]
         self._sessions = [session]
 
 
-class _Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc]
+class _Adapter(HTTPAdapter):  # type: ignore[misc]
     """Trusts one more bundle of CAs, gives up at the deadline, and takes no more than MAX_BYTES of an answer."""
 
     def __init__(self, ca_file: str | None, deadline: float) -> None:
@@ -184,8 +181,8 @@ def explain(error: Exception, seconds: float) -> RegistryFailure:
     response = getattr(error, "response", None)
     if response is not None:
         return _of_status(response)
-    for kinds, cause, words in KINDS:
-        if isinstance(error, kinds):
+    for kind, cause, words in _kinds():
+        if isinstance(error, kind):
             return RegistryFailure(cause, words)
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return RegistryFailure(Cause.TIMEOUT, f"no answer within {max(1, round(seconds))} s")
@@ -194,6 +191,15 @@ def explain(error: Exception, seconds: float) -> RegistryFailure:
     if isinstance(error, requests.RequestException | dxf.exceptions.DXFError | ValueError):
         return RegistryFailure(Cause.OTHER, f"its answer makes no sense ({type(error).__name__})")
     raise error
+
+
+def _kinds() -> tuple[tuple[t.Any, Cause, str], ...]:
+    digest = "its image's configuration does not have the digest it should"
+    return (
+        (dxf.exceptions.DXFUnauthorizedError, Cause.DENIED, "HTTP 401"),
+        (dxf.exceptions.DXFDigestMismatchError, Cause.OTHER, digest),
+        (requests.ConnectTimeout, Cause.TIMEOUT, f"no connection within {CONNECT_TIMEOUT:g} s"),
+    )
 
 
 def _of_status(response: requests.Response) -> RegistryFailure:

@@ -28,7 +28,7 @@ options:
         description: The reason, in one word.
         type: str
         required: true
-      message:
+      msg:
         description: The reason in words.
         type: str
         required: true
@@ -62,7 +62,7 @@ options:
             description: The reason, in one word.
             type: str
             required: true
-          message:
+          msg:
             description: The reason in words.
             type: str
             required: true
@@ -89,7 +89,7 @@ EXAMPLES = r"""
     name: example-taskflow
     problem:
       reason: QuotaExceeded
-      message: the namespace has no room for another Pod
+      msg: the namespace has no room for another Pod
 
 - name: Do both in one go
   taskflow.operator.task_status:
@@ -98,7 +98,7 @@ EXAMPLES = r"""
       - name: other-taskflow
         problem:
           reason: QuotaExceeded
-          message: the namespace has no room for another Pod
+          msg: the namespace has no room for another Pod
 """
 
 RETURN = r"""

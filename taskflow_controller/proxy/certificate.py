@@ -21,7 +21,7 @@ def make_context() -> tuple[ssl.SSLContext, bytes]:
 
     The authority signs this one certificate; its key is never written and gone at once.
     """
-    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _key in range(2))
     authority = _authority(authority_key)
     server = _server(server_key, authority, authority_key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -66,7 +66,7 @@ class Forwarder:
         """Return the status and the body of what is at a path, as JSON. Raises ProxyError."""
         fields = [(b"Host", b"-"), (b"Accept", b"application/json"), *(headers or [])]
         answer = await self.request(h11.Request(method="GET", target=path, headers=fields), None)
-        _, body = await self.collect(answer, MAX_FETCHED)
+        _events, body = await self.collect(answer, MAX_FETCHED)
         self._upstream.keep(answer.connection)
         if body is None:
             raise ProxyError(HTTPStatus.BAD_GATEWAY, f"the API server's answer has more than {MAX_FETCHED} bytes")

@@ -128,7 +128,7 @@ class Handler:
 
         What somebody else created does not become the owner's, for it would be deleted with it.
         """
-        path, _ = split_target(request)
+        path, _query = split_target(request)
         status, body = await self._forwarder.fetch(path, impersonation(request.headers.raw_items()))
         if status == HTTPStatus.NOT_FOUND:
             return True
@@ -149,7 +149,7 @@ class Handler:
         """
         answer = read_answer(content) if content and 200 <= status <= 299 and self._wants(subject) else None
         objects = objects_in(answer) if answer else ()
-        if any(True for obj in objects for _ in owner_names(obj, subject.session.watch.gvk)):
+        if any(True for obj in objects for _owner in owner_names(obj, subject.session.watch.gvk)):
             self._dependents.ensure(subject.session.watch, subject.dependent_kind)
 
 

@@ -65,5 +65,5 @@ def impersonation(headers: Headers) -> Headers:
 
 def bearer_token(headers: Headers) -> str:
     """Return the bearer token of a request, "" if it has none."""
-    scheme, _, token = value(headers, b"authorization").partition(b" ")
+    scheme, _space, token = value(headers, b"authorization").partition(b" ")
     return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""

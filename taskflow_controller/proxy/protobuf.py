@@ -92,7 +92,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
             yield field, message[position : position + size]
             position += size
         elif wire_type == _VARINT:
-            _, position = _varint(message, position)
+            _number, position = _varint(message, position)
         elif wire_type in (_FIXED32, _FIXED64):
             position += 4 if wire_type == _FIXED32 else 8
         else:

@@ -45,7 +45,7 @@ def parse_path(path: str) -> ResourcePath | None:
 
 def split_target(request: h11.Request) -> tuple[str, dict[str, str]]:
     """Return a request's path and its query parameters; of one that is given twice, the last."""
-    path, _, query = request.target.decode("latin-1").partition("?")
+    path, _mark, query = request.target.decode("latin-1").partition("?")
     return path, dict(parse_qsl(query, keep_blank_values=True))
 
 

@@ -116,7 +116,7 @@ def code_files() -> Iterator[str]:
 
 def plugin_folders(folder: str) -> Iterator[str]:
     """Return the folders whose content the plugin loaders remember; ``folder`` is that of the playbooks."""
-    for _, loader in plugin_loader.get_all_plugin_loaders():
+    for _name, loader in plugin_loader.get_all_plugin_loaders():
         if folder and loader.subdir:
             yield os.path.join(folder, loader.subdir)
         for path in loader._get_paths(subdirs=False):

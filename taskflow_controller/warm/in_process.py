@@ -179,7 +179,7 @@ def _is_ours(action: Any, module: Module, task_vars: Mapping[str, Any]) -> bool:
     if delegate := action._task.delegate_to:
         task_vars = (task_vars.get("ansible_delegated_vars") or {}).get(delegate, task_vars)
     try:
-        _, interpreter = _get_shebang(
+        _shebang, interpreter = _get_shebang(
             module.interpreter or "/usr/bin/python",
             task_vars,
             action._templar,

@@ -68,9 +68,9 @@ def _wait(pid: int, lines: Lines) -> int:
 
 
 def _end_descendants() -> None:
-    for _ in range(_PASSES):
+    for _pass in range(_PASSES):
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, _status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if not pid:

@@ -178,7 +178,7 @@ def _read_all(descriptors: tuple[int, int]) -> tuple[bytes, bytes]:
         poll.register(descriptor, select.POLLIN)
     left = len(descriptors)
     while left:
-        for descriptor, _ in poll.poll():
+        for descriptor, _event in poll.poll():
             if data := os.read(descriptor, _READ):
                 texts[descriptor].append(data)
             else:

@@ -117,7 +117,7 @@ class WarmProcess:
         ready = poll.poll(None if timeout is None else timeout * 1000)
         if self._ended and not ready:
             self._open = False
-        for descriptor, _ in ready:
+        for descriptor, _event in ready:
             if descriptor == self._output:
                 self._read()
             else:

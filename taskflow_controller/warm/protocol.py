@@ -46,10 +46,12 @@ def ask_for_keeper(control: socket.socket, connection: socket.socket, output: in
 def receive_asked(control: socket.socket) -> tuple[socket.socket, int]:
     """Return the next run's connection and output. Raises EOFError if the controller is gone."""
     descriptors = array.array("i")
-    packet, ancillary, _, _ = control.recvmsg(len(_ASK), socket.CMSG_SPACE(_DESCRIPTORS * descriptors.itemsize))
+    packet, ancillary, _flags, _address = control.recvmsg(
+        len(_ASK), socket.CMSG_SPACE(_DESCRIPTORS * descriptors.itemsize)
+    )
     if not packet:
         raise EOFError
-    for _, _, data in ancillary:
+    for _level, _type, data in ancillary:
         descriptors.frombytes(data)
     connection, output = descriptors
     return socket.socket(fileno=connection), output
@@ -77,7 +79,7 @@ class Lines:
             if not received:
                 return None
             self._received += received
-        line, _, self._received = self._received.partition(b"\n")
+        line, _end, self._received = self._received.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message
 

@@ -55,7 +55,7 @@ class WarmRunner(ColdRunner):
 
     def _start_servers(self) -> None:
         actual = _actual_environment(self._environment)
-        for folder in sorted({_folder(playbook) for playbook in (*self._playbooks, *(None for _ in self._roles))}):
+        for folder in sorted({_folder(playbook) for playbook in (*self._playbooks, *(None for _role in self._roles))}):
             self._servers.start(self._spec(folder, os.getcwd(), actual), actual)
 
     def stop(self) -> None:

@@ -56,7 +56,7 @@ class _Server:
         poll.register(self._control, select.POLLIN)
         asked = True  # whether more runs may be asked for
         while asked or self._keepers:
-            for descriptor, _ in poll.poll():
+            for descriptor, _event in poll.poll():
                 if descriptor in self._keepers:
                     poll.unregister(descriptor)
                     self._ended(descriptor)
@@ -90,7 +90,7 @@ class _Server:
 
     def _ended(self, descriptor: int) -> None:
         """Reap a keeper; if it was killed, its run's processes are this process's children now: kill them."""
-        _, status = os.waitpid(self._keepers.pop(descriptor), 0)
+        _pid, status = os.waitpid(self._keepers.pop(descriptor), 0)
         os.close(descriptor)
         while status and (orphans := linux.children() - set(self._keepers.values())):
             kill_and_wait(orphans)

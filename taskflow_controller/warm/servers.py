@@ -168,7 +168,7 @@ class ForkServers:
     def open(self, spec: Spec, environment: Mapping[str, str]) -> WarmProcess | None:
         """Return a keeper for one run; None if there is no server, and it is too early to try again."""
         slot = self._slot(spec, environment)
-        for _ in range(2):
+        for _try in range(2):
             server = self._server(slot)
             if server is None:
                 return None

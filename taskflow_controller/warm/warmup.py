@@ -16,7 +16,6 @@ from typing import Any
 import ansible.cli as ansible_cli
 from ansible import constants
 from ansible.cli.playbook import PlaybookCLI
-from ansible.executor import interpreter_discovery, module_common  # noqa: F401  imported late by Ansible itself
 from ansible.executor.task_queue_manager import TaskQueueManager
 from ansible.plugins import loader as plugin_loader
 from ansible.plugins import strategy
@@ -92,7 +91,7 @@ def _register_plugins(folder: str) -> None:
 @contextlib.contextmanager
 def _plugin_folders_unchanged() -> Iterator[None]:
     """Forget the plugin folders of the roles that are read meanwhile: they count in the runs that use the role."""
-    loaders = [loader for _, loader in plugin_loader.get_all_plugin_loaders()]
+    loaders = [loader for _name, loader in plugin_loader.get_all_plugin_loaders()]
     before = [list(loader._extra_dirs) for loader in loaders]
     try:
         yield

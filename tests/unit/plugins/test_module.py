@@ -131,7 +131,7 @@ def test_mirrors_that_make_no_sense_concern_only_who_needs_them(run, others):
 
 def test_each_task_may_have_its_own_problem(run):
     cluster = Worlds([world_of("a"), world_of("b")])
-    problem = {"reason": "QuotaExceeded", "message": "no room"}
+    problem = {"reason": "QuotaExceeded", "msg": "no room"}
     _, listed = run("status", cluster, tasks=[{"name": "a", "problem": problem}, {"name": "b"}])
     reasons = [result["status"]["conditions"][0]["reason"] for result in listed["results"]]
     assert reasons == ["QuotaExceeded", "WaitingForPod"]
@@ -166,7 +166,7 @@ def test_check_mode_says_what_it_would_do_and_does_nothing(run, which):
         ({}, "one of the following is required: name, tasks"),
         ({"name": "a", "tasks": [{"name": "b"}]}, "parameters are mutually exclusive: name|tasks"),
         ({"tasks": [{"namespace": "x"}]}, "missing required arguments: name found in tasks"),
-        ({"tasks": [{"name": "a"}], "problem": {"reason": "R", "message": "m"}}, "exclusive: problem|tasks"),
+        ({"tasks": [{"name": "a"}], "problem": {"reason": "R", "msg": "m"}}, "exclusive: problem|tasks"),
     ],
 )
 def test_either_a_task_or_a_list_of_them_is_given(run, arguments, words):

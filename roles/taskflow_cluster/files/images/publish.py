@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Publish directories as one-layer images in a registry that speaks plain HTTP.
 
 stdin: {"registry": "host:port", "rootfs": "/directory", "images": [{"name": "a/b:tag", "rootfs": "x", "config": {}}]}

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Start, inspect and judge the daemons of a native cluster.
 
 The settings (the role's variables) come as JSON on stdin. Every command prints one JSON document, or fails with

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What a native cluster changes on its host: remembered before, put back after.
 
 usage: host.py check|prepare|restore DIR BRIDGE NODE_ADDRESS/BITS SERVICE_SUBNET
@@ -69,7 +68,7 @@ def pod_cgroups() -> list[Path]:
     for root in cgroup_roots():
         top = root / "kubepods"
         if top.is_dir():
-            found += [Path(directory) for directory, _, _ in os.walk(top, topdown=False)]
+            found += [Path(directory) for directory, _folders, _files in os.walk(top, topdown=False)]
     return found
 
 

@@ -44,7 +44,7 @@ def _owner(inode: str) -> int | None:
 
 def listeners(wanted: str) -> list[Listener]:
     """The listeners that keep a daemon from binding `address:port`."""
-    host, _, wanted_port = wanted.rpartition(":")
+    host, _colon, wanted_port = wanted.rpartition(":")
     wanted_address = ipaddress.ip_address(socket.gethostbyname(host))
     found = []
     for table in ("tcp", "tcp6"):
