@@ -24,7 +24,7 @@ from setting import ROOT, Setting
 TASKS = "/apis/api.practice.com/v1alpha1"
 FINAL = ("Successful", "Failure", "Cancelled")
 MAKERS = 4
-WAIT = 1200.0
+WAIT, SOON = 1200.0, 60.0  # seconds, for what takes its time and for what does not
 
 
 class TaskWatch:
@@ -134,7 +134,7 @@ class BenchController:
 
 
 class Stage:
-    """A namespace on the private control plane with the Task CRD and a controller of its own."""
+    """A namespace on the private control plane, with the CRDs, for a controller of its own."""
 
     def __init__(self, setting: Setting, namespace: str) -> None:
         self._control_plane = setting.control_plane
@@ -143,8 +143,10 @@ class Stage:
         self.namespace = namespace
         self._started: list[subprocess.Popen[bytes]] = []
         self.api = RawApi(str(self._control_plane.kubeconfig), connections=MAKERS + 4)
-        self.api.ensure("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _crd())
-        self.wait(self._serves_tasks, "the CRD to be served")
+        for file in (ROOT / "crd").glob("*.yaml"):
+            crd = yaml.safe_load(file.read_text())
+            self.api.ensure("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        self.wait(self._serves_tasks, "the CRD to be served", SOON)
         self.api.ensure("/api/v1/namespaces", {"metadata": {"name": namespace}})
 
     @contextlib.contextmanager
@@ -153,7 +155,7 @@ class Stage:
         controller = BenchController(self._control_plane.kubeconfig, self.folder, self.namespace)
         self._started.append(controller.process)
         try:
-            self.wait(controller.ready, "the controller to be ready")
+            self.wait(controller.ready, "the controller to be ready", SOON)
             yield controller
         finally:
             self._started.remove(controller.process)
@@ -172,12 +174,12 @@ class Stage:
             kubelet.kill()
             kubelet.wait()
 
-    def wait(self, condition: Callable[[], bool], what: str) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = WAIT) -> None:
         """Wait until something is true. Raises NotMeasuredError when it takes too long, or a program has ended."""
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise NotMeasuredError(f"waited {WAIT:g} s for {what}")
+                raise NotMeasuredError(f"waited {seconds:g} s for {what}")
             if ended := [process.args for process in self._started if process.poll() is not None]:
                 raise NotMeasuredError(f"while waiting for {what} this has ended: {ended}")
             time.sleep(0.02)
@@ -205,8 +207,3 @@ def _tasks(namespace: str) -> str:
 
 def _pods(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods"
-
-
-def _crd() -> Object:
-    crd: Object = yaml.safe_load((ROOT / "crd/task.yaml").read_text())
-    return crd

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 
-from load import Stage, TaskWatch
+from load import SOON, Stage, TaskWatch
 from measurement import Figure, Part, Target, percentile
 from processes import Sampler, shared_memory_once, usage
 from setting import Setting
@@ -43,7 +43,7 @@ def _event(setting: Setting) -> Iterator[tuple[str, float]]:
         for number in range(EVENTS + 1):
             name = f"one-{number}"
             watch.make(name)
-            stage.wait(lambda: len(watch.reacted) == len(watch.made), f"the Pod of {name}")
+            stage.wait(lambda: len(watch.reacted) == len(watch.made), f"the Pod of {name}", SOON)
             time.sleep(PAUSE)
     times = [seconds * 1000 for seconds in watch.spans(watch.reacted)][1:]  # the first one warms up
     yield REACTION.name, statistics.median(times)
