@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -106,6 +107,24 @@ class ControlPlane:
             yield
         finally:
             etcd.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def etcd_slow(self) -> Iterator[None]:
+        """Let etcd work a tenth of the time, in short pieces: requests take long, and some too long."""
+        fast = threading.Event()
+
+        def slow_down() -> None:
+            while not fast.wait(0.05):
+                with self.etcd_paused():
+                    fast.wait(0.5)
+
+        thread = threading.Thread(target=slow_down)
+        thread.start()
+        try:
+            yield
+        finally:
+            fast.set()
+            thread.join()
 
     def compact(self) -> int:
         """Make etcd forget all but the present; return the revision. To watch from before it gives 410.

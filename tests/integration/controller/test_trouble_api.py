@@ -50,16 +50,31 @@ def test_connections_reset_again_and_again(trial: Begin) -> None:
 
 def test_changes_that_the_api_server_has_forgotten(trial: Begin) -> None:
     """After a gap the controller asks to watch from a version that is compacted: it gets 410, and lists anew."""
-    one = trial()
+    one = trial(watch={"watchDependents": [{"version": "v1", "kind": "ConfigMap", "fields": ["data.word"]}]})
+    owners = ("x-changes", "x-creates", "x-deletes", "x-keeps")
+    for name in owners:
+        one.create(name)
     controller = started(one)
+    for name in ("x-changes", "x-deletes", "x-keeps"):
+        one.own(name, word="old")
+    until(lambda: all(len(one.notes(name)) == 4 for name in owners if name != "x-creates"), what="runs for ConfigMaps")
+    one.converges(controller)
+    known = {name: len(one.notes(name)) for name in owners}
     one.relay(controller).cut()
     one.upheaval()
+    one.own("x-changes", word="new")
+    one.own("x-creates", word="new")
+    one.disown("x-deletes")
+    one.own("x-keeps", word="old", other="new")
     one.plane.compact()
     one.plane.restart_api()  # its memory of the latest events goes, too
     one.upheaval()
     one.plane.compact()
     one.relay(controller).restore()
     one.converges(controller)
+    until(lambda: all(len(one.notes(name)) == known[name] + 2 for name in owners[:3]), what="one run each")
+    one.converges(controller)
+    assert len(one.notes("x-keeps")) == known["x-keeps"], "what matters of its ConfigMap has not changed"
     assert [line for line in controller.logged("watch of ") if "too old" in line["msg"]], controller.tail()
 
 
@@ -118,7 +133,7 @@ def test_others_write_at_the_same_time(trial: Begin) -> None:
     assert one.plane.conflicts(one.crd.plural) > before, "there was no conflict"
 
 
-def test_etcd_stands_still(trial: Begin) -> None:
+def test_etcd_stands_still_then_is_slow(trial: Begin) -> None:
     """Requests hang until they are given up; the controller lives, and a new one waits for its first list."""
     one, other = trial(), trial()
     controller = started(one)
@@ -135,6 +150,9 @@ def test_etcd_stands_still(trial: Begin) -> None:
     one.upheaval()
     one.converges(controller)
     other.converges(newcomer.ready())
+    with one.plane.etcd_slow():
+        one.upheaval()
+        one.converges(controller)
 
 
 def test_network_cut_for_a_minute(trial: Begin) -> None:

@@ -14,10 +14,12 @@ import processes
 from control_plane import ControlPlane
 from controller_harness import GROUP, VERSION, Controller, Crd, until
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 from relay import Relay
 
 CONVERGENCE = 150.0  # seconds; generous, for the machine may be busy
 ARTIFACTS = 3
+CONFLICT = 409
 
 # The lock lasts as long as any process of the run's: what is left of one run is found by the next.
 PLAY = """
@@ -117,6 +119,23 @@ class Trial:
         """Delete a resource."""
         self.crd.delete(self.namespace, name)
         del self.wanted[name]
+
+    def own(self, name: str, **data: str) -> None:
+        """Make, or change, a ConfigMap of a resource's; it is named like the resource."""
+        core, owner = client.CoreV1Api(self.plane.api), self.crd.get(self.namespace, name)
+        assert owner
+        reference = {field: owner[field] for field in ("apiVersion", "kind")}
+        reference |= {field: owner["metadata"][field] for field in ("name", "uid")}
+        body = {"metadata": {"name": name, "ownerReferences": [{**reference, "controller": True}]}, "data": data}
+        try:
+            core.create_namespaced_config_map(self.namespace, body)
+        except ApiException as exc:
+            assert exc.status == CONFLICT
+            core.patch_namespaced_config_map(name, self.namespace, body)
+
+    def disown(self, name: str) -> None:
+        """Delete the ConfigMap of a resource's."""
+        client.CoreV1Api(self.plane.api).delete_namespaced_config_map(name, self.namespace)
 
     def upheaval(self) -> None:
         """Change, delete, make anew and create what is there, as far as it is there."""
