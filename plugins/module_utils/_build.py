@@ -101,10 +101,14 @@ git log -1 --format='at %H %s'
 
 
 def build_hash(build: Object) -> str:
-    """Return what tells one wanted state from another: a digest of the spec and of the request to build it anew."""
-    spec = {key: value for key, value in build["spec"].items() if key not in CONTROL_FIELDS}
-    request = (build["metadata"].get("annotations") or {}).get(REQUEST_ANNOTATION, "")
-    return hashlib.sha256(json.dumps([spec, request], sort_keys=True).encode()).hexdigest()[:HASH_LENGTH]
+    """Return what tells one wanted state from another: a digest of the spec and of the request to build it anew.
+
+    It tells the states of different Builds apart, too: their Jobs' names may begin alike.
+    """
+    metadata, spec = build["metadata"], {k: v for k, v in build["spec"].items() if k not in CONTROL_FIELDS}
+    request = (metadata.get("annotations") or {}).get(REQUEST_ANNOTATION, "")
+    state = json.dumps([metadata["uid"], spec, request], sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()[:HASH_LENGTH]
 
 
 def job_name(build: Object) -> str:
@@ -117,6 +121,23 @@ def job_name(build: Object) -> str:
 def labels_of(build: Object) -> dict[str, str]:
     """Return the labels that every Job of a Build, and every Pod of those, carries."""
     return {BUILD_LABEL: label_value(build["metadata"]["name"])}
+
+
+def is_for(job: Object, build: Object) -> bool:
+    """Tell whether a Job is the Build's, or one's of the same name before it, which may be ending still."""
+    owners = job["metadata"].get("ownerReferences") or []
+    return (KIND, build["metadata"]["name"]) in [(owner.get("kind"), owner.get("name")) for owner in owners]
+
+
+def is_pod_for(pod: Object, build: Object) -> bool:
+    """Tell whether a Pod is of such a Job. It says so itself, for its Job may be gone already."""
+    return _primary_annotations(build).items() <= (pod["metadata"].get("annotations") or {}).items()
+
+
+def _primary_annotations(build: Object) -> dict[str, str]:
+    metadata = build["metadata"]
+    primary = f"{metadata['namespace']}/{metadata['name']}"
+    return {PRIMARY_ANNOTATION: primary, PRIMARY_TYPE_ANNOTATION: f"{KIND}.{GROUP}"}
 
 
 def as_task(build: Object, git_image: str) -> Object:
@@ -161,14 +182,15 @@ def build_job(build: Object, pod: Object) -> Object:
     template = (spec.get("podTemplate") or {}).get("metadata") or {}
     job_spec: Object = {
         "backoffLimit": int(spec.get("backoffLimit") or 0),
+        # A Pod that somebody deletes is replaced when it has ended (Kubernetes 1.29 and later), not before.
+        "podReplacementPolicy": "Failed",
         "template": {
             "metadata": {
                 "labels": {**(template.get("labels") or {}), **labels_of(build)},
                 "annotations": {
                     **(template.get("annotations") or {}),
                     c.ORDER_ANNOTATION: str(c.ORDER_INITIAL),
-                    PRIMARY_ANNOTATION: f"{metadata['namespace']}/{metadata['name']}",
-                    PRIMARY_TYPE_ANNOTATION: f"{KIND}.{GROUP}",
+                    **_primary_annotations(build),
                 },
             },
             "spec": pod["spec"],

@@ -29,11 +29,13 @@ class Plan:
         action: created, kept, waiting, suspended or finished, as the module build_job returns it.
         current: the Job of the wanted state, if there is one.
         delete: Jobs that must go: unwanted ones that have not ended, and old ones.
+        orphans: Pods that must go, for they were left to themselves when somebody deleted their Job.
     """
 
     action: str
     current: Object | None = None
     delete: tuple[Object, ...] = ()
+    orphans: tuple[Object, ...] = ()
 
 
 def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now: str) -> Plan:
@@ -41,12 +43,17 @@ def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object],
 
     Args:
         build: the Build, as the API server returns it.
-        jobs: every Job that the Build owns.
-        pods: every Pod of those.
+        jobs: every Job that the Build owns, or one of the same name before it.
+        pods: every Pod of those, and of such Jobs that are gone already.
         now: the time, as RFC 3339 in UTC.
     """
     if build["metadata"].get("deletionTimestamp"):
         return Plan("finished")
+    orphans = tuple(pod for pod in pods if not (_has_job(pod) or is_terminal(pod) or is_ending(pod)))
+    return dataclasses.replace(_plan(build, jobs, pods, now), orphans=orphans)
+
+
+def _plan(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now: str) -> Plan:
     current = current_job(build, jobs)
     finished = is_finished(build)
     suspended = bool(build["spec"].get("suspend")) and not finished and end_of(current) is None
@@ -58,19 +65,35 @@ def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object],
         return Plan("finished", delete=(*delete, kept))
     if finished or kept is not None:
         return Plan("finished" if finished else "kept", kept, delete)
-    if any(map(is_alive, jobs)) or any(not is_terminal(pod) for pod in pods):
-        return Plan("waiting", delete=delete)
+    former = [job for job in jobs if _is_named(job, build) and not is_ending(job) and job not in delete]
+    if former or any(map(is_alive, jobs)) or any(not is_terminal(pod) for pod in pods):
+        return Plan("waiting", delete=(*delete, *former))
     return Plan("created", delete=delete)
 
 
 def current_job(build: Object, jobs: t.Iterable[Object]) -> Object | None:
-    """Return the Job of the Build's wanted state; None where there is none, or somebody deletes it."""
-    name, wanted = job_name(build), build_hash(build)
-    for job in jobs:
-        metadata = job["metadata"]
-        if metadata["name"] == name and (metadata.get("annotations") or {}).get(HASH_ANNOTATION) == wanted:
-            return None if is_ending(job) else job
-    return None
+    """Return the Job of the Build's wanted state; None where there is none, or somebody deletes it.
+
+    One that had ended before another state was wanted is not it: what is wanted again is built again.
+    """
+    job = next((job for job in jobs if _is_named(job, build)), None)
+    return None if job is None or is_ending(job) or _is_of_the_past(build, job) else job
+
+
+def _is_named(job: Object, build: Object) -> bool:
+    metadata = job["metadata"]
+    is_hash = (metadata.get("annotations") or {}).get(HASH_ANNOTATION) == build_hash(build)
+    return bool(metadata["name"] == job_name(build) and is_hash)
+
+
+def _is_of_the_past(build: Object, job: Object) -> bool:
+    history = (build.get("status") or {}).get("history") or []
+    was_built = job["metadata"]["name"] in [entry.get("jobName") for entry in history]
+    return was_built and not recorded_status(build) and end_of(job) is not None
+
+
+def _has_job(pod: Object) -> bool:
+    return any(owner.get("kind") == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
 
 
 def recorded_status(build: Object) -> Object:

@@ -20,13 +20,14 @@ from ._build_plan import (
     current_job,
     end_of,
     expiry,
+    is_alive,
     recorded_status,
 )
 from ._durations import format_duration, parse_time, seconds_until
 from ._errors import TaskError
-from ._run import CONDITION, condition_of
+from ._run import CONDITION, condition_of, is_terminal
 from ._status import Event
-from ._verdict import Verdict, failed_step, on_the_way
+from ._verdict import DEADLINE_EXCEEDED, Verdict, failed_step, on_the_way
 
 Object = dict[str, t.Any]
 
@@ -46,8 +47,7 @@ class Seen:
 
     Attributes:
         task: the Task that does its work; None where its spec makes none.
-        jobs: every Job that the Build owns.
-        pods: every Pod of those.
+        jobs, pods: every Job and every Pod, as plan_jobs() has them.
         problem: what keeps the Build from having a Job, if anything does.
     """
 
@@ -63,8 +63,8 @@ def compute_status(build: Object, seen: Seen, now: str) -> Object:
     marks = {"observedGeneration": build["metadata"]["generation"], "buildHash": build_hash(build)}
     if before.get("phase") in FINAL:
         return {**before, **marks}
-    pod = _latest_pod(job, seen.pods)
-    steps = _order.step_statuses(seen.task, pod) if seen.task and pod else before.get("steps", [])
+    pod = latest_pod(job, seen.pods)
+    steps = _order.step_statuses(seen.task, pod) if seen.task and pod else (before.get("steps", []) if job else [])
     status = {**marks, "steps": steps}
     if history := _history(build, now):
         status["history"] = history
@@ -77,19 +77,19 @@ def compute_status(build: Object, seen: Seen, now: str) -> Object:
     return _with_verdict(build, status, verdict, job, now)
 
 
-def next_look(build: Object, waiting: bool, problem: TaskError | None, now: str) -> int | None:
+def next_look(build: Object, has_job: bool, waiting: bool, problem: TaskError | None, now: str) -> int | None:
     """Return after how many seconds a Build is to be looked at again though nothing may happen to it meanwhile.
 
     Args:
         build: the Build, with its new status.
+        has_job: whether there is the Job of the wanted state.
         waiting: whether a Job of an earlier state is still ending.
         problem: as in compute_status.
         now: the time, as RFC 3339 in UTC.
     """
     moment = expiry(build)
     if moment is not None:
-        left = math.ceil(seconds_until(moment, now))
-        return left if left > 0 else None
+        return max(1, math.ceil(seconds_until(moment, now))) if has_job else None
     if problem is not None and not problem.permanent:
         return math.ceil(problem.retry_after or PROBLEM_PAUSE)
     return WAITING_PAUSE if waiting else None
@@ -120,7 +120,8 @@ def _end(job: Object | None, steps: list[Object]) -> Verdict | None:
     if end["type"] == "Complete":
         return Verdict(SUCCESSFUL, "Succeeded", f"all {len(steps)} steps succeeded" if steps else "the Job is complete")
     said = Verdict(FAILURE, end.get("reason") or "JobFailed", end.get("message") or "the Job failed")
-    return failed_step(steps) or said
+    # Out of time, the steps fail because they are ended.
+    return said if said.reason == DEADLINE_EXCEEDED else failed_step(steps) or said
 
 
 def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | None, steps: list[Object]) -> Verdict:
@@ -129,10 +130,11 @@ def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | Non
     if seen.task and pod:
         return on_the_way(seen.task, pod, steps)
     if job:
-        return Verdict(PENDING, "Pending", "the Job is about to make its Pod")
+        words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
+        return Verdict(PENDING, "Pending", words)
     if build["spec"].get("suspend"):
         return Verdict(PENDING, "Suspended", "spec.suspend is true: it is built when that is false")
-    if seen.jobs:
+    if any(map(is_alive, seen.jobs)) or any(not is_terminal(pod) for pod in seen.pods):
         return Verdict(PENDING, "WaitingForJob", "a Job of an earlier state is still ending")
     return Verdict(PENDING, "Pending", "the Job is about to be made")
 
@@ -172,7 +174,7 @@ def _history(build: Object, now: str) -> list[Object]:
     return [last, *history][:HISTORY_MAX]
 
 
-def _latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:
+def latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:
     """Return the Pod of a Job's last try."""
     if job is None:
         return None

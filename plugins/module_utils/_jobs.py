@@ -8,14 +8,27 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ._build import API_VERSION, BUILD_LABEL, PLURAL, as_task, build_job, labels_of, own_field, secret_name
+from ._build import (
+    API_VERSION,
+    BUILD_LABEL,
+    PLURAL,
+    as_task,
+    build_job,
+    is_for,
+    is_pod_for,
+    labels_of,
+    own_field,
+    secret_name,
+)
 from ._build_plan import Plan, plan_jobs
-from ._build_status import Seen, compute_events, compute_status, next_look
+from ._build_status import WAITING_PAUSE, Seen, compute_events, compute_status, latest_pod, next_look
 from ._cluster import ALREADY_EXISTS, Cluster, namespace_path, timestamp
+from ._contract import ORDER_QUIT
 from ._errors import InvalidSpec, TaskError
 from ._images import Images
+from ._order import orders_to_come, pod_order
 from ._pod import build_pod, images_to_look_up
-from ._run import is_owned_by
+from ._run import is_terminal
 from ._spec import resolve
 from ._status import Event
 
@@ -30,15 +43,14 @@ class BuildCluster(Cluster):
         return self._get(f"read Build {namespace}/{name}", _build_path(namespace, name))
 
     def jobs_of(self, build: Object) -> list[Object]:
-        """Return every Job that the Build owns."""
+        """Return every Job that the Build owns, or that one of the same name owned before it."""
         jobs = self._list(build, "Jobs", _jobs_path(build["metadata"]["namespace"]))
-        return [job for job in jobs if is_owned_by(job, build["metadata"]["uid"])]
+        return [job for job in jobs if is_for(job, build)]
 
-    def pods_of_jobs(self, build: Object, jobs: t.Iterable[Object]) -> list[Object]:
-        """Return every Pod of the Build's Jobs."""
+    def pods_of_jobs(self, build: Object) -> list[Object]:
+        """Return every Pod of such a Job, be it there still or not."""
         pods = self._list(build, "Pods", namespace_path(build["metadata"]["namespace"], "pods"))
-        uids = [job["metadata"]["uid"] for job in jobs]
-        return [pod for pod in pods if any(is_owned_by(pod, uid) for uid in uids)]
+        return [pod for pod in pods if is_pod_for(pod, build)]
 
     def create_job(self, job: Object, dry_run: bool) -> Object | None:
         """Create the Job and return it; None where it is there already. A dry run asks whether it would be taken."""
@@ -92,13 +104,15 @@ class BuildReconciler:
     def reconcile(self, build: Object) -> Object:
         """Have the Job of the wanted state, record the status, and return the module's result."""
         jobs = self.cluster.jobs_of(build)
-        pods = self.cluster.pods_of_jobs(build, jobs)
+        # After the Jobs: a Job that is not there any more makes no Pod that is not there yet.
+        pods = self.cluster.pods_of_jobs(build)
         plan = plan_jobs(build, jobs, pods, timestamp())
         self._delete(build, plan)
         problem: TaskError | None = None
         task = created = None
         try:
             task = as_task(build, self.git_image)
+            self._free_waiting_steps(task, plan.current, pods)
             created = self._create(build, task) if plan.action == "created" else None
         except InvalidSpec as error:
             problem = own_field(error, build)
@@ -114,17 +128,31 @@ class BuildReconciler:
         for job in plan.delete:
             self.cluster.delete_job(job)
             self.cluster.emit(build, Event("Normal", "Deleted", f"deleted Job {job['metadata']['name']}"))
+        for pod in plan.orphans:
+            self.cluster.delete_pod(pod)
+            words = f"deleted Pod {pod['metadata']['name']}, which has no Job any more"
+            self.cluster.emit(build, Event("Normal", "Deleted", words))
 
-    def _create(self, build: Object, task: Object) -> Object | None:
+    def _free_waiting_steps(self, task: Object, job: Object | None, pods: t.Iterable[Object]) -> None:
+        """Tell the steps after one that failed to end: killed with its agent, it could not tell them itself."""
+        pod = latest_pod(job, pods)
+        if pod is None or is_terminal(pod) or self.check_mode:
+            return
+        if ORDER_QUIT in orders_to_come(pod_order(pod), task, pod):
+            self.cluster.set_order(pod, ORDER_QUIT)
+
+    def _create(self, build: Object, task: Object) -> Object:
         self._check_secret(build)
         namespace, resolved = build["metadata"]["namespace"], resolve(task)
         secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
         account = resolved.service_account or "default"
         configs = self.images.configs(namespace, account, secrets, images_to_look_up(resolved))
-        job = self.cluster.create_job(
-            build_job(build, build_pod(task, self.agent_image, configs)), dry_run=self.check_mode
-        )
-        if job and not self.check_mode:
+        wanted = build_job(build, build_pod(task, self.agent_image, configs))
+        job = self.cluster.create_job(wanted, dry_run=self.check_mode)
+        if job is None:
+            words = f'a Job "{wanted["metadata"]["name"]}" is there, not known as this Build\'s: it is awaited'
+            raise TaskError(ALREADY_EXISTS, words, retry_after=WAITING_PAUSE)
+        if not self.check_mode:
             self.cluster.emit(build, Event("Normal", "Created", f"created Job {job['metadata']['name']}"))
         return job
 
@@ -152,10 +180,11 @@ class BuildReconciler:
             for event in compute_events(before, after):
                 self.cluster.emit(build, event)
         deleted = [job["metadata"]["name"] for job in plan.delete]
-        again = next_look({**build, "status": after}, plan.action == "waiting", seen.problem, now)
+        has_job = bool(created or plan.current)
+        again = next_look({**build, "status": after}, has_job, plan.action == "waiting", seen.problem, now)
         return {
-            "changed": bool(deleted or created or after != before),
-            "action": "waiting" if plan.action == "created" and not (created or seen.problem) else plan.action,
+            "changed": bool(deleted or plan.orphans or created or after != before),
+            "action": "failed" if plan.action == "created" and not created else plan.action,
             "job_name": after.get("jobName", ""),
             "deleted": deleted,
             "status": after,

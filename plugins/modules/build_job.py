@@ -59,7 +59,8 @@ RETURN = r"""
 action:
   description:
     - What was done.
-    - V(created) a Job; V(kept) the one that is there; V(waiting) for a Job of an earlier state to be gone;
+    - V(created) a Job; V(kept) the one that is there; V(waiting) for a Job of an earlier state to be gone; V(failed) to
+      make a Job, and the status says why;
       V(suspended) says that none is wanted now; V(finished) that the wanted state has been built, or could not be;
       V(absent) that there is no such Build.
   returned: success
