@@ -76,6 +76,10 @@ manifests: prepare ## Write build/install.yaml and build/kustomize, for an insta
 docs-api: prepare ## Write docs/api.md and docs/builds.md from crd/ and their templates (seconds)
 	@$(BIN)/python scripts/api_docs.py
 
+.PHONY: docs
+docs: prepare ## Build the documentation as a site, build/site (seconds)
+	@$(BIN)/python scripts/docs_site.py
+
 .PHONY: prepare
 prepare: $(VENV)/.done $(COLLECTION)
 

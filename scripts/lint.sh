@@ -21,6 +21,7 @@ check 'mypy controller' mypy --no-error-summary -p taskflow_controller
 check 'mypy agent' env MYPYPATH=roles/taskflow_agent/files/agent mypy --no-error-summary -p taskflow_agent
 check yamllint yamllint --strict .
 check "docs/api.md, docs/builds.md" python scripts/api_docs.py --check
+check documentation python scripts/docs_site.py
 check shellcheck shellcheck "${shell_scripts[@]}"
 check ansible-lint ansible-lint --offline --profile production --strict
 
