@@ -26,6 +26,8 @@ from taskflow_controller.warm.spec import Spec
 if TYPE_CHECKING:
     from taskflow_controller.warm.warmup import Warm
 
+_GARBAGE = 20_000  # objects that a child may make before it looks for garbage; most runs end with fewer
+
 
 def main() -> None:
     """Run until the controller closes its end, or is gone, and the last run has ended."""
@@ -40,6 +42,7 @@ def main() -> None:
         shutil.rmtree(directory, ignore_errors=True)
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, what all share
+    gc.set_threshold(_GARBAGE)
     linux.adopt_orphans()
     sys.stderr.flush()
     send_ready(control, warm.warnings)

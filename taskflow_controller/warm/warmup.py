@@ -28,7 +28,6 @@ from taskflow_controller.warm.inline import InlineWorker
 from taskflow_controller.warm.spec import Spec
 from taskflow_controller.warm.stamps import Stamps
 
-_HERE = Path(__file__).parent
 _EVENT_DATA = re.compile(r"\x1b\[K.*?\x1b\[K")  # what ansible-runner's callback adds to the output
 _CALLBACK = "awx_display"  # ansible-runner's
 
@@ -149,9 +148,8 @@ def _cli_with(parser: Any) -> type[PlaybookCLI]:
 
 def _rehearse(cli: type[PlaybookCLI], directory: Path) -> None:
     """Run a throw-away play in this very process. Raises RuntimeError with what it printed if it fails."""
-    (directory / "job_events").mkdir(parents=True)
-    shutil.copy(_HERE / "rehearsal.yml", directory / "play.yml")
-    shutil.copy(_HERE / "rehearsal_included.yml", directory / "included.yml")
+    shutil.copytree(Path(__file__).parent / "rehearsal", directory)
+    (directory / "job_events").mkdir()
     interpreter = f"ansible_python_interpreter={sys.executable}"
     (directory / "inventory").mkdir()
     (directory / "inventory" / "hosts").write_text(
