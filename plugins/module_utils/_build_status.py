@@ -64,7 +64,7 @@ def compute_status(build: Object, seen: Seen, now: str) -> Object:
     if before.get("phase") in FINAL:
         return {**before, **marks}
     pod = latest_pod(job, seen.pods)
-    steps = _order.step_statuses(seen.task, pod) if seen.task and pod else (before.get("steps", []) if job else [])
+    steps = _order.step_statuses(seen.task, pod) if seen.task and pod else _last_steps(before, job)
     status = {**marks, "steps": steps}
     if history := _history(build, now):
         status["history"] = history
@@ -172,6 +172,11 @@ def _history(build: Object, now: str) -> list[Object]:
     if last["phase"] not in FINAL:
         last.update(phase=REPLACED, completionTime=now)
     return [last, *history][:HISTORY_MAX]
+
+
+def _last_steps(before: Object, job: Object | None) -> list[Object]:
+    """Return the steps of a Job without a Pod: of one that has ended those that were recorded."""
+    return before.get("steps", []) if end_of(job) else []
 
 
 def latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:

@@ -104,6 +104,11 @@ def pods_of(cluster: Cluster, name: str) -> list[Object]:
     return cluster.list("pods", f"build.taskflow/build={name}")
 
 
+def alive_pods(cluster: Cluster) -> set[str]:
+    """Return the UIDs of the Pods of Build site in which something may run."""
+    return {p["metadata"]["uid"] for p in pods_of(cluster, "site") if p["status"]["phase"] in ("Pending", "Running")}
+
+
 def pod_of(cluster: Cluster, build: Object) -> str:
     """Return the name of the Pod of a Build's Job."""
     (pod,) = cluster.list("pods", f"job-name={build['status']['jobName']}")
@@ -139,9 +144,7 @@ def test_another_revision_replaces_a_job_that_runs(cluster, source, url):
     seen: dict[str, set[str]] = {"jobs": set(), "alive": set()}
 
     def replaced(status: Object) -> bool:
-        alive = {
-            p["metadata"]["uid"] for p in pods_of(cluster, "site") if p["status"]["phase"] in ("Pending", "Running")
-        }
+        alive = alive_pods(cluster)
         assert len(alive) <= 1, alive
         seen["alive"] |= alive
         seen["jobs"] |= {job["metadata"]["uid"] for job in cluster.list("jobs")}
@@ -157,6 +160,25 @@ def test_another_revision_replaces_a_job_that_runs(cluster, source, url):
     assert (entry["jobName"], entry["phase"]) == (first["status"]["jobName"], "Replaced")
     reasons = [e["reason"] for e in events(cluster, "site")]
     assert reasons.count("Created") == 2 and "Deleted" in reasons
+    cluster.run("exec", pod_of(cluster, build), "-c", "wait", "--", "touch", "told")
+    assert finished(cluster, "site")["status"]["phase"] == "Successful"
+
+
+def test_a_job_deleted_by_hand_is_made_again_when_its_pod_is_gone(cluster, url):
+    cluster.apply(make_build("site", url, steps=[{"name": "wait", "command": ["sh", "-c", WAIT]}]))
+    first = running(cluster, "site")
+    (old,) = pods_of(cluster, "site")
+    # As kubectl does it by default: the Job is gone at once, its Pod is not.
+    cluster.run("delete", "job", first["status"]["jobName"], "--wait=false")
+
+    def made_again(status: Object) -> bool:
+        alive = alive_pods(cluster)
+        assert len(alive) <= 1, alive
+        states = [step["state"] for step in status["steps"]]
+        return alive - {old["metadata"]["uid"]} and states == ["Succeeded", "Running"]
+
+    build = wait_for(cluster, "site", "the Job made again", made_again)
+    assert build["status"]["jobName"] == first["status"]["jobName"]
     cluster.run("exec", pod_of(cluster, build), "-c", "wait", "--", "touch", "told")
     assert finished(cluster, "site")["status"]["phase"] == "Successful"
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._build import CLONE_SCRIPT
@@ -103,6 +107,43 @@ def test_a_private_repository_opens_with_the_secret(private_url, clone):
     assert done.returncode == 0, done.stderr
     assert (clone.work / "file").read_text() == "2\n"
     assert PASSWORD not in (clone.work / ".git" / "config").read_text()
+
+
+class Listener(http.server.BaseHTTPRequestHandler):
+    """Asks for credentials, or sends whoever comes elsewhere; ``given`` has the credentials that it got."""
+
+    elsewhere = ""
+    given: ClassVar[list[str | None]]
+
+    def do_GET(self) -> None:
+        self.given.append(self.headers.get("Authorization"))
+        self.send_response(301 if self.elsewhere else 401)
+        header = ("Location", self.elsewhere + self.path) if self.elsewhere else ("WWW-Authenticate", 'Basic realm="x"')
+        self.send_header(*header)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """A request is not worth a line."""
+
+
+@contextlib.contextmanager
+def listening(elsewhere: str = "") -> Iterator[tuple[str, list[str | None]]]:
+    """Have a Listener; yield its URL, and the credentials that it got."""
+    given: list[str | None] = []
+    handler = type("Handler", (Listener,), {"elsewhere": elsewhere, "given": given})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", given
+        server.shutdown()
+
+
+def test_the_secret_is_for_the_urls_host_alone(clone):
+    (clone.secret / "username").write_text(USER)
+    (clone.secret / "password").write_text(PASSWORD)
+    with listening() as (other, given_to_other), listening(elsewhere=other) as (first, _):
+        assert clone.run(f"{first}/repository", "main").returncode == 1
+    assert given_to_other and set(given_to_other) == {None}
 
 
 def test_without_the_secret_it_says_that_it_was_asked_for_one(private_url, clone):

@@ -169,3 +169,25 @@ def test_a_long_name_leaves_room_for_the_pods_names():
     name = _build.job_name(make_build("a" * 60 + ".b" * 40))
     assert len(name) <= 63 - len("-abcde")
     assert "." not in name
+
+
+def test_builds_whose_names_begin_alike_have_jobs_of_their_own():
+    builds = [make_build("a.b"), make_build("a-b")]
+    for number, build in enumerate(builds):
+        build["metadata"]["uid"] = f"u-{number}"
+    assert _build.job_name(builds[0]) != _build.job_name(builds[1])
+
+
+@pytest.mark.parametrize("name", ["GIT_CONFIG_COUNT", "BUILD_REVISION"])
+def test_a_step_may_set_what_the_build_sets_for_it(name):
+    step = {"name": "x", "command": ["x"], "env": [{"name": name, "value": "own"}]}
+    _, only = steps_of(make_build(command=None, steps=[step]))
+    assert [v["value"] for v in only["env"] if v["name"] == name][-1] == "own"
+
+
+def test_the_clones_own_variables_hold_whatever_the_builds_are():
+    clone, _ = steps_of(
+        make_build(env=[{"name": "HOME", "value": "/root"}, {"name": "HTTPS_PROXY", "value": "http://p"}])
+    )
+    values = {variable["name"]: variable["value"] for variable in clone["env"]}
+    assert (values["HOME"], values["HTTPS_PROXY"]) == ("/build/home", "http://p")

@@ -144,6 +144,26 @@ def test_a_job_that_somebody_deletes_is_made_again_when_its_pod_is_gone(way):
     assert (world.status["phase"], pod["metadata"]["name"] in world.pods) == ("Successful", False)
 
 
+@pytest.mark.parametrize("begin", [BuildWorld.round, run], ids=["a Job", "a Pod"])
+def test_a_build_that_is_made_anew_waits_for_what_is_left_of_the_one_before(begin):
+    world = make_world()
+    begin(world)
+    world.recreate(world.build["spec"])
+    assert world.round()["action"] == "waiting"
+    world.settle()
+    assert (world.status["phase"], len(world.jobs)) == ("Successful", 1)
+
+
+def test_a_job_that_is_made_again_shows_no_steps_of_the_one_before():
+    world = make_world()
+    run(world)
+    (job,) = world.jobs.values()
+    world.delete_by_hand(job, "background")
+    world.pods.clear()
+    assert world.round()["action"] == "created"
+    assert world.status["steps"] == []
+
+
 def test_a_step_that_is_killed_with_its_agent_ends_the_build():
     world = make_world("killed:1")
     world.settle()
