@@ -10,7 +10,7 @@ import datetime
 import typing as t
 
 from ._build import HASH_ANNOTATION, build_hash, job_name
-from ._durations import parse_time, seconds_until
+from ._durations import later, seconds_until
 from ._run import is_ending, is_terminal
 
 Object = dict[str, t.Any]
@@ -123,10 +123,7 @@ def expiry(build: Object) -> datetime.datetime | None:
     ttl, end = build["spec"].get("ttlSecondsAfterFinished"), recorded_status(build).get("completionTime")
     if ttl is None or not end or not is_finished(build):
         return None
-    try:
-        return parse_time(end) + datetime.timedelta(seconds=ttl)
-    except OverflowError:
-        return None  # after the last year there is
+    return later(end, ttl)
 
 
 def _is_expired(build: Object, now: str) -> bool:

@@ -48,6 +48,14 @@ def parse_time(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+def later(time: str, seconds: float) -> datetime.datetime | None:
+    """Return the moment so many seconds after a time (RFC 3339); None where that is after the last year there is."""
+    try:
+        return parse_time(time) + datetime.timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
 def seconds_until(moment: datetime.datetime, now: str) -> float:
     """Return how many seconds after ``now`` (RFC 3339) a moment is; negative when it has passed."""
     return (moment - parse_time(now)).total_seconds()

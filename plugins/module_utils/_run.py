@@ -11,7 +11,7 @@ import json
 import typing as t
 
 from . import _contract as c
-from ._durations import parse_time, seconds_of
+from ._durations import later, seconds_of
 from ._errors import InvalidSpec
 
 Object = dict[str, t.Any]
@@ -110,8 +110,8 @@ def deadline(task: Object) -> datetime.datetime | None:
     if not timeout or not start:
         return None
     try:
-        return parse_time(start) + datetime.timedelta(seconds=seconds_of(timeout, "spec.timeout"))
-    except (InvalidSpec, OverflowError):
+        return later(start, seconds_of(timeout, "spec.timeout"))
+    except InvalidSpec:
         return None  # it is told where the Pod is built
 
 
@@ -121,10 +121,7 @@ def expiry(task: Object) -> datetime.datetime | None:
     end = recorded_status(task).get("completionTime")
     if ttl is None or not end or not is_finished(task):
         return None
-    try:
-        return parse_time(end) + datetime.timedelta(seconds=ttl)
-    except OverflowError:
-        return None  # after the last year there is
+    return later(end, ttl)
 
 
 def _is_cancelled(task: Object, generation: int) -> bool:

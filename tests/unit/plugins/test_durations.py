@@ -58,3 +58,9 @@ def test_what_is_written_can_be_read(seconds):
 )
 def test_how_far_a_moment_is(now, seconds):
     assert _durations.seconds_until(START, now) == seconds
+
+
+def test_what_is_after_the_last_year_has_no_moment():
+    assert _durations.later("2024-01-06T00:00:00Z", 90) == START + datetime.timedelta(seconds=90)
+    assert _durations.later("9999-12-31T23:59:59Z", 1) is None
+    assert _durations.later("2024-01-06T00:00:00Z", 1e15) is None
