@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+RUN_MARK = "AWX_ISOLATED_DATA_DIR"  # every process of a run has it in its environment: the run's directory
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,19 @@ def zombies(pid: int) -> list[int]:
 
 def with_variable(name: str, value: str | Path) -> dict[int, str]:
     """Return the processes that were started with this in their environment, and their command lines."""
+    return _started_with(lambda variable: variable == f"{name}={value}".encode())
+
+
+def of_runs(directory: Path) -> dict[int, str]:
+    """Return the processes of runs whose directories are below this one, and their command lines."""
+    return _started_with(lambda variable: variable.startswith(f"{RUN_MARK}={directory}/".encode()))
+
+
+def _started_with(wanted: Callable[[bytes], bool]) -> dict[int, str]:
     found = {}
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if f"{name}={value}".encode() in path.read_bytes().split(b"\0"):
+            if any(map(wanted, path.read_bytes().split(b"\0"))):
                 command = path.with_name("cmdline").read_bytes()
                 found[int(path.parent.name)] = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return found
