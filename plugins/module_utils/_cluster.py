@@ -197,11 +197,25 @@ class Cluster:
         *,
         content_type: str = JSON,
     ) -> Object:
-        """Send one request and return the answer.
+        """Send one request and return the answer, an object.
 
         Raises:
             TaskError: the API server refused or could not be reached; the message says what was to be done.
         """
+        answer: Object = json.loads(self._send(what, method, path, query, body, content_type=content_type))
+        return answer
+
+    def _send(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Any = None,
+        *,
+        content_type: str = JSON,
+    ) -> bytes:
+        """Send one request and return the answer as it came. Raises what ``_request`` does."""
         request = self._client.param_serialize(
             method=method,
             resource_path=path,
@@ -217,8 +231,7 @@ class Cluster:
             raise TaskError(UNREACHABLE, f"could not {what}: the API server did not answer: {error}") from error
         if not 200 <= response.status <= 299:
             raise _refusal(what, response.status, data)
-        answer: Object = json.loads(data)
-        return answer
+        return bytes(data)
 
 
 def namespace_path(namespace: str, *words: str) -> str:

@@ -38,13 +38,17 @@ TARGET_ARGUMENTS: Arguments = {
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "default": "default"},
 }
-# Of the modules that make Pods.
-POD_ARGUMENTS: Arguments = {
-    "agent_image": {"type": "str", "fallback": (env_fallback, [c.AGENT_IMAGE_ENV])},
+# Of the modules that look images up.
+LOOKUP_ARGUMENTS: Arguments = {
     "registry_mirrors": {"type": "list", "elements": "str", "fallback": (env_fallback, [c.REGISTRY_MIRRORS_ENV])},
     "registry_ca": {"type": "path", "fallback": (env_fallback, [c.REGISTRY_CA_ENV])},
     "image_cache_dir": {"type": "path", "fallback": (env_fallback, [c.IMAGE_CACHE_ENV])},
     "architecture": {"type": "str"},
+}
+# Of the modules that make Pods.
+POD_ARGUMENTS: Arguments = {
+    "agent_image": {"type": "str", "fallback": (env_fallback, [c.AGENT_IMAGE_ENV])},
+    **LOOKUP_ARGUMENTS,
 }
 # What a Task may be given beside its name.
 PROBLEM_ARGUMENTS: Arguments = {
@@ -116,7 +120,7 @@ def require(module: AnsibleModule, libraries: t.Mapping[str, bool]) -> None:
 
 
 def lookup_settings(params: t.Mapping[str, t.Any]) -> LookupSettings:
-    """Return how the ENTRYPOINT of an image is looked up, from a module's POD_ARGUMENTS."""
+    """Return how the ENTRYPOINT of an image is looked up, from a module's LOOKUP_ARGUMENTS."""
     return LookupSettings(
         mirrors=parse_mirrors(params["registry_mirrors"] or []),
         architecture=params["architecture"] or local_architecture(),

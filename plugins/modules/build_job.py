@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - taskflow.operator.cluster
   - taskflow.operator.pod
+  - taskflow.operator.registry
 options:
   name:
     description: The Build's name.

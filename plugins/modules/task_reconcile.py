@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - taskflow.operator.cluster
   - taskflow.operator.task
   - taskflow.operator.pod
+  - taskflow.operator.registry
 seealso:
   - module: taskflow.operator.task_pod
   - module: taskflow.operator.task_order
