@@ -11,7 +11,7 @@ RUN python3 -m venv /opt/taskflow \
     && if [ -d build/wheelhouse ]; then \
          /opt/taskflow/bin/pip install --no-cache-dir --no-index --find-links build/wheelhouse taskflow-controller; \
        else \
-         /opt/taskflow/bin/pip install --no-cache-dir . ; \
+         /opt/taskflow/bin/pip install --no-cache-dir --constraint constraints.txt . ; \
        fi
 RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
     && mkdir -p "$collection/playbooks" \

@@ -89,7 +89,7 @@ docs: prepare ## Build the documentation as a site, build/site (seconds)
 .PHONY: prepare
 prepare: $(VENV)/.done $(COLLECTION)
 
-$(VENV)/.done: requirements.txt requirements-dev.txt
+$(VENV)/.done: constraints.txt requirements.txt requirements-dev.txt
 	@echo "==> Installing the Python packages into $(VENV) (two minutes)."
 	@scripts/venv.sh "$(PYTHON)" "$(VENV)"
 	@touch $@

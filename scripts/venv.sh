@@ -23,4 +23,4 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 "$python" -m venv --clear "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --upgrade pip
-"$venv/bin/pip" install --quiet -r requirements-dev.txt
+"$venv/bin/pip" install --quiet --constraint constraints.txt -r requirements-dev.txt

@@ -27,7 +27,8 @@ find_tool() {
 # Make the wheels of everything the image holds, so that nothing is downloaded while it is built.
 collect_wheels() {
     rm -rf build/wheelhouse build/lib build/bdist.*
-    "$python" -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheelhouse .
+    "$python" -m pip wheel --quiet --disable-pip-version-check --constraint constraints.txt \
+        --wheel-dir build/wheelhouse .
     rm -rf build/lib build/bdist.* ./*.egg-info
 }
 
