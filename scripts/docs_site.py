@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,9 @@ from antsibull_docs_parser.html import to_html_plain
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 COLLECTION = "taskflow.operator"
-# The pages, and the files that pages link to.
-PUBLISHED = (
-    *("*.md", "LICENSE", "docs/*.md", "docs/*.svg", "docs/*.css", "roles/*/README.md"),
-    *("roles/*/meta/argument_specs.yml", "playbooks/*.yml", "crd/*.yaml", "examples/*.yaml", "watches.yaml"),
-    "examples/*/README.md",
-)
+PAGES = ("*.md", "docs/*.md", "roles/*/README.md", "examples/*/README.md", "extensions/*/README.md")
+# A link from a page to a file of the checkout, or an image in it.
+LINK = re.compile(r"\]\((?P<path>[^)#:]+)[)#]")
 # The entry of the menu that the pages of the modules are put into, and their folder.
 MODULES_ENTRY, MODULES_FOLDER = "Modules", "docs/modules"
 
@@ -112,14 +110,20 @@ def ansible_doc() -> dict[str, Documentation]:
     return t.cast(dict[str, Documentation], documented)
 
 
+def published() -> set[Path]:
+    """Return the pages, and the files of the checkout that they link to."""
+    pages = {page for pattern in PAGES for page in ROOT.glob(pattern)}
+    linked = {(page.parent / match["path"]).resolve() for page in pages for match in LINK.finditer(page.read_text())}
+    return pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)}
+
+
 def lay_out(folder: Path, modules: dict[str, Documentation]) -> list[str]:
     """Copy the pages into the folder, write those of the modules, and return the latter's paths in it."""
     shutil.rmtree(folder, ignore_errors=True)
-    for pattern in PUBLISHED:
-        for source in ROOT.glob(pattern):
-            target = folder / source.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+    for source in published():
+        target = folder / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
     pages = []
     for module, documentation in sorted(modules.items()):
         page = f"{MODULES_FOLDER}/{module.removeprefix(COLLECTION + '.')}.md"

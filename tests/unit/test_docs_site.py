@@ -32,11 +32,10 @@ DOCUMENTATION = {
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """Have a copy of what the site is made of, but for the modules, and the builder work on it."""
-    for pattern in (*docs_site.PUBLISHED, "mkdocs.yml"):
-        for source in docs_site.ROOT.glob(pattern):
-            target = tmp_path / source.relative_to(docs_site.ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+    for source in (*docs_site.published(), docs_site.ROOT / "mkdocs.yml"):
+        target = tmp_path / source.relative_to(docs_site.ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
     (tmp_path / "build").mkdir()
     monkeypatch.setattr(docs_site, "ROOT", tmp_path)
     monkeypatch.setattr(docs_site, "BUILD", tmp_path / "build")
@@ -72,6 +71,7 @@ def test_the_site_has_each_page_and_fetches_nothing(checkout, capfd):
         html = (site / page).read_text()
         assert 'src="http' not in html
         assert 'rel="stylesheet" href="http' not in html
+    assert (site / "examples/task_params_example.yaml").is_file(), "a page links to it"
 
 
 @pytest.mark.parametrize(
