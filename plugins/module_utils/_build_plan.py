@@ -87,9 +87,9 @@ def _is_named(job: Object, build: Object) -> bool:
 
 
 def _is_of_the_past(build: Object, job: Object) -> bool:
-    history = (build.get("status") or {}).get("history") or []
-    was_built = job["metadata"]["name"] in [entry.get("jobName") for entry in history]
-    return was_built and not recorded_status(build) and end_of(job) is not None
+    """Tell whether a Job had ended before the state was wanted: from its making on, the status names it."""
+    is_recorded = recorded_status(build).get("jobName") == job["metadata"]["name"]
+    return bool(build.get("status")) and not is_recorded and end_of(job) is not None
 
 
 def _has_job(pod: Object) -> bool:

@@ -207,7 +207,8 @@ def test_the_history_has_the_builds_before_the_latest_first():
     build = make_build()
     for number in range(HISTORY_MAX + 3):
         build["spec"]["image"] = f"tools:{number}"
-        build["status"] = status(build, make_job(build, "Complete" if number % 2 else ""))
+        for end in ("", "Complete")[: number % 2 + 1]:
+            build["status"] = status(build, make_job(build, end))
     history = build["status"]["history"]
     assert len(history) == HISTORY_MAX
     assert history[0]["phase"] == "Successful" and history[1]["phase"] == "Replaced"

@@ -184,6 +184,20 @@ def test_a_state_that_is_wanted_again_is_built_again():
     assert [entry["phase"] for entry in world.status["history"]] == ["Failure", "Successful"]
 
 
+def test_a_state_that_is_wanted_again_is_built_again_though_it_was_suspended_first():
+    world = make_world()
+    world.settle()
+    world.change(image="bad:1")
+    world.settle()
+    world.change(image="good:1", suspend=True)
+    world.settle()
+    assert world.status["conditions"][-1]["reason"] == "Suspended"
+    world.change(suspend=False)
+    world.settle()
+    assert world.status["phase"] == "Successful"
+    assert [entry["phase"] for entry in world.status["history"]] == ["Failure", "Successful"]
+
+
 def test_the_job_of_somebody_else_in_its_place_is_told_and_looked_at_again():
     world = make_world()
     world.round()
