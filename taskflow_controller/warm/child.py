@@ -37,6 +37,7 @@ def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int) -> int:
     os.chdir(request["cwd"])
     _open_streams(output)
     singletons.reset()
+    singletons.reread_kubeconfig()
     # The server's own holds packed modules by name, and another playbook may have another module of that name.
     constants.DEFAULT_LOCAL_TMP = request["env"]["ANSIBLE_LOCAL_TEMP"]
     tempfile.tempdir = None  # let it look at TMPDIR again

@@ -34,6 +34,8 @@ from ansible.module_utils._internal._ansiballz import _loader
 from ansible.module_utils.common import respawn
 from ansible.utils.display import Display
 
+from taskflow_controller.warm import singletons
+
 PROFILE = "legacy"  # how arguments and results are serialised, save for experimental modules
 
 _READ = 65536
@@ -195,6 +197,7 @@ def _become(call: Call, output: int, error: int, notice: int) -> NoReturn:
         _open_streams(output, error)
         _forget_the_controller()
         os.environ.update(call.environment)
+        singletons.reread_kubeconfig()
         os.chdir(call.folder)
         ansible.module_utils.__path__.extend(call.utils)
         basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = call.arguments, PROFILE

@@ -1,5 +1,6 @@
 """Ansible keeps much of a run's state in modules and classes: reset it, as in a process of its own."""
 
+import os
 import secrets
 import sys
 import types
@@ -31,6 +32,15 @@ def reset() -> None:
     for shown in (display._warns, display._deprecations, display._errors):
         shown.clear()
     display.verbosity = 0
+
+
+def reread_kubeconfig() -> None:
+    """Let the Kubernetes client know KUBECONFIG as it is now; it looks once, when it is imported."""
+    path = os.environ.get("KUBECONFIG", "~/.kube/config")
+    for name in ("kubernetes.config", "kubernetes.config.kube_config"):
+        module: Any = sys.modules.get(name)
+        if module:
+            module.KUBE_CONFIG_DEFAULT_LOCATION = path
 
 
 @contextmanager

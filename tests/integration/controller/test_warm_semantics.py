@@ -217,3 +217,28 @@ def test_settings_of_the_output(project: Project, setting: str) -> None:
         request["environment"] = {setting: "true"}
     project.write({"output.yml": HEAD + "    - ansible.builtin.ping:\n    - {ping: , when: false}\n"})
     project.both("output.yml", **request)
+
+
+KUBECONFIG_MODULE = """
+from ansible.module_utils.basic import AnsibleModule
+from kubernetes import config
+from kubernetes.config import kube_config
+AnsibleModule({}).exit_json(msg=f"{config.KUBE_CONFIG_DEFAULT_LOCATION} {kube_config.KUBE_CONFIG_DEFAULT_LOCATION}")
+"""
+KUBECONFIG_TASKS = """
+    - default_kubeconfig:
+      register: of_the_run
+    - default_kubeconfig:
+      environment: {KUBECONFIG: /of/the/task}
+      register: of_the_task
+    - ansible.builtin.assert:
+        that: [of_the_run.msg == given ~ ' ' ~ given, of_the_task.msg == '/of/the/task /of/the/task']
+"""
+
+
+@pytest.mark.parametrize("path", ["/of/one/run", "/of/another"])
+def test_the_default_kubeconfig_is_the_run_s(project: Project, path: str) -> None:
+    """The Kubernetes client reads KUBECONFIG when it is imported, which the fork server has done long before."""
+    project.write({"where.yml": HEAD + KUBECONFIG_TASKS, "library/default_kubeconfig.py": KUBECONFIG_MODULE})
+    _, warm = project.both("where.yml", environment={"KUBECONFIG": path}, extra_vars={"given": path})
+    assert warm.result.successful, warm.stdout
