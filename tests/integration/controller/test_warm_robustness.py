@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -357,11 +356,10 @@ def test_a_server_that_does_not_start_is_told_and_runs_are_cold(
 ) -> None:
     project = own({"ok.yml": OK})
     project.warm.may_be_cold = True
-    began = time.monotonic()
     outcome = project.run("ok.yml", environment={"ANSIBLE_FORKS": "many"})
-    assert outcome.result.status == "failed" and time.monotonic() - began < 60
+    assert outcome.result.status == "failed"
     problem = project.warm.problem() or ""
-    assert "fork server did not start" in problem and "many" in problem
+    assert "fork server did not start: it ended as it started" in problem and "many" in problem
     assert project.warm.cold_runs == 1
     assert sum("did not start" in record.getMessage() for record in caplog.records) >= 1
 

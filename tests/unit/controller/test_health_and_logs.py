@@ -17,7 +17,7 @@ from taskflow_controller.http_endpoint import bind_address, split_address
 
 def fetch(port: int, path: str) -> tuple[int, dict]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as exc:
         return exc.code, json.load(exc)
@@ -79,7 +79,7 @@ def test_addresses_are_served(address: str, host: str) -> None:
     server = health_endpoint(address, {"/healthz": {}})
     server.start()
     try:
-        with urllib.request.urlopen(f"http://{host}:{server.port}/healthz", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{host}:{server.port}/healthz", timeout=30) as response:
             assert response.status == 200
     finally:
         server.stop()

@@ -145,14 +145,14 @@ def test_endpoint(metrics: Metrics) -> None:
     endpoint = metrics_endpoint("127.0.0.1:0", metrics)
     endpoint.start()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         with pytest.raises(ConfigError, match=f"--metrics-bind-address 127.0.0.1:{endpoint.port}: Address already"):
             metrics_endpoint(f"127.0.0.1:{endpoint.port}", metrics)
     finally:
         endpoint.stop()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=30)
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     depths = {sample.labels["name"]: sample.value for sample in samples if sample.name == "workqueue_depth"}
     assert depths == {"widget-controller": 7, "pod-controller": 0}

@@ -13,7 +13,7 @@ from kubernetes import client
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
+from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest, until
 
 from taskflow_controller.proxy import ApiProxy, forward
 
@@ -96,10 +96,14 @@ def test_a_kept_connection_that_ends_is_no_failure_of_a_read(
     assert len(server.requests) == requests
 
 
-def test_a_kept_connection_that_is_closed_meanwhile_is_not_used(play: Client, server: FakeApiServer) -> None:
+def test_a_kept_connection_that_is_closed_meanwhile_is_not_used(
+    play: Client, server: FakeApiServer, proxy: ApiProxy
+) -> None:
     assert play.send("GET", "/version").read()
+    idle = proxy._forwarder._upstream._idle
+    until(lambda: idle)
     server.connections[0].shutdown(socket.SHUT_RDWR)
-    time.sleep(0.2)
+    until(lambda: not idle[0].connection.usable)
     assert play.send("POST", PATH, b"{}").status == 200
 
 
