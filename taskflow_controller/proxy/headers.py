@@ -35,8 +35,14 @@ def upgrade_of(headers: Headers) -> bytes:
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Return the headers without those that concern one connection only."""
-    dropped = _HOP_BY_HOP.union(values(headers, b"connection"))
+    """Return the headers without those that concern one connection only.
+
+    The length of the body is not one of them, whatever ``Connection`` says; but beside a transfer encoding it says
+    nothing, and who read it there would see the message end elsewhere.
+    """
+    dropped = _HOP_BY_HOP.union(values(headers, b"connection")) - {b"content-length"}
+    if values(headers, b"transfer-encoding"):
+        dropped.add(b"content-length")
     return [(name, content) for name, content in headers if name.lower() not in dropped]
 
 

@@ -1,12 +1,15 @@
 """What a request to the API is about."""
 
+from urllib.parse import urlsplit
+
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from taskflow_controller.ownership import with_owner
 from taskflow_controller.proxy.bodies import media_type, objects_in, read_object
+from taskflow_controller.proxy.headers import Headers, end_to_end, for_upstream
 from taskflow_controller.proxy.label_selector import parse_selector
 from taskflow_controller.proxy.protobuf import MEDIA_TYPE, add_owner
 from taskflow_controller.proxy.requests import ResourcePath, is_long_running, is_watch, parse_path
@@ -98,7 +101,7 @@ def test_objects_of_an_answer() -> None:
     assert [*objects_in({"kind": "Table", "rows": None})] == []
 
 
-@given(path=st.text(), query=st.text(), body=st.binary())
+@for_any(path=st.text(), query=st.text(), body=st.binary())
 def test_nothing_is_too_odd(path: str, query: str, body: bytes) -> None:
     """What a client sends is not understood at worst."""
     parse_path(path)
@@ -109,3 +112,23 @@ def test_nothing_is_too_odd(path: str, query: str, body: bytes) -> None:
     if framed is not None:
         owned = with_owner(framed, OWNER, namespace="ns", namespaced=True)
         assert read_object(MEDIA_TYPE, add_owner(b"k8s\0" + body, framed, owned)) == owned
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([(b"Content-Length", b"5"), (b"Connection", b"content-length, X-Hop"), (b"X-Hop", b"1")], {b"Content-Length"}),
+        ([(b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")], {b"Transfer-Encoding"}),
+        ([(b"Authorization", b"Bearer run"), (b"Proxy-Authorization", b"x")], set()),
+    ],
+)
+def test_the_api_server_sees_a_body_end_where_the_proxy_does(given: Headers, expected: set[bytes]) -> None:
+    sent = for_upstream(given, urlsplit("https://api:6443"), [(b"authorization", b"Bearer own")])
+    assert {name for name, _ in sent} == expected | {b"Host", b"authorization"}
+    assert (b"authorization", b"Bearer own") in sent
+
+
+def test_an_answer_with_an_encoding_has_no_length() -> None:
+    assert end_to_end([(b"content-length", b"5"), (b"transfer-encoding", b"chunked"), (b"date", b"x")]) == [
+        (b"date", b"x")
+    ]
