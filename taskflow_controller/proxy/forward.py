@@ -65,8 +65,12 @@ class Forwarder:
     async def fetch(self, path: str, headers: Headers | None = None) -> tuple[int, bytes]:
         """Return the status and the body of what is at a path, as JSON. Raises ProxyError."""
         fields = [(b"Host", b"-"), (b"Accept", b"application/json"), *(headers or [])]
-        answer = await self.request(h11.Request(method="GET", target=path, headers=fields), None)
-        _events, body = await self.collect(answer, MAX_FETCHED)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await self.request(h11.Request(method="GET", target=path, headers=fields), None)
+                _events, body = await self.collect(answer, MAX_FETCHED)
+        except TimeoutError as exc:
+            raise _too_late() from exc
         self._upstream.keep(answer.connection)
         if body is None:
             raise ProxyError(HTTPStatus.BAD_GATEWAY, f"the API server's answer has more than {MAX_FETCHED} bytes")
@@ -176,13 +180,16 @@ async def _answer_head(server: Connection, request: h11.Request) -> h11.Response
                 if event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                     return event
     except TimeoutError as exc:
-        text = f"the API server did not answer in {ANSWER_SECONDS:g} s"
-        raise ProxyError(HTTPStatus.GATEWAY_TIMEOUT, text) from exc
+        raise _too_late() from exc
 
 
 def _for_client(head: h11.Response) -> h11.Response:
     headers = end_to_end(list(head.headers.raw_items()))
     return h11.Response(status_code=head.status_code, headers=headers, reason=head.reason)
+
+
+def _too_late() -> ProxyError:
+    return ProxyError(HTTPStatus.GATEWAY_TIMEOUT, f"the API server did not answer in {ANSWER_SECONDS:g} s")
 
 
 def _explained(exc: ConnectionLostError, client: Connection | None) -> Exception:

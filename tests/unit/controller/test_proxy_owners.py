@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
 
 from taskflow_controller.dependents import DependentKind
 from taskflow_controller.kinds import GroupVersionKind
-from taskflow_controller.proxy import ApiProxy, handler
+from taskflow_controller.proxy import ApiProxy, forward, handler
 from taskflow_controller.proxy.protobuf import MEDIA_TYPE, read_object
 from taskflow_controller.watches import Watch
 
@@ -342,3 +343,14 @@ def test_a_run_for_several_resources_has_no_owner(server: FakeApiServer, kinds: 
         assert Client(kubeconfig).json("POST", CONFIG_MAPS, config_map(name="a")) == config_map(name="a")
     proxy.stop()
     assert kinds.ensured == []
+
+
+def test_the_api_server_s_tables_are_not_waited_for_without_end(
+    play: Client, server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "ANSWER_SECONDS", 0.2)
+    release = threading.Event()
+    server.answer = lambda request: (release.wait(20), request.reply())[0] and None
+    status = play.json("GET", "/apis/not.there/v1/namespaces/x/things")
+    release.set()
+    assert (status["code"], status["reason"]) == (504, "Timeout")
