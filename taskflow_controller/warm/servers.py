@@ -25,6 +25,7 @@ _START_SECONDS = 120.0
 _FIRST_BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 300.0
 _LONG_LIFE = 60.0  # a server that ends after so many seconds was not to blame for it
+_RETIRE_SECONDS = 1.0
 _MAX_SERVERS = 8  # each is some 100 MB
 _PACKAGE_PARENT = str(Path(__file__).parents[2])
 _PROGRAM = (
@@ -145,11 +146,16 @@ class _Slot:
 
     def retire(self) -> None:
         """Let the server end with the last of its runs, and have no other."""
-        with self.lock:
-            self.wanted, self.problem = False, None
+        self.wanted = False
+        if not self.lock.acquire(timeout=_RETIRE_SECONDS):
+            return  # it is starting, and who waits for that sees that it is not wanted
+        try:
+            self.problem = None
             if self.server:
                 self.server.retire()
             self.server = None
+        finally:
+            self.lock.release()
 
 
 class ForkServers:
@@ -213,12 +219,16 @@ class ForkServers:
             if slot.server or not slot.wanted or time.monotonic() < slot.not_before:
                 return slot.server
             try:
-                slot.server = self._start(slot.spec, slot.environment)
+                server = self._start(slot.spec, slot.environment)
             except (ServerGoneError, OSError) as exc:
                 self._note_failure(slot, f"fork server did not start: {exc}")
                 return None
             slot.problem = None
-        threading.Thread(target=self._watch, args=(slot, slot.server), name="fork-server", daemon=True).start()
+            if slot.wanted:
+                slot.server = server
+            else:
+                server.retire()
+        threading.Thread(target=self._watch, args=(slot, server), name="fork-server", daemon=True).start()
         return slot.server
 
     def _watch(self, slot: _Slot, server: ForkServer) -> None:

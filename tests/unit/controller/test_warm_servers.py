@@ -67,9 +67,12 @@ class Starts:
         self.servers: list[Server] = []
         self.problem: Exception | None = None
         self.tries = 0
+        self.go = threading.Event()  # cleared: they take long
+        self.go.set()
 
     def __call__(self, spec: Spec, environment: Any) -> Any:
         self.tries += 1
+        self.go.wait(60)
         if self.problem:
             raise self.problem
         self.servers.append(Server(spec))
@@ -166,6 +169,23 @@ def test_only_so_many_servers(pool: ForkServers, starts: Starts, monkeypatch: py
     for spec in (specs[0], specs[1], specs[0], specs[2]):
         pool.open(spec, {})
     assert [server.retired for server in starts.servers] == [False, True, False]
+
+
+def test_the_end_does_not_wait_for_a_server_that_starts(
+    pool: ForkServers, starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it has started it is told to end."""
+    monkeypatch.setattr(servers, "_RETIRE_SECONDS", 0.01)
+    starts.go.clear()
+    starter = threading.Thread(target=pool.start, args=(SPEC, {}))
+    starter.start()
+    until(lambda: starts.tries == 1)
+    pool.stop()
+    assert not starts.servers, "it still starts"
+    starts.go.set()
+    starter.join(20)
+    assert starts.servers[0].retired
+    assert pool.open(SPEC, {}) is None
 
 
 def test_what_is_a_setting() -> None:
