@@ -159,22 +159,25 @@ class _Process:
                 return False
         return True
 
+    def _cancel_running(self) -> bool:
+        """Kill the running plays; return whether they are gone."""
+        logger.warning("cancelling %d running", self._controller.queue.working())
+        self._cancelling = True
+        return self._controller.shut_down(CANCEL_SECONDS)
+
     def _end(self) -> int:
         timeout = 0.0 if self._lost() else self._options.graceful_shutdown_timeout
         if timeout:
             running = self._controller.queue.working()
             logger.info("stopping: waiting up to %g s for %d running", timeout, running)
-        if not self._finish_running(timeout):
-            logger.warning("cancelling %d running", self._controller.queue.working())
-            self._cancelling = True
-            self._controller.shut_down(CANCEL_SECONDS)
+        ended = self._finish_running(timeout) or self._cancel_running()
         self._controller.stop_informers()
         if self._proxy:
             self._proxy.stop()
         if self._warm:
             self._warm.stop()
         lost = self._lost()
-        if self._elector and not lost:
+        if self._elector and not lost and ended:  # else the next leader waits until the lease has run out
             self._elector.release()
         for endpoint in self._endpoints:
             endpoint.stop()

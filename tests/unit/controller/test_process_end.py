@@ -1,0 +1,41 @@
+"""What the process does at its end, and in which order others may take over."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from taskflow_controller import process
+
+
+class Controller:
+    """Has one run that ends as told."""
+
+    def __init__(self, ends: bool) -> None:
+        self.queue = SimpleNamespace(working=lambda: 0 if ends else 1)
+        self._ends = ends
+
+    def shut_down(self, timeout: float) -> bool:
+        return self._ends
+
+    def stop_informers(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_lease_is_kept_while_a_run_can_not_be_ended(ends: bool) -> None:
+    """The next leader would begin with the same resource at once."""
+    released: list[bool] = []
+    elector = SimpleNamespace(lost=lambda: False, release=lambda: released.append(True))
+    ending: Any = object.__new__(process._Process)
+    vars(ending).update(
+        _options=SimpleNamespace(graceful_shutdown_timeout=0.01),
+        _controller=Controller(ends),
+        _elector=elector,
+        _proxy=None,
+        _warm=None,
+        _endpoints=[],
+        _cancelling=False,
+    )
+    assert ending._end() == 0
+    assert released == [True] * ends and ending._cancelling is not ends
