@@ -30,6 +30,10 @@ _REQUESTS_AT_ONCE = 8  # for the resources of one batch, each of which has its o
 
 _REQUEST_ERRORS = (ApiException, urllib3.exceptions.HTTPError)
 
+# Whoever is gone will not be looked for: the informer tells, and that ends the wait. But an API server that has just
+# started may not know a kind yet, and no event would follow.
+_NOT_FOUND = Next(Outcome.SUCCESS, delay=60.0, cause="it was not found")
+
 
 class Reconciler:
     """Runs a watch's playbook on objects. Called from several threads, for one key at a time."""
@@ -55,7 +59,7 @@ class Reconciler:
     def reconcile(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
         """Serve resources of one watch, in one run if possible; return what is to happen with each."""
         if self._cancelled():  # a leader no more, perhaps: nothing may be begun, nor written
-            return {work.key: Next(Outcome.REQUEUE, retry="the controller's end") for work in works}
+            return _put_off(works)
         following: dict[ResourceKey, Next] = {}
         ready: list[Work] = []
         for work, prepared in zip(works, self._each(watch, works, self._prepare), strict=True):
@@ -92,7 +96,7 @@ class Reconciler:
                 problem = f"the finalizer {watch.finalizer.name} could not be added"
                 return self._without_run(watch, work, f"{problem}: {plain_cause(exc)}")
             if added is None:
-                return NOTHING
+                return _NOT_FOUND
             latest, step = added, next_step(watch.finalizer, added)
         if step is Step.LEAVE or (key, latest["metadata"].get("uid")) in self._finalized.items():
             logger.debug("is being deleted, and nothing is to be done for it", extra={"resource": str(key)})
@@ -100,7 +104,7 @@ class Reconciler:
         if watch.manage_status:
             marked = self._status.started(key, latest)
             if marked is None:
-                return NOTHING
+                return _NOT_FOUND
             latest = marked
         warning = self._history.note(key, latest["metadata"].get("generation"), work.cause)
         if warning:
@@ -109,6 +113,8 @@ class Reconciler:
 
     def _serve(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
         """Run once for all these; one that is to be finalized comes alone."""
+        if self._cancelled():  # while finalizer and status were written
+            return _put_off(works)
         keys = [work.key for work in works]
         run_log.log_start({work.key: work.cause for work in works}, finalizing=works[0].finalizing)
         result = self._launcher.run(watch, works)
@@ -161,3 +167,7 @@ class Reconciler:
         if watch.manage_status:
             self._write_ending(work.key, work.obj, verdict, datetime.datetime.now(datetime.UTC))
         return plan_next(verdict, 0)
+
+
+def _put_off(works: Sequence[Work]) -> dict[ResourceKey, Next]:
+    return {work.key: Next(Outcome.REQUEUE, retry="the controller's end") for work in works}

@@ -155,6 +155,9 @@ class ColdRunner:
 
     def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
         """Run a prepared run to its end, see to it that nothing of it is left; return whether it was warm."""
+        if request.cancelled():  # which ansible-runner asks only once it has begun
+            process.status = "canceled"
+            return False
         process.config.command = [*BE_KILLED_FIRST, *process.config.command]
         try:
             process.run()

@@ -72,6 +72,9 @@ class WarmRunner(ColdRunner):
         if not self._unknown and _can_be_warm(config):
             spec = self._spec(_folder(request.playbook), config.cwd, config.env)
             warm = self._servers.open(spec, config.env)
+        if warm is not None and request.cancelled():  # while a server started
+            warm.close()
+            warm = None
         if warm is None:
             return super()._perform(process, request)
         try:

@@ -3,8 +3,6 @@
 import contextlib
 import os
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -139,12 +137,16 @@ def test_parse_error_is_told(run) -> None:
 
 
 def test_cancel(run) -> None:
-    stop = threading.Event()
-    threading.Timer(1.5, stop.set).start()
-    began = time.monotonic()
-    result = run(SLEEP, cancelled=stop.is_set)
-    assert result.cancelled and not result.successful and time.monotonic() - began < 15
+    """Once the module's process is there."""
+    result = run(SLEEP, cancelled=lambda: bool(_command_lines(b"61.25")))
+    assert result.cancelled and not result.successful
     assert not _command_lines(b"61.25"), "the module's process is left over"
+
+
+def test_what_is_cancelled_before_it_begins_does_not_begin(run, tmp_path: Path) -> None:
+    result = run(f"    - ansible.builtin.file: {{path: {tmp_path}/made, state: touch}}\n", cancelled=lambda: True)
+    assert result.cancelled and not result.successful and not result.error
+    assert not (tmp_path / "made").exists() and not list((tmp_path / "base").rglob("job_events"))
 
 
 def test_a_run_out_of_time_is_killed_whole(run) -> None:
