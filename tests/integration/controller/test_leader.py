@@ -57,6 +57,12 @@ def begun(trial: Trial, name: str) -> None:
     until(lambda: trial.notes(name), what=f"a run for {name}")
 
 
+def left(trial: Trial, replica: Controller) -> dict[int, str]:
+    """The processes that are of no use to this replica: what another has left."""
+    found = trial.processes()
+    return {pid: command for pid, command in found.items() if pid not in processes.family(replica.process.pid)}
+
+
 def test_leader_is_killed(trial: Callable[..., Trial]) -> None:
     """Its runs die with it; the other takes over when the lease has ended, and does anew what was under way."""
     one = trial()
@@ -68,7 +74,7 @@ def test_leader_is_killed(trial: Callable[..., Trial]) -> None:
     begun(one, "b")
     first.process.kill()
     first.process.wait()
-    until(lambda: not processes.of_runs(first.runner_dir), what="the end of its runs")
+    until(lambda: not left(one, second), what="the end of its runs")
     one.change("b", sleepSeconds=0)
     until(lambda: leads(second), what="take-over")
     one.converges(second)
@@ -85,7 +91,7 @@ def test_leader_is_cut_off(trial: Callable[..., Trial]) -> None:
     assert first.process.wait(90) == 1
     assert not leads(second), "the leader has ended before the lease has"
     assert first.logged("lease") and first.logged("run cancelled")
-    assert not processes.of_runs(first.runner_dir)
+    until(lambda: not left(one, second), what="the end of its runs")
     one.relay(first).restore()
     one.converges(second)
     assert [note for note in one.notes("a") if note[0] == "end"] == [("end", one.wanted["a"])]
@@ -109,7 +115,7 @@ def test_leader_is_frozen(trial: Callable[..., Trial]) -> None:
         os.kill(pid, signal.SIGCONT)
     assert first.process.wait(60) == 1
     assert first.logged("lease") and first.logged("run cancelled")
-    assert not processes.of_runs(first.runner_dir)
+    until(lambda: not left(one, second), what="the end of its runs")
     assert len(first.logged("run started")) == 1, "it began nothing after it woke up"
     assert [note for note in one.notes("a") if note[0] == "end"] == ends
 
@@ -135,7 +141,7 @@ def test_cut_run_is_done_by_the_next_leader(trial: Callable[..., Trial]) -> None
     begun(one, "a")
     second.process.send_signal(signal.SIGSTOP)  # lest it be quicker than the look at the status
     assert first.stop() == 0
-    assert not processes.of_runs(first.runner_dir)
+    until(lambda: not left(one, second), what="the end of its runs")
     assert "cut short" in failure(one, "a")["message"]
     (one.noted / "go").touch()
     second.process.send_signal(signal.SIGCONT)
