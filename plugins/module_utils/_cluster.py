@@ -277,6 +277,9 @@ def _refusal(what: str, status: int, body: bytes) -> TaskError:
         message = str(said["message"])
     except (TypeError, ValueError, KeyError):
         said, message = {}, f"HTTP status {status}"
+        if status == 404:
+            # What it does serve, it would tell of in a Status.
+            message += ": the API server does not serve this kind; is its CustomResourceDefinition installed?"
     reason = "QuotaExceeded" if "exceeded quota" in message else REASONS.get(status, "APIError")
     if said.get("reason") == ALREADY_EXISTS:
         reason = ALREADY_EXISTS

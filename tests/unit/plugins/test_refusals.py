@@ -1,0 +1,22 @@
+"""What the API server's refusals come to."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.taskflow.operator.plugins.module_utils import _cluster
+
+
+def test_a_kind_that_is_not_served_says_what_is_missing():
+    error = _cluster._refusal("list the tasks", 404, b"404 page not found\n")
+    assert error.reason == "NotFound"
+    assert str(error).startswith("could not list the tasks: HTTP status 404: the API server does not serve this kind; ")
+
+
+def test_an_object_that_is_not_there_is_told_in_the_servers_words():
+    body = json.dumps({"kind": "Status", "reason": "NotFound", "message": 'tasks "a" not found'}).encode()
+    assert str(_cluster._refusal("read the Task", 404, body)) == 'could not read the Task: tasks "a" not found'
+
+
+def test_an_answer_without_words_has_its_status():
+    assert str(_cluster._refusal("read the Task", 500, b"<html>")) == "could not read the Task: HTTP status 500"
