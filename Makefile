@@ -4,7 +4,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-SCENARIO ?= native
 VENV := .venv
 BIN := $(VENV)/bin
 COLLECTION := build/collections/ansible_collections/taskflow/operator
@@ -59,20 +58,19 @@ test-unit: prepare ## Run the tests that need no cluster (under a minute)
 	@echo "==> Running the unit tests (under a minute)."
 	@$(PYTEST) -q tests/unit
 
-.PHONY: molecule
-molecule: prepare ## Install the operator, run every example, upgrade and remove it. SCENARIO=kind, default: other clusters (3 minutes)
-	@echo "==> molecule test -s $(SCENARIO) (three minutes, where the cluster is up)."
-	@$(BIN)/molecule test -s $(SCENARIO)
-
 .PHONY: bench
 bench: prepare ## Measure, beside the targets; on the cluster, if it is up. ONLY=agent,warm: these parts (10 minutes)
 	@echo "==> Measuring (10 minutes); it tells most on a machine that does nothing else."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(BIN)/python tests/bench/bench.py --only "$(ONLY)"
 
 .PHONY: lint
-lint: prepare ## Check style, types, YAML, playbooks and shell scripts (two minutes)
-	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint (two minutes)."
+lint: prepare ## Check style, types, YAML, playbooks, shell scripts and the collection (five minutes)
+	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint, antsibull, ansible-test (five minutes)."
 	@scripts/lint.sh
+
+.PHONY: sanity
+sanity: prepare ## Run ansible-test's sanity and unit tests on the collection (three minutes)
+	@$(BIN)/python scripts/sanity.py
 
 .PHONY: manifests
 manifests: prepare ## Write build/install.yaml and build/kustomize, for an installation with kubectl (seconds)

@@ -24,6 +24,10 @@ check "docs/api.md, docs/builds.md" python scripts/api_docs.py --check
 check documentation python scripts/docs_site.py
 check shellcheck shellcheck "${shell_scripts[@]}"
 check ansible-lint ansible-lint --offline --profile production --strict
+check 'antsibull-changelog' antsibull-changelog lint
+check 'antsibull-docs' antsibull-docs lint-collection-docs --plugin-docs \
+    build/collections/ansible_collections/taskflow/operator
+check ansible-test python scripts/sanity.py
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'lint failed: %s\n' "${failed[*]}" >&2
