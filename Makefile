@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+SCENARIO ?= native
 VENV := .venv
 BIN := $(VENV)/bin
 COLLECTION := build/collections/ansible_collections/taskflow/operator
@@ -57,6 +58,11 @@ test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minu
 test-unit: prepare ## Run the tests that need no cluster (under a minute)
 	@echo "==> Running the unit tests (under a minute)."
 	@$(PYTEST) -q tests/unit
+
+.PHONY: molecule
+molecule: prepare ## Install the operator, run every example, upgrade and remove it. SCENARIO=kind, default: other clusters (3 minutes)
+	@echo "==> molecule test -s $(SCENARIO) (three minutes, where the cluster is up)."
+	@$(BIN)/molecule test -s $(SCENARIO)
 
 .PHONY: bench
 bench: prepare ## Measure, beside the targets; on the cluster, if it is up. ONLY=agent,warm: these parts (10 minutes)

@@ -4,10 +4,14 @@
 #
 # Needs gcc, a Python 3.11 and the static library of that same Python (on Debian 12: gcc, python3.11,
 # libpython3.11-dev, zlib1g-dev). PYTHON names the interpreter, CC the compiler.
+#
+# TRIPLET, as aarch64-linux-gnu, builds for another architecture, with that one's compiler and libraries (on Debian 12:
+# gcc-aarch64-linux-gnu, libpython3.11-dev:arm64, zlib1g-dev:arm64).
 set -euo pipefail
 
 python=${PYTHON:-/usr/bin/python3.11}
-cc=${CC:-gcc}
+triplet=${TRIPLET:-}
+cc=${CC:-${triplet:+$triplet-}gcc}
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 fail() {
@@ -28,9 +32,14 @@ clean_python() {
 version=$(clean_python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 [ "$version" = 3.11 ] || fail "$python is Python $version; 3.11 is needed"
 include_dir=$(clean_python -c 'import sysconfig; print(sysconfig.get_path("include"))')
-library=$(clean_python -c 'import sysconfig; c = sysconfig.get_config_var; print(c("LIBPL") + "/" + c("LIBRARY"))')
+if [ -n "$triplet" ]; then
+    # Where Debian puts it; the interpreter knows only of its own.
+    library=/usr/lib/python$version/config-$version-$triplet/libpython$version.a
+else
+    library=$(clean_python -c 'import sysconfig; c = sysconfig.get_config_var; print(c("LIBPL") + "/" + c("LIBRARY"))')
+fi
 [ -f "$include_dir/Python.h" ] || fail "no $include_dir/Python.h (Debian: libpython$version-dev)"
-[ -f "$library" ] || fail "no $library (Debian: libpython$version-dev)"
+[ -f "$library" ] || fail "no $library (Debian: libpython$version-dev${triplet:+ of that architecture})"
 [ "$("$cc" -print-file-name=libz.a)" != libz.a ] || fail "no libz.a (Debian: zlib1g-dev)"
 
 if [ "$out_file" = --check ]; then
