@@ -136,8 +136,8 @@ def test_kustomize_installs_it_into_another_namespace(removed, tmp_path):
     write_manifests(tmp_path, removed.variables)
     elsewhere = Cluster("taskflow-elsewhere")
     (tmp_path / "kustomization.yaml").write_text(f"namespace: {elsewhere.namespace}\nresources: [kustomize]\n")
-    OPERATOR.run("apply", "-k", str(tmp_path))
     try:
+        elsewhere.run("apply", "-k", str(tmp_path))
         elsewhere.run("rollout", "status", "deployment/taskflow-operator", "--timeout=180s")
         elsewhere.apply(make_task("elsewhere", shell("a", "true")))
         assert elsewhere.finished("elsewhere")["status"]["status"] == "Successful"
