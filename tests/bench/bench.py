@@ -30,6 +30,7 @@ PARTS = (
     part_steps.HANDOFF_MODES,
     part_runner.PART,
     part_controller.EVENT,
+    part_controller.QUEUE,
     part_controller.BURST,
     part_controller.MEMORY,
 )

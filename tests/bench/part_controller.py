@@ -21,11 +21,15 @@ PAUSE = 0.5  # seconds after an event: what follows a Pod's making is no part of
 REACTION = Figure("one Task, an idle controller: until its Pod is made", "ms, median")
 REACTION_WORST = Figure("the same, the longest of 20", "ms")
 
-RATE = Figure("reconciles per second, 500 Tasks made at once", "1/s", Target(50, at_least=True))
-CORES = Figure("cores in use meanwhile, by controller and API server", "cores", Target(2))
-CONTROLLER_CORES = Figure("of these the controller's", "cores")
-RECONCILES = Figure("reconciles per Task", "")
-BURST_SECONDS = Figure("500 Tasks, from the first one's making to the last verdict", "s")
+QUEUE_RATE = Figure("500 Tasks wait: reconciles per second until all have their Pods", "1/s", Target(50, at_least=True))
+QUEUE_CORES = Figure("500 Tasks wait: cores in use by controller and API server", "cores", Target(2))
+QUEUE_CONTROLLER = Figure("500 Tasks wait: of these the controller's", "cores")
+
+RATE = Figure("burst: reconciles per second, until 500 Tasks have ended", "1/s", Target(50, at_least=True))
+CORES = Figure("burst: cores in use by controller and API server", "cores", Target(2))
+CONTROLLER_CORES = Figure("burst: of these the controller's", "cores")
+RECONCILES = Figure("burst: reconciles per Task", "")
+BURST_SECONDS = Figure("burst: from the first Task's making to the last verdict", "s")
 POD_50 = Figure("burst: from a Task to its Pod, half are no longer than", "s")
 POD_99 = Figure("burst: from a Task to its Pod, 99 of 100", "s")
 VERDICT_50 = Figure("burst: from a Task to its verdict, half are no longer than", "s")
@@ -48,6 +52,22 @@ def _event(setting: Setting) -> Iterator[tuple[str, float]]:
     times = [seconds * 1000 for seconds in watch.spans(watch.reacted)][1:]  # the first one warms up
     yield REACTION.name, statistics.median(times)
     yield REACTION_WORST.name, max(times)
+
+
+def _queue(setting: Setting) -> Iterator[tuple[str, float]]:
+    stage = Stage(setting, "bench-queue")
+    with TaskWatch(stage.api, stage.namespace) as watch:
+        watch.make_many([f"queued-{number:04}" for number in range(BURST_TASKS)])
+        with stage.controller() as controller:
+            # From the first Pod on: how long the controller takes to start is another matter.
+            stage.wait(lambda: bool(watch.reacted), "the first Pod", SOON)
+            before, began = controller.reconciles(), time.monotonic()
+            with Sampler({"controller": [controller.process.pid], "api": stage.server_pids()}) as sampler:
+                stage.wait(lambda: len(watch.reacted) == len(watch.made), "the Pods of all Tasks")
+                reconciles, seconds = controller.reconciles() - before, time.monotonic() - began
+    yield QUEUE_RATE.name, reconciles / seconds
+    yield QUEUE_CORES.name, (sampler.cpu_seconds("controller") + sampler.cpu_seconds("api")) / seconds
+    yield QUEUE_CONTROLLER.name, sampler.cpu_seconds("controller") / seconds
 
 
 def _burst(setting: Setting) -> Iterator[tuple[str, float]]:
@@ -113,5 +133,6 @@ _BURST_FIGURES = (
     VERDICT_99,
     PEAK,
 )
+QUEUE = Part("queue", (QUEUE_RATE, QUEUE_CORES, QUEUE_CONTROLLER), _queue)
 BURST = Part("burst", _BURST_FIGURES, _burst)
 MEMORY = Part("memory", (IDLE_RSS, IDLE_PSS, IDLE_CPU), _memory)

@@ -47,10 +47,12 @@ def plot(measurements: Sequence[Measurement], series: Series, path: Path) -> Non
     judged = [m for m in measurements if m.value is not None and m.figure.target is not None]
     burst = series.get("burst", ())
     rows = 3 if burst else 1
-    figure, axes = pyplot.subplots(rows, 1, figsize=(9, 1 + 3 * rows), squeeze=False, layout="constrained")
-    _plot_targets(axes[0][0], judged)
+    figure = pyplot.figure(figsize=(9, 1 + 3 * rows), layout="constrained")
+    # Figures of their own, so that the names of the first do not narrow the others.
+    axes = [part.subplots() for part in figure.subfigures(rows, 1, squeeze=False)[:, 0]]
+    _plot_targets(axes[0], judged)
     if burst:
-        _plot_burst(axes[1][0], axes[2][0], burst)
+        _plot_burst(axes[1], axes[2], burst)
     figure.savefig(path)
     pyplot.close(figure)
 
@@ -70,7 +72,9 @@ def _plot_targets(axes: Any, judged: Sequence[Measurement]) -> None:
     bars = axes.barh(names, [margin(m) for m in shown], color=["tab:green" if m.ok else "tab:red" for m in shown])
     axes.bar_label(bars, [f" {m.value:.3g}" for m in shown])
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.1)
     axes.set_xlabel("times better than the target")
     axes.tick_params(axis="y", labelsize=7)
 
@@ -80,7 +84,7 @@ def _plot_burst(top: Any, bottom: Any, burst: Sequence[Mapping[str, Any]]) -> No
     for key in ("made", "finished"):
         top.plot(seconds, [sample[key] for sample in burst], label=f"Tasks {key}")
     top.set_ylabel("Tasks")
-    top.legend(loc="upper left")
+    top.legend(loc="lower right")
     memory = top.twinx()
     memory.plot(seconds, [sample["controller"]["rss"] / 1e6 for sample in burst], color="tab:gray")
     memory.set_ylabel("controller, MB RSS (grey)")
