@@ -118,7 +118,10 @@ def milliseconds(work: Callable[[], Any]) -> float:
 
 
 def in_turn(kinds: Sequence[str], rounds: int, once: Callable[[str], float]) -> dict[str, list[float]]:
-    """Measure each kind once per round, one after the other, so that a busy minute hits all of them."""
+    """Measure the kinds one after the other in each round, so that a busy minute hits all of them.
+
+    One that stands there more than once is measured as often.
+    """
     values: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
         for kind in kinds:

@@ -136,5 +136,5 @@ def test_kinds_are_measured_in_turn():
         order.append(kind)
         return float(len(order))
 
-    assert in_turn(("a", "b"), 2, once) == {"a": [1, 3], "b": [2, 4]}
-    assert order == ["a", "b", "a", "b"]
+    assert in_turn(("a", "a", "b"), 2, once) == {"a": [1, 2, 4, 5], "b": [3, 6]}
+    assert order == ["a", "a", "b", "a", "a", "b"]
