@@ -66,8 +66,8 @@ def stops_the_task(status: Object) -> bool:
 def next_order(order: int, task: Object, pod: Object, stop: bool = False) -> int:
     """Decide the order annotation's next value: 0, then 1 to N as the steps go, -1 for good once one has failed.
 
-    It goes up by one at a time, no further than to the step after those that have passed. With the Annotation
-    hand-off that is what starts a step; with Local the steps start each other, and the order follows them.
+    It goes up by one, no further than to the step after those that have passed. With the Annotation hand-off that is
+    what starts a step; with Local the steps start each other, and the order follows them.
 
     Args:
         order: its present value.
@@ -95,6 +95,18 @@ def orders_to_come(order: int, task: Object, pod: Object, stop: bool = False) ->
         orders.append(after)
         order = after
     return orders
+
+
+def orders_to_write(orders: t.Sequence[int], task: Object) -> list[int]:
+    """Return which of the values to come are written, each by a request of its own.
+
+    With the Annotation hand-off each starts a step. With Local nobody waits for one, and each would have the kubelet
+    write its file again: only the last number is written, and -1 after it.
+    """
+    if task["spec"].get("handoff") == c.HANDOFF_ANNOTATION:
+        return list(orders)
+    numbers = [order for order in orders if order != c.ORDER_QUIT]
+    return numbers[-1:] + [order for order in orders if order == c.ORDER_QUIT]
 
 
 def held_at(task: Object, order: int) -> float:

@@ -16,7 +16,7 @@ from ._durations import seconds_until
 from ._errors import Postponed, TaskError, describe
 from ._image import ImageConfig
 from ._images import Images
-from ._order import orders_to_come, pod_order
+from ._order import orders_to_come, orders_to_write, pod_order
 from ._pod import Attempt, build_pod, images_to_look_up
 from ._run import condition_of, expiry
 from ._spec import Resolved, resolve
@@ -145,7 +145,7 @@ class Reconciler:
         after = orders[-1] if orders else before
         if not self.check_mode:
             place = found.pods.index(pod)
-            for order in orders:
+            for order in orders_to_write(orders, task):
                 pod = self.cluster.set_order(pod, order, order == c.ORDER_QUIT and bool(task["spec"].get("cancel")))
                 found.pods[place] = pod
         return {

@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Sets the annotation C(taskorder) of the Pod of a C(Task) (C(api.practice.com/v1alpha1)) from the state of its steps.
   - It is V(0) at first, then V(1) to the number of the last step, and V(-1) for good once a step has failed.
-  - It goes up by one at a time. With C(handoff) V(Annotation) that is what starts a step. With V(Local) the steps
-    start each other, and the order follows them.
+  - With C(handoff) V(Annotation) it goes up by one at a time, and that is what starts a step. With V(Local) the steps
+    start each other, and the order follows them; it may pass over numbers of steps that have ended.
   - With C(handoff) V(Annotation) the Task's annotation C(api.practice.com/hold-order) holds it, at the number that it
     gives, or where it is if that is no number.
   - A Task with C(spec.cancel), or whose C(spec.timeout) has passed, is told to end by V(-1).

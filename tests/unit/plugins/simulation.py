@@ -253,8 +253,9 @@ class World:
         annotations = found.api["metadata"]["annotations"] if found else {}
         if annotations.get("taskorder") != pod["metadata"]["annotations"]["taskorder"]:
             raise TaskError("OrderConflict", "somebody else was faster")
-        before = int(annotations["taskorder"])
-        assert before != -1 and (order == -1 or order == before + 1 <= len(self.task["spec"]["steps"]))
+        before, last = int(annotations["taskorder"]), len(self.task["spec"]["steps"])
+        by_one = self.task["spec"].get("handoff") == "Annotation"
+        assert before != -1 and (order == -1 or before < order <= (before + 1 if by_one else last))
         annotations["taskorder"] = str(order)
         if cancelled:
             annotations["api.practice.com/cancelled"] = "true"

@@ -68,6 +68,14 @@ def test_orders_to_come(order, states, orders, handoff):
     assert _order.orders_to_come(order, task, pod_of(order, *states)) == orders
 
 
+@pytest.mark.parametrize(
+    ("orders", "written"), [([], []), ([1], [1]), ([1, 2, 3], [3]), ([1, 2, -1], [2, -1]), ([-1], [-1])]
+)
+def test_only_the_annotation_handoff_needs_every_value_written(orders, written):
+    assert _order.orders_to_write(orders, make_task("a")) == written
+    assert _order.orders_to_write(orders, make_task("a", handoff="Annotation")) == orders
+
+
 def test_a_pod_that_failed_without_a_failed_step_ends_the_order():
     assert _order.next_order(0, make_task("zeta"), make_pod(0, "Failed")) == -1
 
