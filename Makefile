@@ -60,8 +60,8 @@ test-unit: prepare ## Run the tests that need no cluster (under a minute)
 	@$(PYTEST) -q tests/unit
 
 .PHONY: molecule
-molecule: prepare ## Install the operator, run every example, upgrade and remove it. SCENARIO=kind, default: other clusters (3 minutes)
-	@echo "==> molecule test -s $(SCENARIO) (three minutes, where the cluster is up)."
+molecule: prepare ## Install the operator, run every example, upgrade and remove it. SCENARIO=kind, default: other clusters (2 minutes)
+	@echo "==> molecule test -s $(SCENARIO) (two minutes, where the cluster is up)."
 	@$(BIN)/molecule test -s $(SCENARIO)
 
 .PHONY: bench
