@@ -70,8 +70,8 @@ def test_a_failing_finalizer_is_tried_again(
 ) -> None:
     controller = operate(PLAYBOOK, finalizer=finalizer).ready()
     crd.create(namespace, needsRepair=True)
-    crd.patch_metadata(namespace, finalizers=[OTHER])
     until(lambda: NAME in finalizers(crd, namespace))
+    crd.patch_metadata(namespace, finalizers=[OTHER, NAME])
     until(lambda: controller.logged("run succeeded"))
     crd.delete(namespace)
     until(lambda: len(controller.times("w-end")) >= 2, timeout=60, what="a second try")
