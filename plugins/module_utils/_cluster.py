@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import re
 import typing as t
 import uuid
 
 from . import _contract as c
+from ._access import configuration_of
 from ._errors import TaskError
 from ._pod import task_selector
 from ._run import is_owned_by
@@ -42,15 +42,14 @@ class Cluster:
     The requests are raw: importing the client's typed API would cost each module run more than the requests do.
 
     Args:
-        kubeconfig: path of a kubeconfig; None for the client's own defaults, or the ServiceAccount inside a Pod.
-        context: the kubeconfig's context; None for its current one.
+        params: a module's CLUSTER_ARGUMENTS.
 
     Raises:
         TaskError: NoCluster: no cluster is configured.
     """
 
-    def __init__(self, kubeconfig: str | None, context: str | None) -> None:
-        self._client = kubernetes.client.ApiClient(_configuration(kubeconfig, context))
+    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+        self._client = kubernetes.client.ApiClient(configuration_of(params))
 
     def get_task(self, namespace: str, name: str) -> Object | None:
         """Return the Task; None when there is none."""
@@ -246,28 +245,6 @@ def _task_path(namespace: str, name: str) -> str:
 def timestamp() -> str:
     """Return the time now as RFC 3339 in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _configuration(kubeconfig: str | None, context: str | None) -> t.Any:
-    config = kubernetes.config
-    configuration = kubernetes.client.Configuration()
-    try:
-        if kubeconfig or context or _has_default_kubeconfig():
-            config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
-        else:
-            config.load_incluster_config(client_configuration=configuration)
-    except (config.ConfigException, OSError) as error:
-        raise TaskError(
-            "NoCluster",
-            f"no cluster to talk to: {error}. Set kubeconfig (or KUBECONFIG), or run in a Pod with a ServiceAccount",
-        ) from error
-    return configuration
-
-
-def _has_default_kubeconfig() -> bool:
-    """Tell whether KUBECONFIG or the home directory leads to a kubeconfig; several may be named, as for kubectl."""
-    paths: str = kubernetes.config.KUBE_CONFIG_DEFAULT_LOCATION
-    return any(os.path.exists(os.path.expanduser(path)) for path in paths.split(os.pathsep))
 
 
 def _refusal(what: str, status: int, body: bytes) -> TaskError:

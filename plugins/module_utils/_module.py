@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 
 from . import _cluster
 from . import _contract as c
+from ._access import CLUSTER_ARGUMENTS
 from ._batch import Found, Target, serve_all
 from ._errors import Postponed, TaskError, describe
 from ._image import parse_mirrors
@@ -23,10 +24,6 @@ from ._registry import local_architecture
 Object = dict[str, t.Any]
 Arguments = t.Mapping[str, dict[str, t.Any]]
 
-CLUSTER_ARGUMENTS: Arguments = {
-    "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
-    "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
-}
 TASK_ARGUMENTS: Arguments = {
     "name": {"type": "str"},
     "namespace": {"type": "str", "default": "default"},
@@ -95,7 +92,7 @@ def run_module(
     params = module.params
     targets = [_target(given) for given in (params["tasks"] if params["name"] is None else [params])]
     try:
-        cluster = _cluster.Cluster(params["kubeconfig"], params["context"])
+        cluster = _cluster.Cluster(params)
         reconciler = _reconciler(module, cluster)
         outcomes = serve_all(
             cluster, targets, lambda found, target: serve(reconciler, found, target), reconciler.others_are_done

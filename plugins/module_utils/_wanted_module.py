@@ -9,8 +9,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ._access import CLUSTER_ARGUMENTS
 from ._errors import TaskError
-from ._module import CLUSTER_ARGUMENTS, Arguments, failure_of, require
+from ._module import Arguments, failure_of, require
 from ._wanted import Kind, wanted_resource
 from ._wanted_api import ResourceCluster, Wanted
 
@@ -41,7 +42,7 @@ def run(kind: Kind) -> None:
     result: Object = {}
     try:
         resource = wanted_resource(kind, module.params)
-        cluster = ResourceCluster(module.params["kubeconfig"], module.params["context"])
+        cluster = ResourceCluster(module.params)
         failure = _have(module, Wanted(cluster, kind, module.check_mode), resource, result)
     except TaskError as error:
         failure = failure_of(error)

@@ -104,12 +104,12 @@ permanent:
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
+from ansible_collections.taskflow.operator.plugins.module_utils._access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._build import DEFAULT_GIT_IMAGE, GIT_IMAGE_ENV
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._images import Images
 from ansible_collections.taskflow.operator.plugins.module_utils._jobs import BuildCluster, BuildReconciler
 from ansible_collections.taskflow.operator.plugins.module_utils._module import (
-    CLUSTER_ARGUMENTS,
     POD_ARGUMENTS,
     failure_of,
     lookup_settings,
@@ -132,7 +132,7 @@ def main() -> None:
     require(module, {"python-dxf": HAS_DXF})
     params = module.params
     try:
-        cluster = BuildCluster(params["kubeconfig"], params["context"])
+        cluster = BuildCluster(params)
         build = cluster.get_build(params["namespace"], params["name"])
         if build is None:
             module.exit_json(changed=False, action="absent", job_name="", deleted=[])

@@ -113,10 +113,10 @@ retry_after:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.taskflow.operator.plugins.module_utils._access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._find import describe_images
 from ansible_collections.taskflow.operator.plugins.module_utils._module import (
-    CLUSTER_ARGUMENTS,
     LOOKUP_ARGUMENTS,
     failure_of,
     lookup_settings,
@@ -148,9 +148,7 @@ def main() -> None:
     require(module, {"python-dxf": HAS_DXF})
     params = module.params
     try:
-        found = describe_images(
-            params, lookup_settings(params), lambda: ResourceCluster(params["kubeconfig"], params["context"])
-        )
+        found = describe_images(params, lookup_settings(params), lambda: ResourceCluster(params))
     except TaskError as error:
         module.fail_json(**failure_of(error))
     module.exit_json(changed=False, images=found)

@@ -91,9 +91,10 @@ permanent:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.taskflow.operator.plugins.module_utils._access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._find import find_tasks
-from ansible_collections.taskflow.operator.plugins.module_utils._module import CLUSTER_ARGUMENTS, failure_of, require
+from ansible_collections.taskflow.operator.plugins.module_utils._module import failure_of, require
 from ansible_collections.taskflow.operator.plugins.module_utils._wanted_api import ResourceCluster
 
 ARGUMENTS = {
@@ -114,7 +115,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     require(module, {})
     try:
-        cluster = ResourceCluster(module.params["kubeconfig"], module.params["context"])
+        cluster = ResourceCluster(module.params)
         found = find_tasks(cluster, module.params)
     except TaskError as error:
         module.fail_json(**failure_of(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -150,3 +151,21 @@ def test_all_modules_share_the_defaults_of_their_group(cluster, play):
         },
     )
     assert json.dumps(["Successful", cluster.namespace, "InvalidImageName"]) in said.replace("\\", "")
+
+
+def test_a_host_and_a_token_are_enough(cluster, tmp_path):
+    """As with kubernetes.core; the kubeconfig that the environment names is not asked."""
+    rights = ["--verb=get,list", "--resource=tasks.api.practice.com"]
+    cluster.run("create", "role", "reader", *rights)
+    cluster.run("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={cluster.namespace}:default")
+    token = cluster.run("create", "token", "default").stdout.strip()
+    view = json.loads(cluster.run("config", "view", "--raw", "--minify", "-o", "json").stdout)["clusters"][0]["cluster"]
+    authority = tmp_path / "ca.crt"
+    authority.write_bytes(base64.b64decode(view["certificate-authority-data"]))
+    access = {"host": view["server"], "api_key": token, "ca_cert": str(authority)}
+    cluster.apply(make_task("seen", {**shell("a", "true"), "image": "busybox:1.28"}))
+    found = run_module("task_info", {"namespaces": [cluster.namespace], **access})
+    assert [task["metadata"]["name"] for task in found["tasks"]] == ["seen"]
+    assert token not in found["shown"] + json.dumps(found)
+    refused = run_module("task_info", {"namespaces": ["kube-system"], **access})
+    assert "FAILED!" in refused["shown"] and refused["reason"] == "Forbidden", refused
