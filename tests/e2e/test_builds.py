@@ -110,8 +110,10 @@ def alive_pods(cluster: Cluster) -> set[str]:
 
 
 def pod_of(cluster: Cluster, build: Object) -> str:
-    """Return the name of the Pod of a Build's Job."""
-    (pod,) = cluster.list("pods", f"job-name={build['status']['jobName']}")
+    """Return the name of the Pod of a Build's Job; that of one of the same name before it may still be there."""
+    job = cluster.get("job", build["status"]["jobName"])["metadata"]
+    pods = cluster.list("pods", f"job-name={job['name']}")
+    (pod,) = [pod for pod in pods if pod["metadata"]["ownerReferences"][0]["uid"] == job["uid"]]
     return str(pod["metadata"]["name"])
 
 
