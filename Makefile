@@ -11,6 +11,7 @@ COLLECTION := build/collections/ansible_collections/taskflow/operator
 PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
 ALONE := tests/e2e/test_demo.py tests/e2e/test_images.py tests/e2e/test_install.py tests/e2e/test_operator.py
+CODE := taskflow_controller plugins roles/taskflow_agent/files/agent
 KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -48,16 +49,16 @@ kubeconfig: ## Print the path of the kubeconfig of that cluster
 
 .PHONY: test
 test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minutes, and 15 more the first time)
-	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 20 minutes)."
+	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 15 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=2 --dist=loadfile tests/integration
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadgroup $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
-	@echo "==> Running the tests that take the operator away, one at a time (about 8 minutes)."
+	@echo "==> Running the tests that take the operator away, one at a time (about 10 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
 
 .PHONY: test-unit
-test-unit: prepare ## Run the tests that need no cluster (under a minute)
-	@echo "==> Running the unit tests (under a minute)."
-	@$(PYTEST) -q tests/unit
+test-unit: prepare ## Run the tests that need no cluster, and say what of the code they run (two minutes)
+	@echo "==> Running the unit tests (two minutes)."
+	@$(PYTEST) -q $(addprefix --cov=,$(CODE)) --cov-report=term:skip-covered tests/unit
 
 .PHONY: molecule
 molecule: prepare ## Install the operator, run every example, upgrade and remove it. SCENARIO=kind, default: other clusters (2 minutes)
