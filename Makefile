@@ -51,7 +51,7 @@ kubeconfig: ## Print the path of the kubeconfig of that cluster
 test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minutes, and 15 more the first time)
 	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 15 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=2 --dist=loadfile tests/integration
-	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadgroup $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadfile $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
 	@echo "==> Running the tests that take the operator away, one at a time (about 10 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
 

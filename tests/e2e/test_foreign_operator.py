@@ -1,6 +1,7 @@
 """An operator written for the Operator SDK runs unchanged, with the rights of its own ServiceAccount and no others.
 
-Its folder is examples/foreign-operator. The runtime is started there as on a developer's machine.
+Its folder is examples/foreign-operator. The runtime is started there as on a developer's machine. The names in the
+example's manifests are the same for all, so that one worker at a time may run this file (--dist=loadfile).
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ CONFIG = ("manager/namespace.yaml", "crd/bases", "rbac")
 SYSTEM = Cluster("webpage-system")
 FINALIZER = "site.example.com/catalogue"
 PASSWORD = "s3same-0pen"
-
-# The names in the example's manifests are the same for all: one worker has it.
-pytestmark = pytest.mark.xdist_group("foreign-operator")
 
 
 class Runtime:
