@@ -40,7 +40,7 @@ def family():
 def test_what_a_process_uses_includes_its_children(family):
     used = usage([family])
     assert used.processes == 2
-    assert used.cpu >= 0.3
+    assert used.cpu >= 0.2  # of 0.3 s, counted in ticks of 10 ms
     assert used.rss >= shared_memory_once([family]) > 1_000_000
     assert usage([family, family]).processes == 2
 
