@@ -24,7 +24,7 @@ from ._build_plan import (
     recorded_status,
 )
 from ._durations import format_duration, parse_time, seconds_until
-from ._errors import TaskError
+from ._errors import TaskError, reason_of
 from ._run import CONDITION, condition_of, is_terminal
 from ._status import Event
 from ._verdict import DEADLINE_EXCEEDED, Verdict, failed_step, on_the_way
@@ -34,8 +34,8 @@ Object = dict[str, t.Any]
 HISTORY_MAX = 10
 # What a build in the history keeps of its status.
 HISTORY_FIELDS = ("jobName", "phase", "revision", "startTime", "completionTime", "duration")
-# Seconds between two looks at a Job that has to go, and at what can't be done now.
-WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
+# Seconds between two looks at a Job that has to go, at one that has yet to make its Pod, and at what can't be done now.
+WAITING_PAUSE, NO_POD_PAUSE, PROBLEM_PAUSE = 10, 5, 30
 REPLACED = "Replaced"
 # Reasons that nobody needs to be told of.
 QUIET_REASONS = ("Pending", "WaitingForJob")
@@ -48,7 +48,7 @@ class Seen:
     Attributes:
         task: the Task that does its work; None where its spec makes none.
         jobs, pods: every Job and every Pod, as plan_jobs() has them.
-        problem: what keeps the Build from having a Job, if anything does.
+        problem: what keeps the Build from having a Job, or its Job from having a Pod, if anything does.
     """
 
     task: Object | None = None
@@ -77,22 +77,44 @@ def compute_status(build: Object, seen: Seen, now: str) -> Object:
     return _with_verdict(build, status, verdict, job, now)
 
 
-def next_look(build: Object, has_job: bool, waiting: bool, problem: TaskError | None, now: str) -> int | None:
+def next_look(build: Object, job: Object | None, waiting: bool, seen: Seen, now: str) -> int | None:
     """Return after how many seconds a Build is to be looked at again though nothing may happen to it meanwhile.
 
     Args:
         build: the Build, with its new status.
-        has_job: whether there is the Job of the wanted state.
+        job: the Job of the wanted state, if there is one that is to stay.
         waiting: whether a Job of an earlier state is still ending.
-        problem: as in compute_status.
+        seen: as in compute_status.
         now: the time, as RFC 3339 in UTC.
     """
     moment = expiry(build)
     if moment is not None:
-        return max(1, math.ceil(seconds_until(moment, now))) if has_job else None
-    if problem is not None and not problem.permanent:
-        return math.ceil(problem.retry_after or PROBLEM_PAUSE)
+        return max(1, math.ceil(seconds_until(moment, now))) if job else None
+    if seen.problem is not None and not seen.problem.permanent:
+        return math.ceil(seen.problem.retry_after or PROBLEM_PAUSE)
+    if lacks_pod(job, seen.pods):
+        return NO_POD_PAUSE
     return WAITING_PAUSE if waiting else None
+
+
+def lacks_pod(job: Object | None, pods: t.Iterable[Object]) -> bool:
+    """Tell whether a Job that has not ended has no Pod, or none yet."""
+    return job is not None and end_of(job) is None and latest_pod(job, pods) is None
+
+
+def refusal_of(events: t.Iterable[Object]) -> TaskError | None:
+    """Return what keeps a Job from having its Pod, by the Events of the Job; None if the last one tells of no refusal.
+
+    The Job controller goes on trying, and records reason FailedCreate with the API server's words.
+    """
+    last = max(events, key=_time_of, default={})
+    if last.get("reason") != "FailedCreate":
+        return None
+    return TaskError(reason_of(last["message"], "PodRefused"), f"the Job can't make its Pod: {last['message']}")
+
+
+def _time_of(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def compute_events(old: Object, new: Object) -> list[Event]:
@@ -130,8 +152,7 @@ def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | Non
     if seen.task and pod:
         return on_the_way(seen.task, pod, steps)
     if job:
-        words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
-        return Verdict(PENDING, "Pending", words)
+        return Verdict(PENDING, "Pending", "the Job is about to make its Pod")
     if build["spec"].get("suspend"):
         return Verdict(PENDING, "Suspended", "spec.suspend is true: it is built when that is false")
     if any(map(is_alive, seen.jobs)) or any(not is_terminal(pod) for pod in seen.pods):

@@ -14,7 +14,7 @@ import uuid
 
 from . import _contract as c
 from ._access import configuration_of
-from ._errors import TaskError
+from ._errors import TaskError, reason_of
 from ._pod import task_selector
 from ._run import is_owned_by
 from ._status import Event
@@ -257,7 +257,7 @@ def _refusal(what: str, status: int, body: bytes) -> TaskError:
         if status == 404:
             # What it does serve, it would tell of in a Status.
             message += ": the API server does not serve this kind; is its CustomResourceDefinition installed?"
-    reason = "QuotaExceeded" if "exceeded quota" in message else REASONS.get(status, "APIError")
+    reason = reason_of(message, REASONS.get(status, "APIError"))
     if said.get("reason") == ALREADY_EXISTS:
         reason = ALREADY_EXISTS
     return TaskError(reason, f"could not {what}: {message}", permanent=status in (400, 422))

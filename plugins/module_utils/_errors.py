@@ -40,6 +40,11 @@ class Postponed(TaskError):
         self.alone = alone
 
 
+def reason_of(refusal: str, otherwise: str) -> str:
+    """Return the reason of an API server's refusal: that of a quota can be told by its words alone."""
+    return "QuotaExceeded" if "exceeded quota" in refusal else otherwise
+
+
 def describe(error: Exception) -> str:
     """Return an error in words; one that nobody has foreseen is a fault of ours, and named as such."""
     if isinstance(error, TaskError):

@@ -21,8 +21,17 @@ from ._build import (
     secret_name,
 )
 from ._build_plan import Plan, plan_jobs
-from ._build_status import WAITING_PAUSE, Seen, compute_events, compute_status, latest_pod, next_look
-from ._cluster import ALREADY_EXISTS, Cluster, namespace_path, timestamp
+from ._build_status import (
+    WAITING_PAUSE,
+    Seen,
+    compute_events,
+    compute_status,
+    lacks_pod,
+    latest_pod,
+    next_look,
+    refusal_of,
+)
+from ._cluster import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, namespace_path, timestamp
 from ._contract import ORDER_QUIT
 from ._errors import InvalidSpec, TaskError
 from ._images import Images
@@ -51,6 +60,19 @@ class BuildCluster(Cluster):
         """Return every Pod of such a Job, be it there still or not."""
         pods = self._list(build, "Pods", namespace_path(build["metadata"]["namespace"], "pods"))
         return [pod for pod in pods if is_pod_for(pod, build)]
+
+    def events_of(self, job: Object) -> list[Object]:
+        """Return the Events of this very Job; none where Events may not be read."""
+        metadata = job["metadata"]
+        what = f"list the Events of Job {metadata['namespace']}/{metadata['name']}"
+        query = {"fieldSelector": f"involvedObject.uid={metadata['uid']}"}
+        try:
+            answer = self._request(what, "GET", namespace_path(metadata["namespace"], "events"), query)
+        except TaskError as error:
+            if error.reason == "Forbidden":
+                return []
+            raise
+        return list(answer["items"])
 
     def create_job(self, job: Object, dry_run: bool) -> Object | None:
         """Create the Job and return it; None where it is there already. A dry run asks whether it would be taken."""
@@ -101,6 +123,19 @@ class BuildReconciler:
     git_image: str
     images: Images
 
+    def reconcile_named(self, namespace: str, name: str) -> Object:
+        """Reconcile the Build as it is now; once more, read afresh, where somebody changed it meanwhile."""
+        for is_last in (False, True):
+            build = self.cluster.get_build(namespace, name)
+            if build is None:
+                break
+            try:
+                return self.reconcile(build)
+            except TaskError as error:
+                if is_last or error.reason not in (CONFLICT, ORDER_CONFLICT):
+                    raise
+        return {"changed": False, "action": "absent", "job_name": "", "deleted": []}
+
     def reconcile(self, build: Object) -> Object:
         """Have the Job of the wanted state, record the status, and return the module's result."""
         jobs = self.cluster.jobs_of(build)
@@ -114,6 +149,8 @@ class BuildReconciler:
             task = as_task(build, self.git_image)
             self._free_waiting_steps(task, plan.current, pods)
             created = self._create(build, task) if plan.action == "created" else None
+            if lacks_pod(plan.current, pods):
+                problem = refusal_of(self.cluster.events_of(plan.current or {}))
         except InvalidSpec as error:
             problem = own_field(error, build)
         except TaskError as error:
@@ -180,8 +217,8 @@ class BuildReconciler:
             for event in compute_events(before, after):
                 self.cluster.emit(build, event)
         deleted = [job["metadata"]["name"] for job in plan.delete]
-        has_job = bool(created or plan.current)
-        again = next_look({**build, "status": after}, has_job, plan.action == "waiting", seen.problem, now)
+        job = created or plan.current
+        again = next_look({**build, "status": after}, job, plan.action == "waiting", seen, now)
         return {
             "changed": bool(deleted or plan.orphans or created or after != before),
             "action": "failed" if plan.action == "created" and not created else plan.action,

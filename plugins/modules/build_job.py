@@ -133,13 +133,11 @@ def main() -> None:
     params = module.params
     try:
         cluster = BuildCluster(params)
-        build = cluster.get_build(params["namespace"], params["name"])
-        if build is None:
-            module.exit_json(changed=False, action="absent", job_name="", deleted=[])
         images = Images(cluster, lambda: lookup_settings(params), for_many=False)
         agent_image = params["agent_image"] or c.DEFAULT_AGENT_IMAGE
         git_image = params["git_image"] or DEFAULT_GIT_IMAGE
-        result = BuildReconciler(cluster, module.check_mode, agent_image, git_image, images).reconcile(build)
+        reconciler = BuildReconciler(cluster, module.check_mode, agent_image, git_image, images)
+        result = reconciler.reconcile_named(params["namespace"], params["name"])
     except TaskError as error:
         module.fail_json(**failure_of(error))
     module.exit_json(**result)

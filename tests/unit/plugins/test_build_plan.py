@@ -141,7 +141,7 @@ def test_the_job_goes_when_its_time_to_live_has_passed():
     assert (expired.action, expired.delete) == ("finished", (job,))
     build["spec"]["ttlSecondsAfterFinished"] = 3600
     assert plan(build, job).delete == ()
-    assert next_look(build, True, False, None, NOW) == 3600 - 556
+    assert next_look(build, make_job(build, "Complete"), False, Seen(), NOW) == 3600 - 556
 
 
 def test_a_build_that_is_being_deleted_is_left_alone():
@@ -192,7 +192,7 @@ def test_a_problem_is_final_only_where_the_spec_has_to_change():
     build = make_build()
     passing = TaskError("QuotaExceeded", "too much", retry_after=7)
     assert status(build, problem=passing)["phase"] == "Pending"
-    assert next_look(build, False, False, passing, NOW) == 7
+    assert next_look(build, None, False, Seen(problem=passing), NOW) == 7
     final = status(build, problem=InvalidSpec("spec.image", "is no image"))
     assert (final["phase"], condition_of(final)["message"]) == ("Failure", "spec.image: is no image")
 

@@ -238,3 +238,45 @@ def test_a_suspended_build_shows_no_steps_of_the_job_that_went():
     world.change(suspend=True)
     world.settle()
     assert (world.status["conditions"][-1]["reason"], world.status["steps"]) == ("Suspended", [])
+
+
+def failed_create(words: str, second: int) -> dict:
+    """Return an Event as the Job controller records it."""
+    return {"reason": "FailedCreate", "message": words, "lastTimestamp": f"2024-01-06T22:20:{second:02}Z"}
+
+
+def test_what_keeps_a_job_from_having_its_pod_is_told_until_it_has_one():
+    world = make_world()
+    assert world.round()["requeue_after"] == 5
+    world.job_events = [
+        failed_create('pods "site-b" is forbidden: exceeded quota: none', 2),
+        failed_create('pods "site-a" is forbidden: violates PodSecurity "restricted"', 1),
+    ]
+    assert world.round()["requeue_after"] == 30
+    condition = world.status["conditions"][-1]
+    assert (world.status["phase"], condition["reason"]) == ("Pending", "QuotaExceeded")
+    assert condition["message"].endswith('pods "site-b" is forbidden: exceeded quota: none')
+    assert world.events[-1] == "QuotaExceeded"
+    world.job_events.append(failed_create('pods "site-c" is forbidden: violates PodSecurity "restricted"', 3))
+    world.round()
+    assert world.status["conditions"][-1]["reason"] == "PodRefused"
+    world.actions()[0]()
+    assert "requeue_after" not in world.round()
+    assert world.status["conditions"][-1]["reason"] == "Pending"
+    world.settle()
+    assert world.status["phase"] == "Successful"
+
+
+def test_a_refusal_is_over_once_the_job_has_made_a_pod():
+    world = make_world()
+    world.round()
+    made = {"reason": "SuccessfulCreate", "message": "", "lastTimestamp": "2024-01-06T22:20:02Z"}
+    world.job_events = [failed_create("no", 1), made]
+    world.round()
+    assert world.status["conditions"][-1]["reason"] == "Pending"
+
+
+def test_a_build_that_changes_while_it_is_looked_at_is_read_afresh():
+    world = make_world()
+    world.round(meanwhile=lambda: world.change(image="bad:1"))
+    assert world.is_current()
