@@ -13,6 +13,7 @@ from support import ROOT, Cluster, Object, condition
 sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
 
 from git_server import GitServer, git
+from git_ssh_server import GitSshServer
 
 # The node's address, which Pods reach too.
 NODE = "10.244.0.1"
@@ -223,6 +224,15 @@ def test_a_private_repository_opens_with_its_secret(cluster, source, private_url
     assert PASSWORD not in cluster.logs(pod, "clone") + cluster.run("get", "job,pod", "-o", "yaml").stdout
 
 
+def test_a_key_opens_a_repository_over_ssh(cluster, source):
+    with GitSshServer(source.folder.parent, NODE) as server:
+        secret = {"ssh-privatekey": server.client_key, "known_hosts": server.known_hosts}
+        cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": secret})
+        cluster.apply(make_build("site", f"{server.url}/site", git_fields={"secretRef": {"name": "key"}}))
+        build = finished(cluster, "site")
+    assert (build["status"]["phase"], build["status"]["revision"]) == ("Successful", source.first)
+
+
 @pytest.mark.parametrize(
     ("path", "revision", "words"),
     [
@@ -265,6 +275,35 @@ def test_its_job_goes_when_its_time_to_live_has_passed_and_is_not_made_again(clu
     cluster.patch("build", "site", {"metadata": {"annotations": {"other": "x"}}})
     assert cluster.get("build", "site")["status"] == build["status"]
     assert cluster.list("jobs") == []
+
+
+def test_a_build_that_fails_is_tried_again_as_often_as_it_says(cluster, url):
+    cluster.apply(make_build("site", url, steps=[{"name": "bad", "command": ["sh", "-c", "exit 3"]}], backoffLimit=1))
+    build = finished(cluster, "site")
+    assert (build["status"]["phase"], condition(build)["reason"]) == ("Failure", "StepFailed")
+    assert 'step "bad" (2 of 2) failed: exit code 3' in condition(build)["message"]
+    assert [pod["status"]["phase"] for pod in pods_of(cluster, "site")] == ["Failed", "Failed"]
+
+
+def test_a_build_that_is_out_of_time_ends(cluster, url):
+    steps = [{"name": "wait", "command": ["sleep", "600"]}]
+    cluster.apply(make_build("site", url, steps=steps, activeDeadlineSeconds=8))
+    build = finished(cluster, "site")
+    assert (build["status"]["phase"], condition(build)["reason"]) == ("Failure", "DeadlineExceeded")
+    cluster.wait("nothing to run any more", lambda: not alive_pods(cluster))
+
+
+def test_what_keeps_a_job_from_having_its_pod_is_told_and_it_runs_when_that_has_gone(cluster, url):
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    cluster.apply(quota)
+    cluster.wait("the quota", lambda: cluster.get("resourcequota", "none").get("status", {}).get("hard"))
+    cluster.apply(make_build("site", url))
+    refused = wait_for(cluster, "site", "the refusal", lambda s: condition({"status": s})["reason"] == "QuotaExceeded")
+    assert refused["status"]["phase"] == "Pending"
+    assert "exceeded quota: none" in condition(refused)["message"]
+    assert "QuotaExceeded" in [e["reason"] for e in events(cluster, "site")]
+    cluster.run("delete", "resourcequota", "none")
+    assert finished(cluster, "site")["status"]["phase"] == "Successful"
 
 
 def test_deleting_a_build_deletes_its_job_and_pods(cluster, url):

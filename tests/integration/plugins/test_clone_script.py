@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._build import CLONE_SCRIPT
 from git_server import GitServer, git
+from git_ssh_server import GitSshServer
 
 USER, PASSWORD = "builder", 'pass word "$HOME" %s'
 
@@ -159,3 +160,34 @@ def test_a_wrong_password_is_said_and_not_shown(private_url, clone):
     assert done.returncode == 1
     assert "Authentication failed" in clone.said.read_text()
     assert "wrong-word" not in done.stdout + done.stderr + clone.said.read_text()
+
+
+@pytest.fixture
+def ssh_server(repository: Path) -> Iterator[GitSshServer]:
+    with GitSshServer(repository.parent) as server:
+        yield server
+
+
+@pytest.mark.parametrize("knows_the_host", [True, False])
+def test_a_key_opens_a_repository_over_ssh(ssh_server, clone, knows_the_host):
+    (clone.secret / "ssh-privatekey").write_text(ssh_server.client_key)
+    if knows_the_host:
+        (clone.secret / "known_hosts").write_text(ssh_server.known_hosts)
+    done = clone.run(f"{ssh_server.url}/repository", "main")
+    assert done.returncode == 0, done.stderr
+    assert (clone.work / "file").read_text() == "2\n"
+
+
+def test_another_host_than_the_known_one_gets_nothing(ssh_server, clone, tmp_path):
+    (clone.secret / "ssh-privatekey").write_text(ssh_server.client_key)
+    with GitSshServer(tmp_path) as other:
+        key = other.known_hosts.split(" ", 1)[1]
+    (clone.secret / "known_hosts").write_text(ssh_server.known_hosts.split(" ", 1)[0] + " " + key)
+    assert clone.run(f"{ssh_server.url}/repository", "main").returncode == 1
+    assert "Host key verification failed" in clone.said.read_text()
+
+
+def test_a_key_that_opens_nothing_is_said(ssh_server, clone, tmp_path):
+    (clone.secret / "ssh-privatekey").write_text(GitSshServer(tmp_path).client_key)
+    assert clone.run(f"{ssh_server.url}/repository", "main").returncode == 1
+    assert "Permission denied (publickey)" in clone.said.read_text()

@@ -25,14 +25,14 @@ busybox_root() {
     printf 'root:x:0:\nnogroup:x:65534:\n' >"$1/etc/group"
 }
 
-# Debian's git with the libraries that it needs; without ssh.
+# Debian's git and ssh with the libraries that they need.
 git_root() {
     busybox_root "$1"
     mkdir -p "$1/usr/share/git-core/templates" "$1/usr/lib/git-core" "$1/etc/ssl/certs" "$1/usr/bin"
     cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/"
-    cp /usr/bin/git "$1/usr/bin/git"
+    cp /usr/bin/git /usr/bin/ssh "$1/usr/bin/"
     cp -d /usr/lib/git-core/git-remote-http /usr/lib/git-core/git-remote-https "$1/usr/lib/git-core/"
-    ldd /usr/bin/git /usr/lib/git-core/git-remote-http | grep -o '/[^ :)]*' | sort -u | while read -r library; do
+    ldd /usr/bin/git /usr/bin/ssh /usr/lib/git-core/git-remote-http | grep -o '/[^ :)]*' | sort -u | while read -r library; do
         [ -e "$1$library" ] || install -D "$library" "$1$library"
     done
 }
