@@ -21,6 +21,8 @@ fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     install_python "$python has no venv module. Install it"
 fi
+# Not one of the very environment that is made anew.
+python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 "$python" -m venv --clear "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --upgrade pip
 "$venv/bin/pip" install --quiet --constraint constraints.txt -r requirements-dev.txt

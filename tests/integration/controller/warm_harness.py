@@ -29,7 +29,7 @@ _REPLACED = [
     (re.compile(r"ansible-tmp-[\d.-]+"), "REMOTE-TMP"),
     (re.compile(r"/[^\s\"']*ansible_\w+_payload_\w+/ansible_[\w.]+_payload\.zip"), "PAYLOAD"),
     (re.compile(r"/[\w/.-]+/\.venv/"), "VENV/"),  # which may be a link
-    (re.compile(r"VENV/bin/python3?\b"), "PYTHON"),
+    (re.compile(r"VENV/bin/python(3(\.\d+)?)?\b"), "PYTHON"),
     (re.compile(r"_ansible_tmpdir=[^,]*"), "_ansible_tmpdir=TMP"),  # none is needed where nothing is packed
     (re.compile(r"\n+$"), ""),
     (re.compile(r"\b[jJ]?\d{9,12}\.\d{3,7}\b"), "JOB"),
