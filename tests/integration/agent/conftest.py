@@ -66,6 +66,11 @@ class Step:
         return self.done["state"]
 
 
+def _heed_hangups() -> None:
+    """Be as in a container, though the tests were started with nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Pod:
     """Steps share the order file; each has a directory of its own, as in a Pod."""
 
@@ -106,7 +111,12 @@ class Pod:
 
     def _launch(self, name, arguments, prefix=(), **options) -> Step:
         command = [*prefix, self.agent, *arguments]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        options = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "preexec_fn": _heed_hangups,
+            **options,
+        }
         step = Step(subprocess.Popen(command, **options), self.run_directory(name))
         self._steps.append(step)
         return step
