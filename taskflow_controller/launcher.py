@@ -96,6 +96,7 @@ class Launcher:
                     arguments=self._arguments,
                     verbosity=settings.verbosity,
                     max_artifacts=settings.max_artifacts,
+                    discovery=self._workspaces.discovery,
                     environment=access,
                     timeout=settings.run_timeout or None,
                     cancelled=self._cancelled,

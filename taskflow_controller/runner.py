@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import ansible_runner
 from ansible_runner.interface import init_runner
 
+from taskflow_controller import discovery_cache
 from taskflow_controller.out_of_memory import BE_KILLED_FIRST, OomWatch
 from taskflow_controller.process_tree import kill_by_environment
 from taskflow_controller.resource_verdicts import ResourceVerdict
@@ -32,7 +33,8 @@ class RunRequest:
     """What to run, and with what.
 
     ``directory`` is the resource's own (see ``workspace``) and is used by one run at a time, whose temporary files
-    are in ``tmp`` there and go with it. ``playbook`` or ``role`` is set. ``arguments`` are more of them for
+    are in ``tmp`` there and go with it, but for what they learnt of the API server's kinds, which is kept in the folder
+    ``discovery``, if one is given. ``playbook`` or ``role`` is set. ``arguments`` are more of them for
     ansible-playbook, as a shell would split them. ``environment`` is laid over the controller's own. ``timeout`` is
     in seconds, None for none: a run that takes longer is killed with all its processes. ``cancelled`` is asked from
     time to time; once it says true, the run is killed in the same way. ``on_event`` gets each of ansible-runner's
@@ -46,6 +48,7 @@ class RunRequest:
     arguments: str = ""
     verbosity: int = 0
     max_artifacts: int = 20
+    discovery: Path | None = None
     environment: Mapping[str, str] | None = None
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
@@ -109,7 +112,10 @@ class ColdRunner:
         ident = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
         variables = _write_extra_vars(request)
         _remove_temporary_files(request)  # those of a controller that was killed
-        (request.directory / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
+        temporary = request.directory / TEMPORARY
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        if request.discovery:
+            discovery_cache.lend(request.discovery, temporary)
         # In a file, for ansible-runner drops the settings it is given unless there is one.
         settings = {"pexpect_timeout": CANCEL_POLL_SECONDS}
         (request.directory / "env" / "settings").write_text(json.dumps(settings), encoding="utf-8")
@@ -134,12 +140,13 @@ class ColdRunner:
                 cancel_callback=lambda: False,
             )
             process.cancel_callback = _Watchdog(request, process)
-            temporary = str(request.directory / TEMPORARY)
-            process.config.env.update(TMPDIR=temporary, ANSIBLE_LOCAL_TEMP=temporary)
+            process.config.env.update(TMPDIR=str(temporary), ANSIBLE_LOCAL_TEMP=str(temporary))
             warm = self._perform(process, request)
         finally:
             with suppress(FileNotFoundError):
                 (request.directory / variables).unlink()
+            if request.discovery:
+                discovery_cache.take_back(request.discovery, temporary)
             _remove_temporary_files(request)
         return RunResult(
             rc=KILLED if process.rc is None else process.rc,

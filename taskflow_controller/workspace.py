@@ -9,8 +9,8 @@ runs at once, so that they keep no more artifacts, however many resources there 
 import contextlib
 import fcntl
 import itertools
+import json
 import os
-import shlex
 import shutil
 import stat
 import sys
@@ -25,12 +25,24 @@ TEMPORARY = "tmp"  # in a resource's directory, for the temporary files of a run
 _EMPTY, _BATCH = "_", "_batch"
 
 
+def _inventory(path: Path) -> str:
+    """Return the inventory of a resource's runs: JSON, the format that Ansible tries first."""
+    localhost = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "ansible_remote_tmp": str(path / TEMPORARY),
+    }
+    return json.dumps({"all": {"hosts": {"localhost": localhost}}}, indent=2) + "\n"
+
+
 class Workspaces:
     """All runner directories, under one base directory that is this user's alone."""
 
     def __init__(self, base: str | os.PathLike[str]) -> None:
         """Make the base directory. Raises ConfigError if it can't be made, or others can write to it."""
         self.base = Path(base).absolute()
+        self.discovery = self.base / ".discovery"
+        """Where the runs keep what they learn of the API server, for the life of a controller."""
         self._lock = threading.Lock()  # one resource's removal takes away folders that another's are made in
         self.alone = False
         """Whether ``claim`` found that no other process uses the base directory."""
@@ -52,6 +64,7 @@ class Workspaces:
             self.alone = False
         else:
             self.alone = True
+            shutil.rmtree(self.discovery, ignore_errors=True)  # the cluster may be another one now
         with contextlib.suppress(OSError):
             fcntl.flock(self._claim, fcntl.LOCK_SH)
         return self.alone
@@ -91,11 +104,7 @@ class Workspaces:
         with self._lock:
             for folder in ("env", "project", "inventory", "artifacts"):
                 (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        interpreter = shlex.quote(sys.executable)
-        temporary = shlex.quote(str(path / TEMPORARY))
-        settings = f"ansible_python_interpreter={interpreter} ansible_remote_tmp={temporary}"
-        hosts = f"localhost ansible_connection=local {settings}\n"
-        (path / "inventory" / "hosts").write_text(hosts, encoding="utf-8")
+        (path / "inventory" / "hosts").write_text(_inventory(path), encoding="utf-8")
         return path
 
     def keys(self, gvk: GroupVersionKind) -> list[ResourceKey]:

@@ -65,7 +65,8 @@ def _one_play(name: str, warm: Runner, workspaces: Workspaces) -> Iterator[tuple
         directory = workspaces.prepare(ResourceKey(gvk, name.replace("_", "-"), kind.replace(" ", "-")))
         if kind == SDK:
             return milliseconds(lambda: run_as_the_sdk_does(directory, playbook))
-        return milliseconds(lambda: _run(runners[kind], directory, playbook))
+        request = RunRequest(directory, extra_vars(), playbook=playbook, discovery=workspaces.discovery)
+        return milliseconds(lambda: _run(runners[kind], request))
 
     once(WARM)  # what the first run of a playbook reads and compiles is kept for the others
     times = {kind: statistics.median(values) for kind, values in in_turn(IN_TURN, ROUNDS, once).items()}
@@ -75,10 +76,10 @@ def _one_play(name: str, warm: Runner, workspaces: Workspaces) -> Iterator[tuple
     yield AGAINST_SDK[name].name, times[SDK] / times[WARM]
 
 
-def _run(runner: Runner, directory: Path, playbook: str) -> None:
-    result = runner.run(RunRequest(directory, extra_vars(), playbook=playbook))
+def _run(runner: Runner, request: RunRequest) -> None:
+    result = runner.run(request)
     if not result.successful:
-        raise NotMeasuredError(f"{playbook} failed: {result.error or result.failures}")
+        raise NotMeasuredError(f"{request.playbook} failed: {result.error or result.failures}")
 
 
 def extra_vars() -> dict[str, object]:
