@@ -1,8 +1,9 @@
 """Has Ansible's actions run their modules by ``modules``, where that makes no difference but in time.
 
-Three methods of ActionBase are wrapped. Ansible goes its own way, with a packed module in a new process, for:
-another connection than local, become, async, another interpreter, another language, modules that look for
-another Python, settings for debugging, and a project that overrides parts of Ansible's own module_utils.
+Methods of ActionBase are wrapped, those for temporary directories (``temporary``) among them. Ansible goes its own
+way, with a packed module in a new process, for: another connection than local, become, async, another interpreter,
+another language, modules that look for another Python, settings for debugging, and a project that overrides parts of
+Ansible's own module_utils.
 """
 
 import functools
@@ -25,7 +26,7 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from taskflow_controller.warm import modules
+from taskflow_controller.warm import modules, temporary
 from taskflow_controller.warm.modules import PROFILE, AnotherPythonError, Call, Module
 
 # A Python reads these as it starts, and the loader of shared libraries does.
@@ -56,6 +57,9 @@ def install(paths: Iterable[str]) -> None:
         ("_is_pipelining_enabled", _is_pipelining_enabled),
         ("_configure_module", _configure_module),
         ("_low_level_execute_command", _low_level_execute_command),
+        ("_make_tmp_path", temporary.make),
+        ("_remove_tmp_path", temporary.remove),
+        ("_remote_chmod", temporary.change_mode),
     ):
         original = getattr(ActionBase, name)
         setattr(ActionBase, name, _wrapped(original, wrapper))
@@ -144,7 +148,9 @@ def _chosen(action: Any) -> Module | None:
 def _module_for(action: Any, name: str, task_vars: Mapping[str, Any], wrap_async: bool) -> Module | None:
     """Return the module to run in process; None where Ansible is to go its own way."""
     connection, task = action._connection, action._task
-    if not _is_local(connection) or connection.become or wrap_async or task.async_val:
+    if not temporary.is_ansibles(connection, "connection", "local") or connection.become:
+        return None
+    if wrap_async or task.async_val:
         return None
     short_name = name.rpartition(".")[2]
     if _debugging(task_vars) or _overrides_core(action):
@@ -154,11 +160,6 @@ def _module_for(action: Any, name: str, task_vars: Mapping[str, Any], wrap_async
         return None
     module = modules.load(found.plugin_resolved_path, short_name)
     return module if module and _is_ours(action, module, task_vars) else None
-
-
-def _is_local(connection: Any) -> bool:
-    """Return whether it is Ansible's own local connection, not one of a project that has its name."""
-    return Path(getattr(connection, "_original_path", "")) == _CORE / "plugins" / "connection" / "local.py"
 
 
 def _debugging(task_vars: Mapping[str, Any]) -> bool:

@@ -4,10 +4,12 @@ import contextlib
 import functools
 import importlib
 import io
+import json
 import os
 import re
 import shutil
 import signal
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,9 +24,8 @@ from ansible.plugins import strategy
 from ansible.utils import display as ansible_display
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 
-from taskflow_controller.warm import child, in_process, singletons
+from taskflow_controller.warm import child, in_process, inline, singletons
 from taskflow_controller.warm.files import FileCache, code_files, plugin_folders
-from taskflow_controller.warm.inline import InlineWorker
 from taskflow_controller.warm.spec import Spec
 from taskflow_controller.warm.stamps import Stamps
 
@@ -66,6 +67,7 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
         for name in _PRELOADED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        _begin_handshake()
         known = FileCache()
         cli(["ansible-playbook", "none"]).parse()
         with contextlib.redirect_stderr(io.StringIO()), _plugin_folders_unchanged():
@@ -74,10 +76,18 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
         singletons.reset()
         _rehearse(cli, directory / "rehearsal")
     _let_plugins_be_overridden()
+    inline.install()
     code.note(code_files())
     code.note(plugin_folders(spec.folder))
     singletons.reset()
     return Warm(cli, known, code, warnings)
+
+
+def _begin_handshake() -> None:
+    """Have OpenSSL look up its algorithms, which it does once in a process, by saying the first word to nobody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="nobody").do_handshake()
 
 
 def _register_plugins(folder: str) -> None:
@@ -150,10 +160,10 @@ def _rehearse(cli: type[PlaybookCLI], directory: Path) -> None:
     """Run a throw-away play in this very process. Raises RuntimeError with what it printed if it fails."""
     shutil.copytree(Path(__file__).parent / "rehearsal", directory)
     (directory / "job_events").mkdir()
-    interpreter = f"ansible_python_interpreter={sys.executable}"
+    localhost = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (directory / "inventory").mkdir()
     (directory / "inventory" / "hosts").write_text(
-        f"localhost ansible_connection=local {interpreter}\n", encoding="utf-8"
+        json.dumps({"all": {"hosts": {"localhost": localhost}}}), encoding="utf-8"
     )
     (directory / "vars.json").write_text('{"given": {"list": [1]}}', encoding="utf-8")
     arguments = ["-i", f"{directory}/inventory", "-e", f"@{directory}/vars.json", str(directory / "play.yml")]
@@ -173,7 +183,7 @@ def _rehearsing() -> Iterator[None]:
     try:
         with (
             singletons.class_unchanged(ansible_display.Display),
-            singletons.replaced(strategy, "WorkerProcess", InlineWorker),
+            singletons.replaced(strategy, "WorkerProcess", inline.InlineWorker),
             singletons.replaced(TaskQueueManager, "__init__", queue_manager),
             singletons.replaced(constants, "DEFAULT_VAULT_PASSWORD_FILE", None),
             singletons.replaced(constants, "DEFAULT_VAULT_IDENTITY_LIST", []),

@@ -190,6 +190,36 @@ TASKS: dict[str, tuple[str, str]] = {
         "successful",
     ),
     "action plugin": ("    - acting: {word: x}\n    - ansible.builtin.debug: {msg: x}", "successful"),
+    "tasks on variables alone": (
+        """
+    - ansible.builtin.set_fact: {list: [0], wide: "{{ 'x' * 300000 }}"}
+    - set_fact: {list: '{{ list + [item] }}', shade: '{{ item }}'}
+      loop: [1, 2, 3]
+    - ansible.builtin.assert: {that: ['list == [0, 1, 2, 3]', 'shade == 3', 'wide | length == 300000'], quiet: true}
+    - {name: Wide, ansible.builtin.debug: {var: wide}, no_log: true}
+    - ansible.builtin.debug: {msg: '{{ item.no_such_field }}'}
+      loop: [{}, {no_such_field: 1}]
+      ignore_errors: true
+    - ansible.builtin.assert: {that: [1 == 2], fail_msg: 'not {{ given.name }}'}
+      register: failed
+      failed_when: false
+    - ansible.builtin.include_tasks: '{{ item }}.yml'
+      loop: [more, nowhere]
+      ignore_errors: true
+    - {ansible.builtin.debug: {msg: '{{ failed.assertion }}'}, when: failed is not skipped, changed_when: true}
+    - ansible.builtin.set_fact: {there: '{{ ansible_connection }}'}
+      delegate_to: elsewhere
+      delegate_facts: true
+      vars: {ansible_connection: local}
+    - {name: No more, ansible.builtin.fail: {msg: '{{ hostvars.elsewhere.there }}'}}
+""",
+        "failed",
+    ),
+    "lookup that ends its process": ("    - ansible.builtin.debug: {msg: \"{{ lookup('ends', 0) }}\"}", "failed"),
+    "temporary directory": (
+        "    - transferring:\n    - {transferring: , become: true, become_method: su}",
+        "successful",
+    ),
     "unsafe text": ("    - ansible.builtin.debug: {msg: '{{ braces }}'}", "successful"),
     "python of another": (
         "    - {ansible.builtin.ping: , vars: {ansible_python_interpreter: /usr/bin/env python3}, ignore_errors: true}",
@@ -350,6 +380,24 @@ class ActionModule(ActionBase):
                                               module_args={'_raw_params': 'pwd'}, task_vars=task_vars)['stdout']
         return result
 """
+TRANSFERRING = """
+import os
+from ansible.plugins.action import ActionBase
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = True
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        path = self._connection._shell.tmpdir
+        with open(path + 'file', 'w') as file:
+            file.write('text')
+        os.chmod(path + 'file', 0o400)
+        os.symlink('/etc', path + 'link')
+        self._fixup_perms2((path, path + 'file'))
+        modes = [oct(os.stat(name).st_mode) for name in (path, path + 'file')]
+        self._remove_tmp_path(path)
+        left = os.path.exists(path) or not os.path.exists('/etc')
+        return {'modes': modes, 'left': left, 'forgotten': self._connection._shell.tmpdir is None}
+"""
 CALLBACK = """
 import os
 from ansible.plugins.callback import CallbackBase
@@ -371,11 +419,14 @@ FILES = {
     "module_utils/our_package/__init__.py": "",
     "module_utils/our_package/deep.py": "from ansible.module_utils.our_words import WORD\nDEPTH = len(WORD)",
     "action_plugins/acting.py": ACTING,
+    "action_plugins/transferring.py": TRANSFERRING,
     "callback_plugins/counting.py": CALLBACK,
     "filter_plugins/words.py": "class FilterModule:\n    def filters(self): return {'shouted': lambda s: s + '!'}",
     "test_plugins/sizes.py": "class TestModule:\n    def tests(self): return {'tiny': lambda n: n < 5}",
     "lookup_plugins/said.py": "from ansible.plugins.lookup import LookupBase\nclass LookupModule(LookupBase):\n"
     "    def run(self, terms, variables=None, **kwargs): return ['looked up']",
+    "lookup_plugins/ends.py": "import sys\nfrom ansible.plugins.lookup import LookupBase\n"
+    "class LookupModule(LookupBase):\n    def run(self, terms, variables=None, **kwargs): sys.exit(terms[0])",
     "roles/greeting/tasks/main.yml": "- ansible.builtin.command: echo {{ word }} {{ ending }}\n  notify: role handler",
     "roles/greeting/tasks/other.yml": "- ansible.builtin.debug: {msg: '{{ item }} {{ role_path | basename }}'}",
     "roles/greeting/handlers/main.yml": "- {name: role handler, ansible.builtin.debug: {msg: handled}}",
