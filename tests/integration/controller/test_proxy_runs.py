@@ -105,6 +105,8 @@ def test_a_project_of_the_operator_sdk_runs_unchanged(
     assert controller.logged("changes of ConfigMap (v1) reconcile")
 
     count = runs.settle()
+    (discovery,) = (controller.runner_dir / ".discovery").glob("k8srcp-*.json")
+    learnt = discovery.stat().st_mtime_ns
     core.delete_namespaced_config_map("beside", namespace)
     runs.more_than(count, "a run for the deleted dependent")
     assert core.read_namespaced_config_map("beside", namespace).data == {"size": "small"}
@@ -114,6 +116,7 @@ def test_a_project_of_the_operator_sdk_runs_unchanged(
     reasons = " ".join(line["reason"] for line in controller.logged("run started"))
     assert "ConfigMap beside deleted" in reasons and "ConfigMap elsewhere changed" in reasons
     assert controller.stop() == 0
+    assert discovery.stat().st_mtime_ns == learnt  # later runs knew it, and asked for nothing
     assert not list(controller.runner_dir.glob("**/kubeconfig"))
 
 
