@@ -45,6 +45,8 @@ GIT_IMAGE_ENV = "TASKFLOW_GIT_IMAGE"
 
 # What may change in a spec without a new Job.
 CONTROL_FIELDS = ("suspend", "ttlSecondsAfterFinished")
+# The schema's defaults. The digest of a spec leaves out what is as they have it, so that a later version may add one.
+DEFAULTS: Object = {"backoffLimit": 0, "source": {"git": {"revision": DEFAULT_REVISION}}}
 # What a single step may have in the spec itself.
 STEP_FIELDS = ("command", "args", "script")
 HASH_LENGTH = 10
@@ -105,10 +107,20 @@ def build_hash(build: Object) -> str:
 
     It tells the states of different Builds apart, too: their Jobs' names may begin alike.
     """
-    metadata, spec = build["metadata"], {k: v for k, v in build["spec"].items() if k not in CONTROL_FIELDS}
+    metadata = build["metadata"]
+    spec = _beside({k: v for k, v in build["spec"].items() if k not in CONTROL_FIELDS}, DEFAULTS)
     request = (metadata.get("annotations") or {}).get(REQUEST_ANNOTATION, "")
     state = json.dumps([metadata["uid"], spec, request], sort_keys=True)
     return hashlib.sha256(state.encode()).hexdigest()[:HASH_LENGTH]
+
+
+def _beside(spec: Object, defaults: Object) -> Object:
+    """Return what of a spec is not as the defaults have it."""
+    others = {key: value for key, value in spec.items() if key not in defaults or value != defaults[key]}
+    return {
+        key: _beside(value, defaults[key]) if key in defaults and isinstance(value, dict) else value
+        for key, value in others.items()
+    }
 
 
 def job_name(build: Object) -> str:

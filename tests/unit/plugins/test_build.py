@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.taskflow.operator.plugins.module_utils import _build
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
@@ -163,6 +165,33 @@ def test_the_name_follows_the_wanted_state():
     assert _build.job_name(make_build(image="tools:2")) != name
     build["metadata"]["annotations"] = {"build.taskflow/request": "again"}
     assert _build.job_name(build) != name
+
+
+def defaults_in(schema: dict) -> dict:
+    """Return what a schema fills in, as it would stand in an object."""
+    found = {}
+    items = {"[]": schema["items"]} if "items" in schema else {}
+    for name, field in {**schema.get("properties", {}), **items}.items():
+        if "default" in field:
+            found[name] = field["default"]
+        elif inner := defaults_in(field):
+            found[name] = inner
+    return found
+
+
+def test_what_the_schema_fills_in_makes_no_other_state():
+    crd = yaml.safe_load((Path(__file__).parents[3] / "crd" / "build.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    given = {key: value for key, value in defaults_in(schema).items() if key not in _build.CONTROL_FIELDS}
+    assert given == _build.DEFAULTS
+    bare = make_build()
+    del bare["spec"]["source"]["git"]["revision"]
+    filled = copy.deepcopy(bare)
+    filled["spec"]["backoffLimit"] = given["backoffLimit"]
+    filled["spec"]["source"]["git"].update(given["source"]["git"])
+    assert _build.job_name(filled) == _build.job_name(bare)
+    filled["spec"]["backoffLimit"] = 1
+    assert _build.job_name(filled) != _build.job_name(bare)
 
 
 def test_a_long_name_leaves_room_for_the_pods_names():
