@@ -37,7 +37,11 @@ LOST_LEASE = 1
 
 def serve(options: Options, environ: Mapping[str, str]) -> int:
     """Run until a signal or a lost lease ends it; return the exit code. Raises ConfigError at the start."""
-    return _Process(options, environ).run()
+    code = _Process(options, environ).run()
+    if code == LOST_LEASE:  # at once: a request that hangs would keep its thread, and so this process, for a while
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 class _Process:
