@@ -1,7 +1,7 @@
 """Keeps what the runs learn of the kinds that an API server has, for later runs.
 
-kubernetes.core asks for it before anything else, three requests in each task, and keeps the answers in TMPDIR. That is
-a run's own here, and goes with it.
+kubernetes.core asks for it before anything else, and keeps the answers in TMPDIR. That is a run's own here, and goes
+with it.
 """
 
 import contextlib
@@ -20,22 +20,25 @@ _MAX_AGE = 600.0  # seconds, as kubectl had it; a kind that is not in the cache 
 def lend(shared: Path, own: Path) -> None:
     """Give a run what the ones before learnt: ``shared`` is for all runs, ``own`` the TMPDIR of this one."""
     for path, status in _files(shared):
-        if time.time() - status.st_mtime < _MAX_AGE:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if time.time() - status.st_mtime < _MAX_AGE:
                 shutil.copy2(path, own)
-        else:
-            path.unlink(missing_ok=True)
+            else:
+                path.unlink()
 
 
 def take_back(shared: Path, own: Path) -> None:
-    """Keep what a run has learnt that was not known before."""
+    """Keep what a run has learnt that was not known before. Its age is that of what was known."""
+    known = {path.name: status for path, status in _files(shared)}
     for path, status in _files(own):
-        known = shared / path.name
+        before = known.get(path.name)
+        if before and before.st_mtime_ns == status.st_mtime_ns:
+            continue
         with contextlib.suppress(OSError):
-            if known.exists() and known.stat().st_mtime_ns == status.st_mtime_ns:
-                continue
+            if before:
+                os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
             shared.mkdir(mode=0o700, exist_ok=True)
-            os.replace(path, known)
+            os.replace(path, shared / path.name)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

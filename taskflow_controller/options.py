@@ -15,6 +15,7 @@ class Options:
     reconcile_period: float
     run_timeout: float
     cold: bool
+    no_worker_fork: bool
     runner_dir: str
     inject_owner_ref: bool
     ansible_verbosity: int

@@ -61,7 +61,7 @@ class _Process:
         overrides = Overrides(Defaults(options.reconcile_period, options.ansible_verbosity, options.run_timeout))
         self._workspaces = Workspaces(options.runner_dir)
         environment = {"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {}
-        self._warm = None if options.cold else warm_runner(loaded.watches, environment)
+        self._warm = None if options.cold else warm_runner(loaded.watches, environment, options.no_worker_fork)
         launcher = Launcher(
             self._warm or ColdRunner(),
             self._workspaces,
@@ -207,13 +207,13 @@ def _end_stray_runs(workspaces: Workspaces) -> None:
         logger.warning("killed %d processes of runs that an earlier controller has left behind", count)
 
 
-def warm_runner(watches: Sequence[Watch], environment: Mapping[str, str]) -> WarmRunner:
+def warm_runner(watches: Sequence[Watch], environment: Mapping[str, str], no_worker_fork: bool) -> WarmRunner:
     """Return a runner that knows beforehand what the watches run."""
     finalizers = [watch.finalizer for watch in watches if watch.finalizer]
     commands: list[Watch | Finalizer] = [*watches, *finalizers]
     playbooks = [command.playbook for command in commands if command.playbook]
     roles = [command.role for command in commands if command.role]
-    return WarmRunner(playbooks, roles, environment)
+    return WarmRunner(playbooks, roles, environment, no_worker_fork=no_worker_fork)
 
 
 def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:

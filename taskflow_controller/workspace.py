@@ -9,8 +9,8 @@ runs at once, so that they keep no more artifacts, however many resources there 
 import contextlib
 import fcntl
 import itertools
-import json
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -23,16 +23,6 @@ from taskflow_controller.kinds import GroupVersionKind, ResourceKey
 
 TEMPORARY = "tmp"  # in a resource's directory, for the temporary files of a run
 _EMPTY, _BATCH = "_", "_batch"
-
-
-def _inventory(path: Path) -> str:
-    """Return the inventory of a resource's runs: JSON, the format that Ansible tries first."""
-    localhost = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "ansible_remote_tmp": str(path / TEMPORARY),
-    }
-    return json.dumps({"all": {"hosts": {"localhost": localhost}}}, indent=2) + "\n"
 
 
 class Workspaces:
@@ -104,7 +94,11 @@ class Workspaces:
         with self._lock:
             for folder in ("env", "project", "inventory", "artifacts"):
                 (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        (path / "inventory" / "hosts").write_text(_inventory(path), encoding="utf-8")
+        interpreter = shlex.quote(sys.executable)
+        temporary = shlex.quote(str(path / TEMPORARY))
+        settings = f"ansible_python_interpreter={interpreter} ansible_remote_tmp={temporary}"
+        hosts = f"localhost ansible_connection=local {settings}\n"
+        (path / "inventory" / "hosts").write_text(hosts, encoding="utf-8")
         return path
 
     def keys(self, gvk: GroupVersionKind) -> list[ResourceKey]:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
+import re
 import typing as t
 
 from . import _order
@@ -34,8 +36,10 @@ Object = dict[str, t.Any]
 HISTORY_MAX = 10
 # What a build in the history keeps of its status.
 HISTORY_FIELDS = ("jobName", "phase", "revision", "startTime", "completionTime", "duration")
-# Seconds between two looks at a Job that has to go, at one that has yet to make its Pod, and at what can't be done now.
-WAITING_PAUSE, NO_POD_PAUSE, PROBLEM_PAUSE = 10, 5, 30
+# Seconds between two looks at a Job that has to go, and at what can't be done now.
+WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
+# Seconds between two looks at a Job without a Pod while it is new, and how long that is. Later its Pod will tell.
+NO_POD_PAUSE, NEW_JOB = 5, 60
 REPLACED = "Replaced"
 # Reasons that nobody needs to be told of.
 QUIET_REASONS = ("Pending", "WaitingForJob")
@@ -92,7 +96,7 @@ def next_look(build: Object, job: Object | None, waiting: bool, seen: Seen, now:
         return max(1, math.ceil(seconds_until(moment, now))) if job else None
     if seen.problem is not None and not seen.problem.permanent:
         return math.ceil(seen.problem.retry_after or PROBLEM_PAUSE)
-    if lacks_pod(job, seen.pods):
+    if job and lacks_pod(job, seen.pods) and _is_new(job, now):
         return NO_POD_PAUSE
     return WAITING_PAUSE if waiting else None
 
@@ -102,19 +106,28 @@ def lacks_pod(job: Object | None, pods: t.Iterable[Object]) -> bool:
     return job is not None and end_of(job) is None and latest_pod(job, pods) is None
 
 
+def _is_new(job: Object, now: str) -> bool:
+    return seconds_until(parse_time(job["metadata"]["creationTimestamp"]), now) > -NEW_JOB
+
+
 def refusal_of(events: t.Iterable[Object]) -> TaskError | None:
     """Return what keeps a Job from having its Pod, by the Events of the Job; None if the last one tells of no refusal.
 
     The Job controller goes on trying, and records reason FailedCreate with the API server's words.
     """
-    last = max(events, key=_time_of, default={})
-    if last.get("reason") != "FailedCreate":
+    told = [event for event in events if event.get("reason") in ("FailedCreate", "SuccessfulCreate")]
+    if not told:
         return None
-    return TaskError(reason_of(last["message"], "PodRefused"), f"the Job can't make its Pod: {last['message']}")
+    last = max(enumerate(told), key=lambda pair: (_time_of(pair[1]), pair[0]))[1]
+    if last["reason"] != "FailedCreate":
+        return None
+    # Each try has a name of its own for the Pod.
+    words = re.sub(r'\bpods "[^"]*"', "the Pod", last["message"].removeprefix("Error creating: "))
+    return TaskError(reason_of(words, "PodRefused"), f"the Job can't make its Pod: {words}")
 
 
-def _time_of(event: Object) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+def _time_of(event: Object) -> datetime.datetime:
+    return parse_time(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def compute_events(old: Object, new: Object) -> list[Event]:
@@ -152,7 +165,8 @@ def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | Non
     if seen.task and pod:
         return on_the_way(seen.task, pod, steps)
     if job:
-        return Verdict(PENDING, "Pending", "the Job is about to make its Pod")
+        words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
+        return Verdict(PENDING, "Pending", words)
     if build["spec"].get("suspend"):
         return Verdict(PENDING, "Suspended", "spec.suspend is true: it is built when that is false")
     if any(map(is_alive, seen.jobs)) or any(not is_terminal(pod) for pod in seen.pods):

@@ -43,6 +43,9 @@ from ._status import Event
 
 Object = dict[str, t.Any]
 
+# Somebody else was faster: it is looked at afresh.
+CONFLICTS = (CONFLICT, ORDER_CONFLICT)
+
 
 class BuildCluster(Cluster):
     """The API server, for Builds and their Jobs."""
@@ -106,6 +109,26 @@ class BuildCluster(Cluster):
         return items
 
 
+@dataclasses.dataclass
+class Done:
+    """What was changed for a Build, in check mode what would be.
+
+    Attributes:
+        created: whether it has a new Job.
+        deleted: the names of the Jobs that went.
+        freed: whether a Pod was deleted, or told to end.
+    """
+
+    created: bool = False
+    deleted: list[str] = dataclasses.field(default_factory=list)
+    freed: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is anything."""
+        return self.created or bool(self.deleted) or self.freed
+
+
 @dataclasses.dataclass(frozen=True)
 class BuildReconciler:
     """What it takes to do a Build's work.
@@ -125,41 +148,46 @@ class BuildReconciler:
 
     def reconcile_named(self, namespace: str, name: str) -> Object:
         """Reconcile the Build as it is now; once more, read afresh, where somebody changed it meanwhile."""
+        done = Done()
         for is_last in (False, True):
             build = self.cluster.get_build(namespace, name)
             if build is None:
                 break
             try:
-                return self.reconcile(build)
+                return self._reconcile(build, done)
             except TaskError as error:
-                if is_last or error.reason not in (CONFLICT, ORDER_CONFLICT):
+                if is_last or error.reason not in CONFLICTS:
                     raise
-        return {"changed": False, "action": "absent", "job_name": "", "deleted": []}
+        return {"changed": done.changed, "action": "absent", "job_name": "", "deleted": done.deleted}
 
-    def reconcile(self, build: Object) -> Object:
+    def _reconcile(self, build: Object, done: Done) -> Object:
         """Have the Job of the wanted state, record the status, and return the module's result."""
         jobs = self.cluster.jobs_of(build)
         # After the Jobs: a Job that is not there any more makes no Pod that is not there yet.
         pods = self.cluster.pods_of_jobs(build)
         plan = plan_jobs(build, jobs, pods, timestamp())
-        self._delete(build, plan)
+        self._delete(build, plan, done)
         problem: TaskError | None = None
         task = created = None
         try:
             task = as_task(build, self.git_image)
-            self._free_waiting_steps(task, plan.current, pods)
+            self._free_waiting_steps(task, plan.current, pods, done)
             created = self._create(build, task) if plan.action == "created" else None
             if lacks_pod(plan.current, pods):
                 problem = refusal_of(self.cluster.events_of(plan.current or {}))
         except InvalidSpec as error:
             problem = own_field(error, build)
         except TaskError as error:
+            if error.reason in CONFLICTS:
+                raise
             problem = error
         if created:
-            jobs = [*jobs, created]
-        return self._record(build, plan, Seen(task, jobs, pods, problem), created)
+            jobs, done.created = [*jobs, created], True
+        return self._record(build, plan, Seen(task, jobs, pods, problem), created, done)
 
-    def _delete(self, build: Object, plan: Plan) -> None:
+    def _delete(self, build: Object, plan: Plan, done: Done) -> None:
+        done.deleted += [job["metadata"]["name"] for job in plan.delete]
+        done.freed = done.freed or bool(plan.orphans)
         if self.check_mode:
             return
         for job in plan.delete:
@@ -170,13 +198,14 @@ class BuildReconciler:
             words = f"deleted Pod {pod['metadata']['name']}, which has no Job any more"
             self.cluster.emit(build, Event("Normal", "Deleted", words))
 
-    def _free_waiting_steps(self, task: Object, job: Object | None, pods: t.Iterable[Object]) -> None:
+    def _free_waiting_steps(self, task: Object, job: Object | None, pods: t.Iterable[Object], done: Done) -> None:
         """Tell the steps after one that failed to end: killed with its agent, it could not tell them itself."""
         pod = latest_pod(job, pods)
         if pod is None or is_terminal(pod) or self.check_mode:
             return
         if ORDER_QUIT in orders_to_come(pod_order(pod), task, pod):
             self.cluster.set_order(pod, ORDER_QUIT)
+            done.freed = True
 
     def _create(self, build: Object, task: Object) -> Object:
         self._check_secret(build)
@@ -208,7 +237,7 @@ class BuildReconciler:
             words = f'spec.source.git.secretRef: there is no Secret "{name}" in namespace {namespace}'
             raise TaskError("SecretMissing", words)
 
-    def _record(self, build: Object, plan: Plan, seen: Seen, created: Object | None) -> Object:
+    def _record(self, build: Object, plan: Plan, seen: Seen, created: Object | None, done: Done) -> Object:
         now = timestamp()
         before = build.get("status") or {}
         after = compute_status(build, seen, now)
@@ -216,18 +245,24 @@ class BuildReconciler:
             self.cluster.set_build_status(build, after)
             for event in compute_events(before, after):
                 self.cluster.emit(build, event)
-        deleted = [job["metadata"]["name"] for job in plan.delete]
         job = created or plan.current
         again = next_look({**build, "status": after}, job, plan.action == "waiting", seen, now)
         return {
-            "changed": bool(deleted or plan.orphans or created or after != before),
-            "action": "failed" if plan.action == "created" and not created else plan.action,
+            "changed": done.changed or after != before,
+            "action": _action(plan, done),
             "job_name": after.get("jobName", ""),
-            "deleted": deleted,
+            "deleted": done.deleted,
             "status": after,
             "diff": {"before": before, "after": after},
             **({"requeue_after": again} if again else {}),
         }
+
+
+def _action(plan: Plan, done: Done) -> str:
+    """Return what was done, by the module's words."""
+    if plan.action == "created" and not done.created:
+        return "failed"
+    return "created" if plan.action == "kept" and done.created else plan.action
 
 
 def _build_path(namespace: str, name: str) -> str:

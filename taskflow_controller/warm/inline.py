@@ -1,9 +1,11 @@
 """Runs tasks in the process itself, where Ansible forks a worker for each.
 
-In a run those that only work on variables, for which the fork is most of the cost. In the rehearsal all of them, for it
-is to leave traces.
+In the rehearsal all of them, for it is to leave traces. In a run, where that is wanted (``--no-worker-fork``), those
+that only work on variables, for which the fork is most of the cost. What their lookups and filters leave in the process
+then is there for the tasks after them.
 """
 
+import copy
 import traceback
 from typing import Any
 
@@ -20,7 +22,7 @@ from ansible.utils.display import Display
 
 from taskflow_controller.warm.temporary import is_ansibles_path
 
-# They start nothing, and use no connection.
+# By themselves they start nothing, and use no connection.
 _ACTIONS = ("assert", "debug", "fail", "set_fact")
 _PLAIN = frozenset(constants.add_internal_fqcns(_ACTIONS))
 # The executor's own, without a plugin.
@@ -37,8 +39,10 @@ def _worker(**fields: Any) -> Any:
 
 
 def _is_plain(task: Any, task_vars: Any) -> bool:
-    """Return whether a task may run here: it waits for nothing, and whatever it uses is Ansible's own."""
+    """Return whether a task may run here: it is not one that waits, and its action is Ansible's own."""
     if task.async_val or task.timeout or task.retries or task.until or task.delegate_to or task.become:
+        return False
+    if task.loop_control and task.loop_control.pause:
         return False
     if task_vars.get("ansible_connection") != "local":
         return False
@@ -69,7 +73,7 @@ class InlineWorker:
     def _run(self) -> None:
         given = self._fields
         task = given["task"].copy(exclude_parent=True, exclude_tasks=True)
-        task._parent = given["task"]._parent
+        task._parent = copy.copy(given["task"]._parent)  # it is validated with the task, and so changed
         names = ("loader", "shared_loader_obj", "final_q", "variable_manager")
         with _task.TaskContext(task):
             executor = TaskExecutor(

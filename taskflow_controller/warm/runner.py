@@ -36,8 +36,14 @@ class WarmRunner(ColdRunner):
         playbooks: Iterable[str] = (),
         roles: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
+        *,
+        no_worker_fork: bool = False,
     ) -> None:
-        """Take what will be run, as in RunRequest, as far as it is known: it is read beforehand."""
+        """Take what will be run, as in RunRequest, as far as it is known: it is read beforehand.
+
+        ``no_worker_fork`` is for all runs; cold ones fork all the same.
+        """
+        self._no_worker_fork = no_worker_fork
         self._environment = dict(environment or {})
         self._playbooks, self._roles = tuple(dict.fromkeys(playbooks)), tuple(dict.fromkeys(roles))
         self._servers = ForkServers()
@@ -92,6 +98,7 @@ class WarmRunner(ColdRunner):
             settings=settings_of(environment),
             playbooks=tuple(playbook for playbook in self._playbooks if _folder(playbook) == folder),
             roles=() if folder else self._roles,
+            no_worker_fork=self._no_worker_fork,
         )
 
 

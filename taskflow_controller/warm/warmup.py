@@ -4,7 +4,6 @@ import contextlib
 import functools
 import importlib
 import io
-import json
 import os
 import re
 import shutil
@@ -76,7 +75,8 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
         singletons.reset()
         _rehearse(cli, directory / "rehearsal")
     _let_plugins_be_overridden()
-    inline.install()
+    if spec.no_worker_fork:
+        inline.install()
     code.note(code_files())
     code.note(plugin_folders(spec.folder))
     singletons.reset()
@@ -160,10 +160,10 @@ def _rehearse(cli: type[PlaybookCLI], directory: Path) -> None:
     """Run a throw-away play in this very process. Raises RuntimeError with what it printed if it fails."""
     shutil.copytree(Path(__file__).parent / "rehearsal", directory)
     (directory / "job_events").mkdir()
-    localhost = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    interpreter = f"ansible_python_interpreter={sys.executable}"
     (directory / "inventory").mkdir()
     (directory / "inventory" / "hosts").write_text(
-        json.dumps({"all": {"hosts": {"localhost": localhost}}}), encoding="utf-8"
+        f"localhost ansible_connection=local {interpreter}\n", encoding="utf-8"
     )
     (directory / "vars.json").write_text('{"given": {"list": [1]}}', encoding="utf-8")
     arguments = ["-i", f"{directory}/inventory", "-e", f"@{directory}/vars.json", str(directory / "play.yml")]

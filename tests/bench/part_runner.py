@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from measurement import Figure, NotMeasuredError, Part, Target, in_turn, milliseconds
@@ -18,9 +19,10 @@ from taskflow_controller.runner import ColdRunner, Runner, RunRequest
 from taskflow_controller.workspace import Workspaces
 
 WARM, COLD, SDK = "warm", "ansible_runner.run", "ansible-runner run"
+NO_FORK = "warm, --no-worker-fork"
 ROUNDS = 7
 # A warm run is short; three in a row are as in a controller that has work.
-IN_TURN = (WARM, WARM, WARM, COLD, SDK)
+IN_TURN = (WARM, WARM, WARM, NO_FORK, NO_FORK, NO_FORK, COLD, SDK)
 PLAYS = Path(__file__).parent / "plays"
 NAMES = {"noop": "a module that does nothing", "one_get": "a module with one GET", "role": "a role with one GET"}
 
@@ -35,7 +37,7 @@ def _time(name: str, kind: str) -> Figure:
 
 AGAINST_COLD = {name: _against(name, COLD, 10) for name in NAMES}
 AGAINST_SDK = {name: _against(name, SDK, 15) for name in NAMES}
-TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, COLD, SDK)}
+TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, NO_FORK, COLD, SDK)}
 
 
 def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
@@ -46,29 +48,32 @@ def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
     environment = {"KUBECONFIG": str(setting.control_plane.kubeconfig), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     environment["K8S_AUTH_KUBECONFIG"] = environment["KUBECONFIG"]
     os.environ.update(environment)
-    warm = WarmRunner(str(PLAYS / f"{name}.yml") for name in NAMES)
-    warm.start()
+    playbooks = [str(PLAYS / f"{name}.yml") for name in NAMES]
+    warm = {WARM: WarmRunner(playbooks), NO_FORK: WarmRunner(playbooks, no_worker_fork=True)}
+    for runner in warm.values():
+        runner.start()
     try:
         workspaces = Workspaces(setting.folder / "runs")
         for name in NAMES:
-            yield from _one_play(name, warm, workspaces)
+            yield from _one_play(name, {**warm, COLD: ColdRunner()}, workspaces)
     finally:
-        warm.stop()
+        for runner in warm.values():
+            runner.stop()
 
 
-def _one_play(name: str, warm: Runner, workspaces: Workspaces) -> Iterator[tuple[str, float]]:
+def _one_play(name: str, runners: Mapping[str, Runner], workspaces: Workspaces) -> Iterator[tuple[str, float]]:
     playbook = str(PLAYS / f"{name}.yml")
     gvk = GroupVersionKind("bench.example.com", "v1", "Bench")
-    runners: dict[str, Runner] = {WARM: warm, COLD: ColdRunner()}
 
     def once(kind: str) -> float:
-        directory = workspaces.prepare(ResourceKey(gvk, name.replace("_", "-"), kind.replace(" ", "-")))
+        directory = workspaces.prepare(ResourceKey(gvk, name.replace("_", "-"), "-".join(re.findall(r"\w+", kind))))
         if kind == SDK:
             return milliseconds(lambda: run_as_the_sdk_does(directory, playbook))
         request = RunRequest(directory, extra_vars(), playbook=playbook, discovery=workspaces.discovery)
         return milliseconds(lambda: _run(runners[kind], request))
 
-    once(WARM)  # what the first run of a playbook reads and compiles is kept for the others
+    for kind in (WARM, NO_FORK):
+        once(kind)  # what the first run of a playbook reads and compiles is kept for the others
     times = {kind: statistics.median(values) for kind, values in in_turn(IN_TURN, ROUNDS, once).items()}
     for kind, value in times.items():
         yield TIMES[name, kind].name, value

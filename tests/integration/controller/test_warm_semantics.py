@@ -1,5 +1,6 @@
 """A warm run comes to what a cold one does: result, events, output, artifacts. No cluster is needed."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,10 +20,20 @@ from taskflow_controller.runner import ColdRunner
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """One folder for all: its server is to stand whatever the runs do."""
+    yield from _project(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def no_worker_fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The same, with --no-worker-fork."""
+    yield from _project(tmp_path_factory, no_worker_fork=True)
+
+
+def _project(tmp_path_factory: pytest.TempPathFactory, **options: bool) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("semantics") / "project"
     playbooks = {_file(name): HEAD + tasks for name, (tasks, _) in TASKS.items()}
     playbooks |= {_file(name): text for name, (text, _) in WHOLE.items()}
-    warm = StrictlyWarm([str(folder / name) for name in playbooks])
+    warm = StrictlyWarm([str(folder / name) for name in playbooks], **options)
     project = Project(folder, warm)
     project.write(FILES | playbooks)
     warm.start()
@@ -36,6 +47,33 @@ def _file(name: str) -> str:
 
 @pytest.mark.parametrize("name", [*TASKS, *WHOLE])
 def test_warm_is_as_cold(project: Project, name: str) -> None:
+    _compare(project, name)
+
+
+@pytest.mark.parametrize("name", [*TASKS, *WHOLE])
+def test_warm_is_as_cold_without_worker_forks(no_worker_fork: Project, name: str) -> None:
+    _compare(no_worker_fork, name)
+
+
+def test_only_with_no_worker_fork_tasks_on_variables_share_a_process(project: Project, no_worker_fork: Project) -> None:
+    play = HEAD + "    - debug: {msg: \"<{{ lookup('process') }}>\"}\n" * 2
+    for one, processes in ((project, 2), (no_worker_fork, 1)):
+        one.write({"processes.yml": play})
+        assert len(set(re.findall(r"<\d+>", one.run("processes.yml").stdout))) == processes
+
+
+def test_temporary_directories_need_no_shell(project: Project, tmp_path: Path) -> None:
+    shell, log = tmp_path / "shell", tmp_path / "log"
+    shell.write_text(f'#!/bin/sh\necho "$*" >>{log}\nexec /bin/sh "$@"\n')
+    shell.chmod(0o755)
+    file, environment = _file("temporary directory"), {"ANSIBLE_EXECUTABLE": str(shell)}
+    assert project.run(file, environment=environment).result.successful
+    assert not log.exists()
+    assert project.run(file, ColdRunner(), environment=environment).result.successful
+    assert {"mkdir", "chmod", "rm"} <= set(re.findall(r"\w+", log.read_text()))
+
+
+def _compare(project: Project, name: str) -> None:
     variables: dict[str, Any] = {"given": {"name": "n"}, "braces": {"__ansible_unsafe": "{{ not_a_template }}"}}
     cold, warm = project.both(_file(name), extra_vars=variables, environment={"FROM_REQUEST": "yes"})
     assert cold.result.status == (TASKS | WHOLE)[name][1], cold.stdout

@@ -294,6 +294,12 @@ WHOLE: dict[str, tuple[str, str]] = {
   vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}
   tasks:
     - ansible.builtin.command: test {{ nr }} != 2
+- hosts: h1:h3
+  gather_facts: false
+  tasks:
+    - ansible.builtin.set_fact: {own: '{{ nr }}'}
+    - {ansible.builtin.debug: {msg: '{{ item }} of {{ own }}'}, loop: [1, 2], loop_control: {label: '{{ own }}'}}
+    - {ansible.builtin.assert: {that: own == nr}, name: 'It is {{ own }}'}
 """,
         "failed",
     ),
@@ -425,6 +431,8 @@ FILES = {
     "test_plugins/sizes.py": "class TestModule:\n    def tests(self): return {'tiny': lambda n: n < 5}",
     "lookup_plugins/said.py": "from ansible.plugins.lookup import LookupBase\nclass LookupModule(LookupBase):\n"
     "    def run(self, terms, variables=None, **kwargs): return ['looked up']",
+    "lookup_plugins/process.py": "import os\nfrom ansible.plugins.lookup import LookupBase\n"
+    "class LookupModule(LookupBase):\n    def run(self, terms, variables=None, **kwargs): return [os.getpid()]",
     "lookup_plugins/ends.py": "import sys\nfrom ansible.plugins.lookup import LookupBase\n"
     "class LookupModule(LookupBase):\n    def run(self, terms, variables=None, **kwargs): sys.exit(terms[0])",
     "roles/greeting/tasks/main.yml": "- ansible.builtin.command: echo {{ word }} {{ ending }}\n  notify: role handler",

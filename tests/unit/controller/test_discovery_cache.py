@@ -36,9 +36,10 @@ def test_a_run_gets_what_another_has_learnt(own: Path, shared: Path) -> None:
     assert (own / NAME).read_text() == "one"
     take_back(shared, own)
     assert (own / NAME).exists()  # nothing new
+    began = (shared / NAME).stat().st_mtime_ns
     learn(own, "two")
     take_back(shared, own)
-    assert (shared / NAME).read_text() == "two"
+    assert ((shared / NAME).read_text(), (shared / NAME).stat().st_mtime_ns) == ("two", began)
     assert shared.stat().st_mode & 0o777 == 0o700
 
 

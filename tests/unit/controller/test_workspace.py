@@ -1,6 +1,5 @@
 """Runner directories."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -21,12 +20,13 @@ def test_layout(tmp_path: Path) -> None:
     path = Workspaces(tmp_path / "base").prepare(key)
     assert path == tmp_path / "base/example.com/v1/Widget/ns/w.1"
     assert {child.name for child in path.iterdir()} == {"env", "project", "inventory", "artifacts"}
-    hosts = json.loads((path / "inventory/hosts").read_text())["all"]["hosts"]
-    assert hosts["localhost"] == {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "ansible_remote_tmp": str(path / "tmp"),
-    }
+    hosts = (path / "inventory/hosts").read_text().split()
+    assert hosts == [
+        "localhost",
+        "ansible_connection=local",
+        f"ansible_python_interpreter={sys.executable}",
+        f"ansible_remote_tmp={path / 'tmp'}",
+    ]
     assert (tmp_path / "base").stat().st_mode & 0o777 == 0o700
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from build_world import FINAL, BuildWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,9 +256,10 @@ def test_what_keeps_a_job_from_having_its_pod_is_told_until_it_has_one():
     assert world.round()["requeue_after"] == 30
     condition = world.status["conditions"][-1]
     assert (world.status["phase"], condition["reason"]) == ("Pending", "QuotaExceeded")
-    assert condition["message"].endswith('pods "site-b" is forbidden: exceeded quota: none')
+    assert condition["message"] == "the Job can't make its Pod: the Pod is forbidden: exceeded quota: none"
     assert world.events[-1] == "QuotaExceeded"
-    world.job_events.append(failed_create('pods "site-c" is forbidden: violates PodSecurity "restricted"', 3))
+    world.job_events.append(failed_create('Error creating: pods "site-c" is forbidden: violates PodSecurity', 2))
+    world.job_events.append({"reason": "PolicyViolation", "message": "", "lastTimestamp": "2024-01-06T22:20:09Z"})
     world.round()
     assert world.status["conditions"][-1]["reason"] == "PodRefused"
     world.actions()[0]()
@@ -276,7 +278,37 @@ def test_a_refusal_is_over_once_the_job_has_made_a_pod():
     assert world.status["conditions"][-1]["reason"] == "Pending"
 
 
+def test_a_job_without_a_pod_is_looked_at_again_while_it_is_new():
+    world = make_world()
+    world.round()
+    world.clock += datetime.timedelta(seconds=61)
+    assert "requeue_after" not in world.round()
+
+
 def test_a_build_that_changes_while_it_is_looked_at_is_read_afresh():
     world = make_world()
-    world.round(meanwhile=lambda: world.change(image="bad:1"))
+    result = world.round(meanwhile=lambda: world.change(ttlSecondsAfterFinished=5))
+    assert (result["action"], result["changed"], len(world.jobs)) == ("created", True, 1)
+    result = world.round(meanwhile=lambda: world.change(image="bad:1"))
     assert world.is_current()
+    assert result["deleted"] == [job for job in world.jobs if job != world.status.get("jobName")]
+
+
+def test_an_order_that_somebody_else_sets_is_no_problem_of_the_build():
+    world = make_world(image="killed:1")
+    run(world)
+    (pod,) = world.pods.values()
+    set_order = world.set_order
+
+    def set_by_another_first(*arguments) -> None:
+        world.set_order = set_order
+        raise TaskError("OrderConflict", "somebody else was faster")
+
+    while pod["metadata"]["annotations"]["taskorder"] != "-1":
+        world.actions()[0]()
+        world.set_order = set_by_another_first
+        world.round()
+        world.set_order = set_order
+        assert world.status["conditions"][-1]["reason"] != "OrderConflict"
+    world.settle()
+    assert world.status["phase"] == "Failure"
