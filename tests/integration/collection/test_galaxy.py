@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
+MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 # What is for work in a checkout only.
 UNWANTED = {".ci", ".git", ".github", ".venv", "Makefile", "build", "extensions", "scripts", "tests"}
 
@@ -57,10 +61,22 @@ def test_the_tarball_holds_what_users_need_and_nothing_else(tarball):
     assert tarball.stat().st_size < 2_000_000
 
 
+def test_galaxys_importer_takes_it(tarball, tmp_path):
+    checks = ["check_required_tags", "check_runtime_requires_ansible", "check_changelog", "check_sanity_ignore"]
+    config = tmp_path / "importer.cfg"
+    config.write_text("[galaxy-importer]\n" + "".join(f"{name} = True\n" for name in [*checks, "run_ansible_doc"]))
+    command = ["env", f"GALAXY_IMPORTER_CONFIG={config}", sys.executable, "-m", "galaxy_importer.main", str(tarball)]
+    said = run(["sh", "-c", '"$@" 2>&1', "sh", *command], tmp_path)
+    assert "Importer processing completed successfully" in said
+    assert not re.findall("^(?:ERROR|WARNING).*", said, re.MULTILINE), said
+    found = json.loads((tmp_path / "importer_result.json").read_text())
+    assert {content["name"] for content in found["contents"] if content["content_type"] == "module"} == MODULES
+
+
 def test_each_module_is_documented_and_in_the_action_group(installed):
     listed = run(["ansible-doc", "--list", "taskflow.operator"], installed)
     modules = {line.split()[0] for line in listed.splitlines()}
-    assert modules == {f"taskflow.operator.{path.stem}" for path in (ROOT / "plugins" / "modules").glob("*.py")}
+    assert modules == {f"taskflow.operator.{name}" for name in MODULES}
     group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]["taskflow"]
     assert modules == {f"taskflow.operator.{name}" for name in group}
 
