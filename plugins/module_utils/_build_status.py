@@ -119,11 +119,13 @@ def refusal_of(events: t.Iterable[Object]) -> TaskError | None:
     if not told:
         return None
     last = max(enumerate(told), key=lambda pair: (_time_of(pair[1]), pair[0]))[1]
-    if last["reason"] != "FailedCreate":
-        return None
+    return _refused(last["message"]) if last["reason"] == "FailedCreate" else None
+
+
+def _refused(message: str) -> TaskError:
     # Each try has a name of its own for the Pod.
-    words = re.sub(r'\bpods "[^"]*"', "the Pod", last["message"].removeprefix("Error creating: "))
-    return TaskError(reason_of(words, "PodRefused"), f"the Job can't make its Pod: {words}")
+    said = re.sub(r'\bpods "[^"]*"', "the Pod", message.removeprefix("Error creating: "))
+    return TaskError(reason_of(message, "PodRefused"), f"the Job can't make its Pod: {said}")
 
 
 def _time_of(event: Object) -> datetime.datetime:

@@ -49,7 +49,7 @@ def make(action: Any, original: Any, remote_user: Any = None) -> str:
 def remove(action: Any, original: Any, tmp_path: Any, force: bool = False) -> None:
     """Take the place of ActionBase._remove_tmp_path: remove a directory that make() has made."""
     path = tmp_path or action._connection._shell.tmpdir
-    wanted = force or action._should_remove_tmp_path(path)
+    wanted = path and (force or action._should_remove_tmp_path(path))
     if not (wanted and _is_plain(action) and _is_made_here(path)):
         original(action, tmp_path, force)
         return
