@@ -111,7 +111,7 @@ TASKS: dict[str, tuple[str, str]] = {
         "successful",
     ),
     "end_play": ("    - ansible.builtin.meta: end_play\n    - ansible.builtin.fail: {}", "successful"),
-    "async": ("    - {ansible.builtin.command: sleep 0.2, async: 20, poll: 1}", "successful"),
+    "async": ("    - {ansible.builtin.command: sleep 0.2, async: 60, poll: 5}", "successful"),  # done by the first look
     "task timeout": ("    - {ansible.builtin.command: sleep 67.5, timeout: 1}", "failed"),
     "become that fails": (
         "    - {ansible.builtin.command: 'true', become: true, become_user: nobody, become_method: sudo}",
