@@ -11,8 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from warm_files import FILES
 from warm_harness import Project, StrictlyWarm, assert_same
-from warm_playbooks import FILES, HEAD, TASKS, WHOLE
+from warm_playbooks import HEAD, TASKS, WHOLE
 
 from taskflow_controller.runner import ColdRunner
 

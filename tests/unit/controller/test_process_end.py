@@ -1,5 +1,7 @@
 """What the process does at its end, and in which order others may take over."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,3 +41,23 @@ def test_the_lease_is_kept_while_a_run_can_not_be_ended(ends: bool) -> None:
     )
     assert ending._end() == 0
     assert released == [True] * ends and ending._cancelling is not ends
+
+
+HANGING = """
+import threading, time
+from types import SimpleNamespace
+from taskflow_controller import process
+process._Process = lambda *_: SimpleNamespace(run=lambda: process.LOST_LEASE)
+threading.Thread(target=time.sleep, args=(600,)).start()
+process.serve(None, {})
+"""
+
+
+def test_a_request_that_hangs_does_not_keep_a_process_that_has_lost_its_lease() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGING], timeout=60, check=False)
+    assert done.returncode == process.LOST_LEASE
+
+
+def test_the_warm_runner_is_told_of_no_worker_fork() -> None:
+    for wanted in (True, False):
+        assert process.warm_runner([], {}, wanted)._spec("", "/", {}).no_worker_fork is wanted

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _cluster
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._jobs import BuildCluster
 
 
 def test_a_kind_that_is_not_served_says_what_is_missing():
@@ -20,3 +23,18 @@ def test_an_object_that_is_not_there_is_told_in_the_servers_words():
 
 def test_an_answer_without_words_has_its_status():
     assert str(_cluster._refusal("read the Task", 500, b"<html>")) == "could not read the Task: HTTP status 500"
+
+
+@pytest.mark.parametrize("reason", ["Forbidden", "APIError"])
+def test_only_who_may_not_read_events_does_without_them(monkeypatch, reason):
+    def refuse(*_arguments, **_options):
+        raise TaskError(reason, "no")
+
+    cluster = object.__new__(BuildCluster)
+    monkeypatch.setattr(cluster, "_request", refuse)
+    job = {"metadata": {"namespace": "ci", "name": "site-1", "uid": "u-1"}}
+    if reason == "Forbidden":
+        assert cluster.events_of(job) == []
+    else:
+        with pytest.raises(TaskError):
+            cluster.events_of(job)
