@@ -1,18 +1,34 @@
 # The operator: the controller, ansible-core, ansible-runner and this collection.
 #
-# BASE_IMAGE is any image with Python 3.11 or newer and its venv module. Where build/wheelhouse holds the Python
-# packages as wheels, as the role taskflow_operator makes them, nothing is downloaded.
-ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm
+# BASE_IMAGE is any image with Python 3.11 or newer and its venv module, or a plain Debian or Ubuntu, which gets both.
+# Where build/wheelhouse holds the Python packages as wheels, as the role taskflow_operator collects them, nothing but
+# Debian's packages is downloaded.
+ARG BASE_IMAGE=docker.io/library/debian:bookworm-slim
 
-FROM ${BASE_IMAGE} AS build
+FROM ${BASE_IMAGE} AS python
+RUN if ! command -v python3 >/dev/null; then \
+      apt-get update \
+      && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates python3 \
+      && rm -rf /var/lib/apt/lists/* /var/cache/apt/*; \
+    fi
+
+FROM python AS venv
+RUN if ! python3 -c 'import ensurepip' 2>/dev/null; then \
+      apt-get update \
+      && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv \
+      && rm -rf /var/lib/apt/lists/* /var/cache/apt/*; \
+    fi \
+    && python3 -m venv /opt/taskflow
+
+FROM venv AS build
 COPY . /src
 WORKDIR /src
-RUN python3 -m venv /opt/taskflow \
-    && if [ -d build/wheelhouse ]; then \
-         /opt/taskflow/bin/pip install --no-cache-dir --no-index --find-links build/wheelhouse taskflow-controller; \
-       else \
-         /opt/taskflow/bin/pip install --no-cache-dir --constraint constraints.txt . ; \
-       fi
+RUN if [ -d build/wheelhouse ]; then \
+      /opt/taskflow/bin/pip install --no-cache-dir --no-index --find-links build/wheelhouse \
+        --constraint constraints.txt . ; \
+    else \
+      /opt/taskflow/bin/pip install --no-cache-dir --use-pep517 --constraint constraints.txt . ; \
+    fi
 RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
     && mkdir -p "$collection/playbooks" \
     && cp -r galaxy.yml meta plugins "$collection/" \
@@ -20,7 +36,7 @@ RUN collection=/opt/ansible/collections/ansible_collections/taskflow/operator \
     && cp watches.yaml /opt/ansible/ \
     && mkdir -p /opt/home/.ansible/collections
 
-FROM ${BASE_IMAGE}
+FROM python
 COPY --from=build /opt/taskflow /opt/taskflow
 COPY --from=build /opt/ansible /opt/ansible
 # Where the Dockerfile of an operator made for the Operator SDK, on top of this one, installs its collections.

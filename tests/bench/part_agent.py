@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from setting import ROOT, Setting
 
 sys.path.append(str(ROOT / "tests/integration/agent"))
 import measure as agent
+from executable import build
 
 EXEC = Figure("agent: exec to main", "ms", Target(10))
 MEMORY = Figure("agent: memory while waiting", "MB RSS", Target(8))
@@ -19,9 +19,7 @@ SIZE = Figure("agent: size", "MB", Target(8))
 
 
 def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
-    executable = setting.folder / "taskflow-agent"
-    build = ROOT / "roles/taskflow_agent/files/agent/build.sh"
-    subprocess.run([build, executable], check=True, capture_output=True)
+    executable = Path(build())
     yield SIZE.name, executable.stat().st_size / 1e6
     yield MEMORY.name, agent.waiting_memory_kb(str(executable), Path(setting.folder)) / 1000
     # What starting any process costs is none of the agent's.

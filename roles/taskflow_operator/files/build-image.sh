@@ -1,103 +1,99 @@
 #!/usr/bin/env bash
-# Build the operator's image from the collection's Dockerfile and push it.
-# Usage: build-image.sh SOURCE IMAGE PYTHON CACHE_DIR [BASE_IMAGE]
+# Build the operator's image from the collection's Dockerfile and push it: build-image.sh SOURCE IMAGE CACHE_DIR
 #   SOURCE      the collection's folder
 #   IMAGE       the name to push it under
-#   PYTHON      an interpreter with pip, of the base image's Python version: it collects the wheels
-#   CACHE_DIR   where the base image's files and buildah's storage are kept
-#   BASE_IMAGE  an image with Python to start from; without it one is made from Debian packages
-# Environment: TOOL (buildah, podman or docker; default: the first that is there), INSECURE=true for plain HTTP.
+#   CACHE_DIR   where the wheels of its Python packages are kept
+#
+# The wheels are collected in a container, in which the proxy, pip's settings and the authorities of this machine hold.
+# None of these gets into the image.
+#
+# Environment:
+#   BASE_IMAGE        the image to start from; default: docker.io/library/debian:bookworm-slim
+#   PLATFORM          the platform, as linux/arm64, for one that the engine emulates; default: the engine's
+#   CONTAINER_ENGINE  docker, podman or auto
+#   INSECURE          true for a registry that speaks plain HTTP
 set -euo pipefail
-source=$1 image=$2 python=$3 cache=$4 base=${5:-}
 
-say() { echo "build-image: $*" >&2; }
-
-find_tool() {
-    local name
-    for name in ${TOOL:-buildah podman docker}; do
-        if command -v "$name" >/dev/null; then
-            echo "$name"
-            return
-        fi
-    done
-    say "no buildah, podman or docker found; install one of them"
+fail() {
+    echo "build-image.sh: $*" >&2
     exit 1
 }
 
-# Make the wheels of everything the image holds, so that nothing is downloaded while it is built.
+[ $# -eq 3 ] || fail "usage: build-image.sh SOURCE IMAGE CACHE_DIR"
+source=$1 image=$2 cache=$3
+container=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../taskflow_agent/files" && pwd)/container.sh
+export BASE_IMAGE=${BASE_IMAGE:-docker.io/library/debian:bookworm-slim}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The first of the files that is there.
+first_file() {
+    local file
+    for file in "$@"; do
+        if [ -n "$file" ] && [ -f "$file" ]; then
+            echo "$file"
+            return
+        fi
+    done
+}
+
+# What pip needs to know of this machine, as files in a folder.
+write_host_settings() {
+    local folder=$1 bundle
+    bundle=$(first_file "${PIP_CERT:-}" "${REQUESTS_CA_BUNDLE:-}" "${SSL_CERT_FILE:-}" "${CURL_CA_BUNDLE:-}" \
+        /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem)
+    mkdir -p "$folder"
+    [ -z "$bundle" ] || cp -L "$bundle" "$folder/ca.crt"
+    copy_settings "$folder/global.conf" /etc/pip.conf
+    copy_settings "$folder/user.conf" "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"
+    copy_settings "$folder/named.conf" "${PIP_CONFIG_FILE:-}"
+}
+
+copy_settings() {
+    local to=$1 from
+    shift
+    from=$(first_file "$@")
+    [ -z "$from" ] || cp -L "$from" "$to"
+}
+
+# Collect the wheels of what the image holds, and of what builds the collection's own, in a folder named after all that
+# decides on them.
 collect_wheels() {
-    rm -rf build/wheelhouse build/lib build/bdist.*
-    "$python" -m pip wheel --quiet --disable-pip-version-check --constraint constraints.txt \
-        --wheel-dir build/wheelhouse .
-    rm -rf build/lib build/bdist.* ./*.egg-info
-}
+    local builder key name out environment=()
+    mkdir -p "$work/recipe" "$work/in" "$cache/wheels"
+    cp "$source/Dockerfile" "$work/recipe/"
+    builder=$("$container" builder operator "$work/recipe" --target venv)
+    key=$(cat "$source/requirements.txt" "$source/constraints.txt" "$source/pyproject.toml" - <<<"$builder" |
+        sha256sum | cut -c -16)
+    wheels=$cache/wheels/$key
+    [ ! -d "$wheels" ] || return 0
 
-# The wheels are of this Python's version, and so has to be the image's.
-require_debians_python() {
-    local version
-    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    if [ "$version" != 3.11 ]; then
-        say "a base image of Debian 12 has Python 3.11, and $python is $version: use Python 3.11, or name a BASE_IMAGE"
-        exit 1
+    cp "$source/requirements.txt" "$source/constraints.txt" "$source/pyproject.toml" "$work/in/"
+    cp "$(dirname "$0")/collect-wheels.sh" "$work/in/"
+    write_host_settings "$work/in/host"
+    # Only the names are arguments; an address may have a password in it.
+    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_INDEX_URL PIP_EXTRA_INDEX_URL \
+        PIP_TRUSTED_HOST PIP_PROXY PIP_DEFAULT_TIMEOUT PIP_RETRIES; do
+        [ -z "${!name:-}" ] || environment+=(--env "$name")
+    done
+    out=$(mktemp -d "$cache/wheels/new.XXXXXX")
+    echo "build-image.sh: collecting the Python packages" >&2
+    if ! "$container" run "$builder" "$work/in" "$out" "${environment[@]}" -- ./collect-wheels.sh /work/out; then
+        rm -rf "$out"
+        fail "the Python packages of $source/requirements.txt could not be collected"
     fi
+    chmod 755 "$out"
+    mv -T "$out" "$wheels"
 }
 
-# Make a small Debian file system with Python as an archive, for an image to start from where none can be pulled.
-make_base_archive() {
-    local archive=$1 work mirror
-    work=$(mktemp -d)
-    # The packages come from where this machine's own come from.
-    # shellcheck disable=SC2016
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' \
-        'Identifier: Packages' 'Codename: bookworm' 'Origin: Debian' | head -n 1)
-    if [ -z "$mirror" ]; then
-        say "this machine has no package source for Debian bookworm; name a BASE_IMAGE"
-        exit 1
-    fi
-    say "making a Debian base image (about a minute)"
-    if ! debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
-        bookworm "$work/root" "$mirror" >"$work/log" 2>&1; then
-        tail -n 20 "$work/log" >&2
-        rm -rf "$work"
-        exit 1
-    fi
-    # Where packages come from is this machine's affair, not the image's.
-    : >"$work/root/etc/apt/sources.list"
-    (cd "$work/root" && rm -rf var/cache/apt/* var/lib/apt/lists/* var/log/* usr/share/{doc,locale,man}/*)
-    tar -C "$work/root" --exclude='./dev/*' --numeric-owner -cf "$archive.new" .
-    mv "$archive.new" "$archive"
-    rm -rf "$work"
-}
-
-make_base_image() {
-    local name=localhost/taskflow-base:bookworm archive="$cache/base/bookworm.tar"
-    mkdir -p "$cache/base"
-    [ -f "$archive" ] || make_base_archive "$archive"
-    printf 'FROM scratch\nADD bookworm.tar /\n' | "${build[@]}" --tag "$name" --file - "$cache/base" >&2
-    echo "$name"
-}
-
-cd "$source"
-trap 'rm -rf build/wheelhouse' EXIT # of this Python only; another build is not to find it
-tool=$(find_tool)
-case $tool in
-    buildah)
-        storage=(--root "$cache/buildah/root" --runroot "$cache/buildah/run")
-        build=(buildah "${storage[@]}" bud --quiet --isolation chroot)
-        push=(buildah "${storage[@]}" push --quiet)
-        ;;
-    *)
-        build=("$tool" build --quiet)
-        push=("$tool" push)
-        ;;
-esac
-if [ "${INSECURE:-false}" = true ] && [ "$tool" != docker ]; then
-    push+=(--tls-verify=false)
-fi
-
-[ -n "$base" ] || require_debians_python
 collect_wheels
-[ -n "$base" ] || base=$(make_base_image)
-say "building $image with $tool"
-"${build[@]}" --build-arg "BASE_IMAGE=$base" --tag "$image" . >&2
-"${push[@]}" "$image" >&2
+mkdir "$work/context"
+tar -C "$source" --exclude=__pycache__ -cf - Dockerfile constraints.txt galaxy.yml meta playbooks/build.yml \
+    playbooks/task.yml plugins pyproject.toml requirements.txt taskflow_controller watches.yaml |
+    tar -C "$work/context" -xf -
+mkdir "$work/context/build"
+cp -R "$wheels" "$work/context/build/wheelhouse"
+echo "build-image.sh: building $image" >&2
+"$container" build "$image" "$work/context"
+"$container" push "$image"

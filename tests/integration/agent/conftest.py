@@ -5,12 +5,13 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-SOURCE = pathlib.Path(__file__).parents[3] / "roles/taskflow_agent/files/agent"
-BUILD_PYTHON = os.environ.get("PYTHON", "/usr/bin/python3.11")
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from executable import build
 
 
 def eventually(condition):
@@ -161,13 +162,9 @@ def interruptible():
 
 
 @pytest.fixture(scope="session")
-def agent(tmp_path_factory):
+def agent():
     """Path of the executable, built once."""
-    assert os.path.exists(BUILD_PYTHON), f"there is no {BUILD_PYTHON} to build the agent with"
-    path = tmp_path_factory.mktemp("agent") / "taskflow-agent"
-    built = subprocess.run([SOURCE / "build.sh", path], capture_output=True, check=False)
-    assert built.returncode == 0, built.stderr.decode()
-    return str(path)
+    return build()
 
 
 @pytest.fixture

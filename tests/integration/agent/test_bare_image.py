@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 import pytest
+from executable import have_busybox
 
-BUSYBOX = "/bin/busybox"
 # Everything happens in a mount namespace of its own, so nothing is left mounted.
 ENTER = """
 set -e
@@ -19,19 +19,22 @@ exec "$@"
 """
 
 
+@pytest.fixture(scope="module")
+def busybox(tmp_path_factory):
+    if os.geteuid():
+        pytest.skip("mount namespaces need root")
+    return have_busybox(tmp_path_factory.mktemp("busybox"))
+
+
 @pytest.fixture
-def image(agent, tmp_path):
+def image(agent, busybox, tmp_path):
     """Returns a function that runs the agent in the image."""
-    if os.geteuid() or not os.path.exists(BUSYBOX):
-        pytest.skip("needs root and a static busybox")
-    if b"statically linked" not in subprocess.run(["file", BUSYBOX], capture_output=True, check=False).stdout:
-        pytest.skip("busybox is not static")
     root = tmp_path / "root"
     for directory in (root, root / "bin", root / "run"):
         directory.mkdir(mode=0o755)
         directory.chmod(0o755)
     shutil.copy(agent, root / "taskflow-agent")
-    shutil.copy(BUSYBOX, root / "bin/busybox")
+    shutil.copy(busybox, root / "bin/busybox")
 
     def run(*arguments, **environment):
         words = ["unshare", "--mount", "sh", "-c", ENTER, "sh", str(root)]

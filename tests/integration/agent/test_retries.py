@@ -167,6 +167,7 @@ def test_a_failed_try_ends_with_all_of_its_processes(pod, tmp_path, pid_namespac
 def test_descriptors_do_not_pile_up(pod, tmp_path):
     command = f"ls /proc/$PPID/fd | wc -l >> {tmp_path}/counts; exit 1"
     pod.run("--retries", "5", "--out", os.devnull, "--command", "sh", "-c", command)
-    counts = (tmp_path / "counts").read_text().split()
+    counts = [int(count) for count in (tmp_path / "counts").read_text().split()]
     assert len(counts) == 6
-    assert len(set(counts)) == 1
+    # The pipe that tells whether the command could be started may not be closed yet.
+    assert max(counts) - min(counts) <= 1

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Build the agent as one static executable: build.sh OUT_FILE
-# Or only see whether everything for it is there, and print the version of the Python: build.sh --check
 #
-# Needs gcc, a Python 3.11 and the static library of that same Python (on Debian 12: gcc, python3.11,
-# libpython3.11-dev, zlib1g-dev). PYTHON names the interpreter, CC the compiler.
+# ../build-executable.sh runs it in a container that has all it needs: a Debian 12 with gcc, python3.11,
+# libpython3.11-dev and zlib1g-dev.
 #
-# TRIPLET, as aarch64-linux-gnu, builds for another architecture, with that one's compiler and libraries (on Debian 12:
-# gcc-aarch64-linux-gnu, libpython3.11-dev:arm64, zlib1g-dev:arm64).
+# TRIPLET is what that Debian calls the architecture to build for, as aarch64-linux-gnu. For another than the machine's
+# own it has that one's compiler and libraries: gcc-aarch64-linux-gnu, libpython3.11-dev:arm64, zlib1g-dev:arm64.
 set -euo pipefail
 
-python=${PYTHON:-/usr/bin/python3.11}
-triplet=${TRIPLET:-}
-cc=${CC:-${triplet:+$triplet-}gcc}
+triplet=${TRIPLET:-$(gcc -dumpmachine)}
+cc=$triplet-gcc
+python=/usr/bin/python3.11
+include_dir=/usr/include/python3.11
+library=/usr/lib/python3.11/config-3.11-$triplet/libpython3.11.a
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 fail() {
@@ -19,33 +20,18 @@ fail() {
     exit 1
 }
 
-[ $# -eq 1 ] || fail "usage: build.sh OUT_FILE | --check"
+[ $# -eq 1 ] || fail "usage: build.sh OUT_FILE"
 out_file=$1
 command -v "$cc" >/dev/null || fail "no C compiler: $cc"
-command -v "$python" >/dev/null || fail "no Python: $python"
+for file in "$python" "$include_dir/Python.h" "$library"; do
+    [ -f "$file" ] || fail "no $file (Debian 12: python3.11, libpython3.11-dev)"
+done
+[ "$("$cc" -print-file-name=libz.a)" != libz.a ] || fail "no libz.a (Debian 12: zlib1g-dev)"
 
 # A fixed hash seed and an empty environment: the same sources give the same file.
 clean_python() {
     env -i LC_ALL=C.UTF-8 PYTHONHASHSEED=0 "$python" -S -s -B "$@"
 }
-
-version=$(clean_python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-[ "$version" = 3.11 ] || fail "$python is Python $version; 3.11 is needed"
-include_dir=$(clean_python -c 'import sysconfig; print(sysconfig.get_path("include"))')
-if [ -n "$triplet" ]; then
-    # Where Debian puts it; the interpreter knows only of its own.
-    library=/usr/lib/python$version/config-$version-$triplet/libpython$version.a
-else
-    library=$(clean_python -c 'import sysconfig; c = sysconfig.get_config_var; print(c("LIBPL") + "/" + c("LIBRARY"))')
-fi
-[ -f "$include_dir/Python.h" ] || fail "no $include_dir/Python.h (Debian: libpython$version-dev)"
-[ -f "$library" ] || fail "no $library (Debian: libpython$version-dev${triplet:+ of that architecture})"
-[ "$("$cc" -print-file-name=libz.a)" != libz.a ] || fail "no libz.a (Debian: zlib1g-dev)"
-
-if [ "$out_file" = --check ]; then
-    clean_python -c 'import platform; print(platform.python_version())'
-    exit 0
-fi
 
 work_dir=$(mktemp -d)
 trap 'rm -rf "$work_dir"' EXIT

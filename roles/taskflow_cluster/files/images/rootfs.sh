@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the file systems of the stand-in images, each a directory below OUT.
+# In the container of build.sh: makes the file systems of the stand-in images, each a directory below OUT.
 # usage: rootfs.sh OUT
 set -eu
 umask 022
@@ -37,7 +37,6 @@ git_root() {
     done
 }
 
-program "$src/pause.c" "$out/pause/pause"
 program "$src/hello.c" "$out/static-hello/hello"
 busybox_root "$out/busybox"
 busybox_root "$out/kubernetes-job-demo"
