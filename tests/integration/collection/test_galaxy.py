@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 # What is for work in a checkout only.
-UNWANTED = {".ci", ".git", ".github", ".venv", "Makefile", "build", "extensions", "scripts", "tests"}
+UNWANTED = {".ci", ".git", ".github", ".venv", "Makefile", "build", "molecule", "scripts", "tests"}
 
 
 @pytest.fixture(scope="module")
