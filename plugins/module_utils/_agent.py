@@ -34,13 +34,18 @@ def run_volume(number: int) -> str:
 
 
 def ready_file(number: int) -> str:
-    """Return the file that says: this container's agent is up, or this sidecar has been started."""
+    """Return the file that says: this step's agent is up, or this sidecar's command has been started."""
     return f"{run_dir(number)}/ready"
 
 
 def done_file(number: int) -> str:
-    """Return the file that says how a step has ended."""
+    """Return the file that says how a step, or a sidecar, has ended."""
     return f"{run_dir(number)}/done"
+
+
+def begun_file(number: int) -> str:
+    """Return the file that says that a step's command runs, or has run."""
+    return f"{run_dir(number)}/begun"
 
 
 def results_dir(number: int) -> str:
@@ -80,21 +85,28 @@ def report_flags(container: Object, containers: int) -> list[str]:
     return ["--termination-limit", str(limit), *(["--termination-log", path] if path else [])]
 
 
-def turn_flags(number: int, waits_for: t.Iterable[int], turn: int | None) -> list[str]:
-    """Return when a step begins, and where it says how far it is.
+def mark_flags(number: int) -> list[str]:
+    """Return where a step or a sidecar says how far it is."""
+    return ["--ready", ready_file(number), "--done", done_file(number)]
 
-    Args:
-        number: the step's.
-        waits_for: the containers that the first step awaits.
-        turn: the order that it waits for; None where the step before it is enough.
-    """
+
+def turn_flags(number: int, turn: int | None) -> list[str]:
+    """Return when a step begins: ``turn`` is the order that it waits for, None where the one before it is enough."""
     flags = [] if turn is None else ["--waitcontent", str(turn)]
-    flags += ["--ready", ready_file(number), "--done", done_file(number)]
-    if number > 1:
-        return [*flags, "--after", done_file(number - 1)]
-    for other in waits_for:
-        flags += ["--await", ready_file(other)]
-    return flags
+    return [*flags, *(["--after", done_file(number - 1)] if number > 1 else [])]
+
+
+def await_flags(steps: t.Iterable[int], sidecars: t.Mapping[int, str]) -> list[str]:
+    """Return what the first step awaits: that the other steps' agents are up, and that each sidecar has started.
+
+    It does not begin if one of those has failed by then, and tells them if it does; ``sidecars`` has their names.
+    """
+    flags = []
+    for number in (*steps, *sidecars):
+        flags += ["--await", ready_file(number)]
+    for number, name in sidecars.items():
+        flags += ["--sidecar", f"{name}={done_file(number)}"]
+    return [*flags, "--begun", begun_file(1)] if sidecars else flags
 
 
 def failure_flags(step: Object, grace: int | None) -> list[str]:
@@ -145,6 +157,20 @@ def until_flags(steps: int) -> list[str]:
     for number in range(1, steps + 1):
         flags += ["--until", done_file(number)]
     return flags
+
+
+def stays(sidecar: Object) -> bool:
+    """Tell whether the agent of a native sidecar stays when the command has ended.
+
+    The kubelet would start it again and hold the steps back meanwhile. Where the kubelet probes the command, that it
+    has ended must show.
+    """
+    return not any(sidecar.get(probe) for probe in ("startupProbe", "readinessProbe", "livenessProbe"))
+
+
+def stay_flags() -> list[str]:
+    """Return that it does: after a success until all is over, and after a failure until the first step has begun."""
+    return ["--on-success", "stay", "--hold", begun_file(1)]
 
 
 def script_flags(number: int) -> list[str]:

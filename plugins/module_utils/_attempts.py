@@ -14,7 +14,18 @@ from . import _order, _verdict
 from ._durations import parse_time
 from ._errors import TaskError
 from ._pod import Attempt
-from ._run import is_ending, is_finished, is_of_run, is_terminal, number_of, recorded_status, with_cancellations
+from ._run import (
+    has_ended,
+    is_ending,
+    is_finished,
+    is_in_the_way,
+    is_of_run,
+    is_told_to_end,
+    number_of,
+    recorded_status,
+    sidecar_failure,
+    with_cancellations,
+)
 
 Object = dict[str, t.Any]
 
@@ -27,6 +38,9 @@ class Plan:
         action: created, kept, waiting, suspended or finished, as the module task_pod returns it.
         current: the Pod of the present run, if there is one.
         delete: Pods of an earlier run, a second one of this, or one that is not to start any more.
+        end: the present Pod, if the kubelet is to end it without its being deleted: a sidecar has failed, or somebody
+            else's containers would go on in it.
+        fault: what the sidecar did, in words.
         attempt: which attempt to create a Pod for now; None to create none.
         why: why there is another attempt, in words.
     """
@@ -34,6 +48,8 @@ class Plan:
     action: str
     current: Object | None = None
     delete: tuple[Object, ...] = ()
+    end: Object | None = None
+    fault: str = ""
     attempt: Attempt | None = None
     why: str = ""
 
@@ -73,25 +89,43 @@ def plan_pods(task: Object, pods: t.Iterable[Object], now: str) -> Plan:
     delete = tuple(pod for pod in pods if pod is not current and not is_ending(pod) and not _is_kept(task, pod))
     if finished or _verdict.shall_stop(task, now):
         return _plan_end(task, current, delete, finished)
+    return _plan_run(task, pods, current, delete)
+
+
+def _plan_run(task: Object, pods: list[Object], current: Object | None, delete: tuple[Object, ...]) -> Plan:
+    """Return the plan for a Task that shall go on: its Pod is kept, ended, or followed by another."""
+    if current and (fault := _verdict.fault_of_sidecar(task, current)):
+        return Plan("kept", current, delete, end=current, fault=fault)
     attempt, why = _next_attempt(task, current)
     if attempt is None:
         return Plan("kept", current, delete)
-    if current and not is_terminal(current):
-        # Containers that others have added still run in it.
-        delete = delete if is_ending(current) else (*delete, current)
-        current = None
-    if any(pod is not current and (is_ending(pod) or not is_terminal(pod)) for pod in pods):
+    if current and not has_ended(current):
+        return Plan("waiting", current, delete, end=current if _goes_on(current) else None)
+    if any(pod is not current and is_in_the_way(pod) for pod in pods):
         return Plan("waiting", current, delete)
     _check_losses(attempt)
-    return Plan("created", current, delete, attempt, why)
+    return Plan("created", current, delete, attempt=attempt, why=why)
+
+
+def _goes_on(pod: Object) -> bool:
+    """Tell whether a Pod whose own containers have ended goes on by others' containers: the kubelet won't end those."""
+    others = (s.get("state") or {} for s in (pod.get("status") or {}).get("containerStatuses") or [])
+    is_held = any(state.get("terminated") is None for state in others)
+    return is_held and not is_ending(pod) and not is_told_to_end(pod)
 
 
 def _plan_end(task: Object, current: Object | None, delete: tuple[Object, ...], finished: bool) -> Plan:
     """Return the plan for a Task that has its verdict, or shall end: a Pod that is not to start any more goes."""
-    if current and not is_ending(current) and not is_terminal(current) and _order.runs_nothing(task, current):
+    if current and _is_unstarted(task, current):
         # It has no logs of steps to keep.
         return Plan("finished", delete=(*delete, current))
     return Plan("finished" if finished or current is None else "kept", current, delete)
+
+
+def _is_unstarted(task: Object, pod: Object) -> bool:
+    """Tell whether a Pod has yet to start, and nobody has ended it."""
+    over = is_ending(pod) or has_ended(pod) or is_told_to_end(pod)
+    return not over and _order.runs_nothing(task, pod)
 
 
 def _next_attempt(task: Object, current: Object | None) -> tuple[Attempt | None, str]:
@@ -101,7 +135,7 @@ def _next_attempt(task: Object, current: Object | None) -> tuple[Attempt | None,
         number, retry = int(status.get("attempts", 0)), int(status.get("retries", 0))
         return Attempt(number + 1, retry), "the one before was lost" if number else ""
     number, retry = _attempt_of(current), number_of(current, c.RETRY_ANNOTATION, 0)
-    if not is_terminal(current) and not _order.is_over(task, current):
+    if not has_ended(current) and not _order.is_over(task, current):
         return None, ""
     state = _verdict.judge(task, current, _NEVER)
     if state.reason == "Retrying":
@@ -129,24 +163,21 @@ def _is_kept(task: Object, pod: Object) -> bool:
     """Tell whether a Pod stays for its logs: an earlier attempt of this run that has ended, or the one that decided."""
     if is_finished(task) and pod["metadata"]["name"] == recorded_status(task).get("podName"):
         return True
-    return is_of_run(task, pod) and is_terminal(pod)
+    return is_of_run(task, pod) and (has_ended(pod) or is_told_to_end(pod))
 
 
 def _had_ended(task: Object, pod: Object) -> bool:
     """Tell whether a Pod that is being deleted had decided the Task before."""
     steps = _order.step_statuses(task, pod)
-    if _order.passed(steps) == len(steps):
+    if sidecar_failure(pod) or _order.passed(steps) == len(steps):
         return True
     metadata = pod["metadata"]
     grace = datetime.timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
     asked = parse_time(metadata["deletionTimestamp"]) - grace
-    return any(
-        step["state"] == _order.FAILED
-        and not step.get("continued")
-        and step.get("startedAt")
-        and parse_time(step["finishedAt"]) < asked
-        for step in steps
-    )
+    ran = (step for step in steps if step.get("startedAt"))
+    failed = [step for step in ran if step["state"] == _order.FAILED and not step.get("continued")]
+    decided = [*failed, _order.refusing_sidecar(task, pod) or {}]
+    return any(parse_time(end["finishedAt"]) < asked for end in decided if end.get("finishedAt"))
 
 
 def _attempt_of(pod: Object) -> int:

@@ -11,7 +11,7 @@ import typing as t
 
 from ._build import HASH_ANNOTATION, build_hash, job_name
 from ._durations import later, seconds_until
-from ._run import is_ending, is_terminal
+from ._run import has_ended, is_ending
 
 Object = dict[str, t.Any]
 
@@ -49,7 +49,7 @@ def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object],
     """
     if build["metadata"].get("deletionTimestamp"):
         return Plan("finished")
-    orphans = tuple(pod for pod in pods if not (_has_job(pod) or is_terminal(pod) or is_ending(pod)))
+    orphans = tuple(pod for pod in pods if not (_has_job(pod) or has_ended(pod) or is_ending(pod)))
     return dataclasses.replace(_plan(build, jobs, pods, now), orphans=orphans)
 
 
@@ -66,7 +66,7 @@ def _plan(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now
     if finished or kept is not None:
         return Plan("finished" if finished else "kept", kept, delete)
     former = [job for job in jobs if _is_named(job, build) and not is_ending(job) and job not in delete]
-    if former or any(map(is_alive, jobs)) or any(not is_terminal(pod) for pod in pods):
+    if former or any(map(is_alive, jobs)) or any(not has_ended(pod) for pod in pods):
         return Plan("waiting", delete=(*delete, *former))
     return Plan("created", delete=delete)
 

@@ -27,7 +27,7 @@ from ._build_plan import (
 )
 from ._durations import format_duration, parse_time, seconds_until
 from ._errors import TaskError, reason_of
-from ._run import CONDITION, condition_of, is_terminal
+from ._run import CONDITION, condition_of, has_ended
 from ._status import Event
 from ._verdict import DEADLINE_EXCEEDED, Verdict, failed_step, on_the_way
 
@@ -171,7 +171,7 @@ def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | Non
         return Verdict(PENDING, "Pending", words)
     if build["spec"].get("suspend"):
         return Verdict(PENDING, "Suspended", "spec.suspend is true: it is built when that is false")
-    if any(map(is_alive, seen.jobs)) or any(not is_terminal(pod) for pod in seen.pods):
+    if any(map(is_alive, seen.jobs)) or any(not has_ended(pod) for pod in seen.pods):
         return Verdict(PENDING, "WaitingForJob", "a Job of an earlier state is still ending")
     return Verdict(PENDING, "Pending", "the Job is about to be made")
 

@@ -113,18 +113,33 @@ class Cluster:
         Raises:
             TaskError: OrderConflict, when somebody else changed it meanwhile.
         """
+        return self._change_pod(pod, order, [_annotating(c.CANCELLED_ANNOTATION, "true")] if cancelled else [])
+
+    def end_pod(self, pod: Object, fault: str = "") -> Object:
+        """Have the kubelet end whatever runs in the Pod, and return the Pod. It is not deleted: its logs stay.
+
+        Args:
+            pod: the Pod, as it was read.
+            fault: what a sidecar did that failed it, if one did; it is recorded on the Pod.
+
+        Raises:
+            TaskError: OrderConflict, when somebody else changed its order meanwhile.
+        """
+        mark = [_annotating(c.SIDECAR_ANNOTATION, fault)] if fault else []
+        deadline = {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": c.END_NOW}
+        return self._change_pod(pod, c.ORDER_QUIT, [*mark, deadline])
+
+    def _change_pod(self, pod: Object, order: int, changes: list[Object]) -> Object:
+        """Change the Pod's order, provided it still is what it was, and more with it."""
         metadata = pod["metadata"]
-        annotation = f"/metadata/annotations/{c.ORDER_ANNOTATION}"
         before = metadata["annotations"].get(c.ORDER_ANNOTATION)
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
             # Somebody may have removed it; a missing value can't be tested for.
-            *([{"op": "test", "path": annotation, "value": before}] if before is not None else []),
-            {"op": "add", "path": annotation, "value": str(order)},
+            *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if before is not None else []),
+            _annotating(c.ORDER_ANNOTATION, str(order)),
+            *changes,
         ]
-        if cancelled:
-            mark = c.CANCELLED_ANNOTATION.replace("/", "~1")
-            patch.append({"op": "add", "path": f"/metadata/annotations/{mark}", "value": "true"})
         what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
         path = namespace_path(metadata["namespace"], "pods", metadata["name"])
         try:
@@ -231,6 +246,11 @@ class Cluster:
         if not 200 <= response.status <= 299:
             raise _refusal(what, response.status, data)
         return bytes(data)
+
+
+def _annotating(annotation: str, value: str) -> Object:
+    """Return the part of a JSON patch that sets an annotation."""
+    return {"op": "add", "path": "/metadata/annotations/" + annotation.replace("/", "~1"), "value": value}
 
 
 def namespace_path(namespace: str, *words: str) -> str:

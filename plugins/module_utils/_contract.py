@@ -21,6 +21,8 @@ GENERATION_ANNOTATION = GROUP + "/generation"
 SPEC_HASH_ANNOTATION = GROUP + "/spec-hash"
 ATTEMPT_ANNOTATION = GROUP + "/attempt"
 RETRY_ANNOTATION = GROUP + "/retry"
+# What a sidecar did that failed the Pod's attempt, in words.
+SIDECAR_ANNOTATION = GROUP + "/sidecar-failed"
 # "true" on the Pod of a run that spec.cancel ended.
 CANCELLED_ANNOTATION = GROUP + "/cancelled"
 # On a Task: its order goes no further than this number; any other value holds it where it is.
@@ -46,8 +48,14 @@ MAX_LOSSES = 3
 # Seconds that the steps of a Task have to end after its timeout, before the Task is given up without them, and
 # that the kubelet waits beyond the timeout before it ends the Pod itself (should the operator be away).
 TIMEOUT_GRACE = 60
+# The Pod's activeDeadlineSeconds by which the operator has the kubelet end it at once: unlike one that is deleted, it
+# stays, and so do its logs. No timeout is as short, for TIMEOUT_GRACE is added to it.
+END_NOW = 1
 # Seconds after which a Pod that should have ended is said to be stuck.
 STUCK_AFTER = 60
+
+# Seconds after which the death of a sidecar is told: by then the first step has said so, should it not have begun.
+DEATH_TOLD_AFTER = 5
 
 # Where things are in the Pod.
 AGENT_NAME = "taskflow-agent"

@@ -37,7 +37,7 @@ from ._errors import InvalidSpec, TaskError
 from ._images import Images
 from ._order import orders_to_come, pod_order
 from ._pod import build_pod, images_to_look_up
-from ._run import is_terminal
+from ._run import has_ended
 from ._spec import resolve
 from ._status import Event
 
@@ -201,7 +201,7 @@ class BuildReconciler:
     def _free_waiting_steps(self, task: Object, job: Object | None, pods: t.Iterable[Object], done: Done) -> None:
         """Tell the steps after one that failed to end: killed with its agent, it could not tell them itself."""
         pod = latest_pod(job, pods)
-        if pod is None or is_terminal(pod) or self.check_mode:
+        if pod is None or has_ended(pod) or self.check_mode:
             return
         if ORDER_QUIT in orders_to_come(pod_order(pod), task, pod):
             self.cluster.set_order(pod, ORDER_QUIT)

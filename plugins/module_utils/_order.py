@@ -11,7 +11,8 @@ import re
 import typing as t
 
 from . import _contract as c
-from ._run import number_of
+from ._durations import parse_time
+from ._run import has_ended, is_ending, is_terminal, number_of, sidecar_failure
 
 Object = dict[str, t.Any]
 
@@ -26,6 +27,12 @@ OOM_KILLED = "OOMKilled"
 _BEGIN_OF_REPORT = re.compile(r'\{"state":"(?P<state>[A-Za-z]+)","exitCode":(?P<code>\d+),')
 # What the kubelet calls a container that is on its way; nothing to tell a person.
 ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
+# Its word for one that it starts again, later each time; and after how many starts a sidecar will come to nothing else.
+CRASH_LOOP, RESTARTS = "CrashLoopBackOff", 2
+# How a container ends that is stopped, or killed: perhaps with the whole Pod.
+STOPPED_CODES = (137, 143)
+# The words of the kubelet, and of older ones, for a container that was made but could not be started.
+START_ERRORS = ("StartError", "ContainerCannotRun")
 
 
 def pod_order(pod: Object) -> int:
@@ -45,6 +52,9 @@ def step_statuses(task: Object, pod: Object) -> list[Object]:
         step = statuses[runner]
         if step["state"] == WAITING and _state(by_name, step["name"], "running") is not None:
             step["state"] = RUNNING
+    if sidecar_failure(pod):
+        # They were ended with the Pod, should they have been started at all.
+        statuses = [{**step, "state": CANCELLED} if step["state"] == FAILED else step for step in statuses]
     return statuses
 
 
@@ -123,8 +133,8 @@ def held_at(task: Object, order: int) -> float:
 def all_started(task: Object, pod: Object) -> bool:
     """Tell whether the container of every step and every sidecar has started: the first step awaits them all."""
     by_name = _container_statuses(pod)
-    own = [*task["spec"]["steps"], *(task["spec"].get("sidecars") or [])]
-    return all(_has_started(by_name, container["name"]) for container in own)
+    own = [*task["spec"]["steps"], *sidecars_of(task)]
+    return all(_has_started(by_name.get(container["name"]) or {}) for container in own)
 
 
 def runs_nothing(task: Object, pod: Object) -> bool:
@@ -139,28 +149,174 @@ def runs_nothing(task: Object, pod: Object) -> bool:
 
 def is_over(task: Object, pod: Object) -> bool:
     """Tell whether all of the Task's own containers have ended; somebody may have added others that have not."""
-    by_name = _container_statuses(pod)
-    native = {s["name"] for s in (pod.get("spec") or {}).get("initContainers") or []}
-    own = [*task["spec"]["steps"], *(task["spec"].get("sidecars") or [])]
+    by_name, native = _container_statuses(pod), _init_containers(pod)
+    own = [*task["spec"]["steps"], *sidecars_of(task)]
     return all(_state(by_name, x["name"], "terminated") is not None for x in own if x["name"] not in native)
+
+
+def sidecars_of(task: Object) -> list[Object]:
+    """Return the Task's sidecars."""
+    return task["spec"].get("sidecars") or []
 
 
 def probed_sidecars(task: Object) -> list[Object]:
     """Return the sidecars that the first step awaits until they are ready."""
-    return [sidecar for sidecar in task["spec"].get("sidecars") or [] if sidecar.get("readinessProbe")]
+    return [sidecar for sidecar in sidecars_of(task) if sidecar.get("readinessProbe")]
+
+
+def failed_sidecar(task: Object, pod: Object) -> Object | None:
+    """Return the first sidecar that keeps the first step from its turn; None where none does, or its turn has come.
+
+    It could not be started, it died, or the kubelet starts it again and again and no step before it goes on. How it
+    ended is told as of a step (name, exitCode, reason, message). Where no order is awaited, the agents decide once all
+    containers have started: if a sidecar has failed by then, the first step does not begin, and the Pod ends by itself.
+    """
+    if pod_order(pod) > c.ORDER_INITIAL or is_ending(pod) or has_ended(pod) or sidecar_failure(pod):
+        return None
+    if refused := refusing_sidecar(task, pod):
+        return None if all_started(task, pod) else refused
+    by_name, native = _container_statuses(pod), _init_containers(pod)
+    holds = not all(_has_started(by_name.get(step["name"]) or {}) for step in task["spec"]["steps"])
+    is_turn, quits = _is_turn(task, pod, 1), pod_order(pod) == c.ORDER_QUIT
+    if quits and not holds:
+        return None
+    for sidecar in sidecars_of(task):
+        name = sidecar["name"]
+        container, is_native = by_name.get(name) or {}, name in native
+        if is_turn:
+            end = None if is_native else _start_error(container)
+        else:
+            end = _early_end(container, is_native, holds, quits)
+        if end:
+            return _end_of_sidecar(name, end)
+    return None
+
+
+def refusing_sidecar(task: Object, pod: Object) -> Object | None:
+    """Return the sidecar for whose failure the first step did not begin; None if it did, or may yet.
+
+    No step is before the first one: only for a sidecar it is skipped. How that ended is told as ``failed_sidecar`` has
+    it, or else in the words of the first step's agent.
+    """
+    by_name, native = _container_statuses(pod), _init_containers(pod)
+    end = _state(by_name, task["spec"]["steps"][0]["name"], "terminated")
+    sidecars = [sidecar["name"] for sidecar in sidecars_of(task)]
+    if not end or not sidecars or _ended(end)["state"] != SKIPPED:
+        return None
+    named = [name for name in sidecars if name == _sidecar_in(end.get("message") or "")]
+    for name in named or sidecars:
+        if found := _bad_end(by_name.get(name) or {}, name in native):
+            return _end_of_sidecar(name, found)
+    return {"name": named[0] if named else "", "words": _ended(end).get("message", "")}
+
+
+def dead_sidecars(task: Object, pod: Object) -> list[Object]:
+    """Return the sidecars that died while the steps ran: how each ended, as ``failed_sidecar`` has it.
+
+    ``since`` is the time from which on the first step can be expected to know, where there is one.
+    """
+    order = pod_order(pod)
+    if order == c.ORDER_QUIT or is_ending(pod) or is_terminal(pod) or refusing_sidecar(task, pod):
+        return []
+    if order == c.ORDER_INITIAL and not _is_turn(task, pod, 1):
+        return []
+    by_name, native = _container_statuses(pod), _init_containers(pod)
+    up = (_state(by_name, task["spec"]["steps"][0]["name"], "running") or {}).get("startedAt")
+    over = _end_of_steps(step_statuses(task, pod))
+    dead = []
+    for sidecar in sidecars_of(task):
+        name = sidecar["name"]
+        end = _bad_end(by_name.get(name) or {}, name in native, over)
+        if end:
+            death = _end_of_sidecar(name, end)
+            times = [time for time in (up, death.get("finishedAt")) if time]
+            dead.append({**death, "since": max(times, key=parse_time, default=None)})
+    return dead
+
+
+def _early_end(container: Object, is_native: bool, holds: bool, quits: bool) -> Object | None:
+    """Return how a sidecar ended before the first step's turn; None where it has not, or may have been told to.
+
+    Args:
+        container: its status.
+        is_native: whether the kubelet starts it again.
+        holds: whether the kubelet has yet to start a step's container.
+        quits: whether the order tells all to end; a native sidecar does not see it.
+    """
+    if quits and not is_native:
+        return None
+    return _bad_end(container, is_native) or (_idle_end(container) if holds else None)
+
+
+def _end_of_steps(steps: list[Object]) -> datetime.datetime | None:
+    """Return when the last step ended; None while one has not, the earliest time there is where that is not known."""
+    if any(step["state"] not in ENDED for step in steps):
+        return None
+    ends = (parse_time(step["finishedAt"]) for step in steps if step.get("finishedAt"))
+    return max(ends, default=datetime.datetime.min.replace(tzinfo=datetime.UTC))
+
+
+def _bad_end(container: Object, is_native: bool, over: datetime.datetime | None = None) -> Object | None:
+    """Return how a sidecar's container ended that was not to end; None if it has not, or has ended well.
+
+    A native one that was stopped may have been stopped with its Pod. Otherwise the kubelet starts it again, and how it
+    ended is in lastState then. After the steps (``over``) the sidecars end, too, each in its way.
+    """
+    now, last = ((container.get(key) or {}).get("terminated") or {} for key in ("state", "lastState"))
+    code = now.get("exitCode")
+    if code and not (is_native and code in STOPPED_CODES) and (over is None or _ended_before(now, over)):
+        return now
+    return last if last.get("exitCode") else None
+
+
+def _ended_before(end: Object, moment: datetime.datetime) -> bool:
+    """Tell whether a container ended before; only the agent's report has the time to the millisecond."""
+    finished = (_report(end.get("message") or "") or {}).get("finishedAt")
+    return finished is not None and parse_time(finished) < moment
+
+
+def _end_of_sidecar(name: str, end: Object) -> Object:
+    """Return how a sidecar ended: by the agent's report, or where none started it, by the kubelet's."""
+    if _report(end.get("message") or ""):
+        return {**_ended(end), "name": name}
+    words = {k: end[k] for k in ("reason", "message", "finishedAt") if end.get(k) not in (None, "", "Completed")}
+    return {"name": name, "exitCode": end.get("exitCode", 0), **words}
+
+
+def _start_error(container: Object) -> Object | None:
+    """Return how an ordinary sidecar has ended whose agent never ran, so that the first step would wait for ever."""
+    end = (container.get("state") or {}).get("terminated") or {}
+    return end if end.get("reason") in START_ERRORS else None
+
+
+def _idle_end(container: Object) -> Object | None:
+    """Return how a native sidecar has ended that ends again and again; None of any other."""
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    last = (container.get("lastState") or {}).get("terminated")
+    return last if waiting.get("reason") == CRASH_LOOP and container.get("restartCount", 0) >= RESTARTS else None
 
 
 def _may_begin(order: int, task: Object, pod: Object) -> bool:
     """Tell whether all is there that the order waits for; a sidecar that was ready once need not stay so."""
+    if not all_started(task, pod):
+        return False
+    if order > c.ORDER_INITIAL:
+        return True
     by_name = _container_statuses(pod)
-    return all_started(task, pod) and (
-        order > c.ORDER_INITIAL
-        or all(
-            (by_name.get(sidecar["name"]) or {}).get("ready")
-            or _state(by_name, sidecar["name"], "terminated") is not None
-            for sidecar in probed_sidecars(task)
-        )
-    )
+    are_ready = all(_is_ready_or_done(by_name.get(sidecar["name"]) or {}) for sidecar in probed_sidecars(task))
+    return are_ready and failed_sidecar(task, pod) is None and refusing_sidecar(task, pod) is None
+
+
+def _is_ready_or_done(container: Object) -> bool:
+    state = container.get("state") or {}
+    return bool(container.get("ready")) or (state.get("running") is None and _has_started(container))
+
+
+def _init_containers(pod: Object) -> set[str]:
+    """Return the names of the Pod's init containers; a native sidecar is one."""
+    status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    both = [*(spec.get("initContainers") or []), *(status.get("initContainerStatuses") or [])]
+    return {container["name"] for container in both}
 
 
 def _container_statuses(pod: Object) -> dict[str, Object]:
@@ -170,8 +326,10 @@ def _container_statuses(pod: Object) -> dict[str, Object]:
     return {s["name"]: s for s in both}
 
 
-def _has_started(by_name: dict[str, Object], name: str) -> bool:
-    return _state(by_name, name, "running") is not None or _state(by_name, name, "terminated") is not None
+def _has_started(container: Object) -> bool:
+    """Tell whether a container has been started, be it some time ago: the kubelet starts a native sidecar again."""
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    return any(x is not None for x in (state.get("running"), state.get("terminated"), last.get("terminated")))
 
 
 def _state(by_name: dict[str, Object], name: str, key: str) -> Object | None:
@@ -179,10 +337,20 @@ def _state(by_name: dict[str, Object], name: str, key: str) -> Object | None:
 
 
 def _is_turn(task: Object, pod: Object, number: int) -> bool:
-    if not all_started(task, pod):
+    if not all_started(task, pod) or (number == 1 and _will_not_begin(task, pod)):
         return False
-    by_order = task["spec"].get("handoff") == c.HANDOFF_ANNOTATION or (number == 1 and probed_sidecars(task))
+    by_order = task["spec"].get("handoff") == c.HANDOFF_ANNOTATION or (number == 1 and bool(probed_sidecars(task)))
     return not by_order or pod_order(pod) >= number
+
+
+def _will_not_begin(task: Object, pod: Object) -> bool:
+    """Tell whether the first step's agent, which has just been started, is sure to find that a sidecar has failed."""
+    by_name, native = _container_statuses(pod), _init_containers(pod)
+    started = (_state(by_name, task["spec"]["steps"][0]["name"], "running") or {}).get("startedAt")
+    if not started:
+        return False
+    ends = (_bad_end(by_name.get(sidecar["name"]) or {}, sidecar["name"] in native) for sidecar in sidecars_of(task))
+    return any(_ended_before(end, parse_time(started)) for end in ends if end)
 
 
 def _step_status(name: str, container: Object) -> Object:
@@ -261,6 +429,16 @@ def _report(message: str) -> Object | None:
     if results:
         fields["results"] = results
     return fields
+
+
+def _sidecar_in(message: str) -> str:
+    """Return which sidecar the agent's report of a first step names that did not begin; empty if it names none."""
+    try:
+        report = json.loads(message)
+    except ValueError:
+        return ""
+    name = report.get("sidecar") if isinstance(report, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _cut_report(message: str) -> Object | None:

@@ -222,13 +222,20 @@ class _Builder:
             {"name": c.AGENT_VOLUME, "emptyDir": {}},
             {"name": c.PODINFO_VOLUME, "downwardAPI": {"items": [order_file]}},
         ]
-        volumes += [{"name": _agent.run_volume(number), "emptyDir": {}} for number in self._numbers()]
+        with_agent = [*range(1, len(self._steps) + 1), *self._sidecars_with_agent()]
+        volumes += [{"name": _agent.run_volume(number), "emptyDir": {}} for number in with_agent]
         if self._scripts:
             volumes.append({"name": c.SCRIPTS_VOLUME, "emptyDir": {}})
         return volumes
 
-    def _numbers(self) -> range:
-        return range(1, len(self._steps) + len(self._sidecars) + 1)
+    def _sidecars_with_agent(self) -> dict[int, str]:
+        """Return numbers and names of the sidecars that the agent starts."""
+        numbered = enumerate(self._sidecars, start=len(self._steps) + 1)
+        return {number: sidecar["name"] for number, sidecar in numbered if not self._runs_by_itself(sidecar)}
+
+    def _runs_by_itself(self, sidecar: Object) -> bool:
+        """Tell whether the kubelet starts what the image runs: nobody else needs to know what that is."""
+        return self._native and not sidecar.get("script") and not sidecar.get("command")
 
     def _container_count(self) -> int:
         return len(self._steps) + len(self._sidecars) + 1
@@ -236,13 +243,15 @@ class _Builder:
     def _step(self, number: int) -> Object:
         step, resolved = self._steps[number - 1], self._resolved
         reads = resolved.reads[number - 1]
-        flags = _agent.order_flags()
-        flags += _agent.turn_flags(number, self._awaited(), self._turn(number))
+        flags = [*_agent.order_flags(), *_agent.turn_flags(number, self._turn(number)), *_agent.mark_flags(number)]
+        others, sidecars = range(2, len(self._steps) + 1), self._sidecars_with_agent()
+        if number == 1:
+            flags += _agent.await_flags(others, sidecars)
         flags += _agent.report_flags(step, self._container_count())
         flags += _agent.failure_flags(step, self._grace)
         flags += _agent.result_flags(number, resolved.writes[number - 1])
         flags += _agent.fill_flags(step, {self._steps[n - 1]["name"]: n for n in reads}, resolved.mark)
-        seen = set(self._awaited()) if number == 1 else {number - 1, *reads}
+        seen = {*others, *sidecars} if number == 1 else {number - 1, *reads}
         words = self._words(number, f"spec.steps[{number - 1}]", self._raw_step(number))
         return self._started_by_agent(step, number, [*flags, *words], seen)
 
@@ -251,18 +260,15 @@ class _Builder:
         if self._spec.get("handoff") == c.HANDOFF_ANNOTATION:
             return number
         # Only the API server knows when a sidecar is ready.
-        return 1 if number == 1 and any(s.get("readinessProbe") for s in self._sidecars) else None
-
-    def _awaited(self) -> list[int]:
-        """Return the containers that the first step waits for."""
-        return [n for n in self._numbers() if n > 1 and not (self._native and n > len(self._steps))]
+        is_probed = any(sidecar.get("readinessProbe") for sidecar in self._sidecars)
+        return 1 if number == 1 and is_probed else None
 
     def _raw_step(self, number: int) -> Object:
         return merge_step(self._spec.get("stepTemplate") or {}, self._spec["steps"][number - 1])
 
     def _sidecar(self, index: int) -> Object:
         sidecar, number = self._sidecars[index], len(self._steps) + index + 1
-        flags = ["sidecar", *_agent.order_flags(), "--ready", _agent.ready_file(number)]
+        flags = ["sidecar", *_agent.mark_flags(number), *_agent.order_flags()]
         flags += _agent.until_flags(len(self._steps))
         flags += _agent.report_flags(sidecar, self._container_count())
         flags += _agent.grace_flags(self._grace)
@@ -271,11 +277,14 @@ class _Builder:
 
     def _native_sidecar(self, index: int) -> Object:
         sidecar, number = self._sidecars[index], len(self._steps) + index + 1
-        if not sidecar.get("script"):
+        if self._runs_by_itself(sidecar):
             return _core_fields(sidecar)
-        flags = ["sidecar", *_agent.report_flags(sidecar, self._container_count()), *_agent.grace_flags(self._grace)]
-        flags += self._words(number, f"spec.sidecars[{index}]", sidecar)
-        return self._started_by_agent(sidecar, number, flags, set())
+        stays = _agent.stays(sidecar)
+        flags = ["sidecar", *_agent.mark_flags(number), *(_agent.stay_flags() if stays else [])]
+        flags += _agent.report_flags(sidecar, self._container_count())
+        flags += _agent.grace_flags(self._grace)
+        flags += self._words(number, f"spec.sidecars[{index}]", self._spec["sidecars"][index])
+        return self._started_by_agent(sidecar, number, flags, {1} if stays else set())
 
     def _words(self, number: int, path: str, raw: Object) -> list[str]:
         """Return what a container runs, as the agent's last arguments."""

@@ -11,7 +11,7 @@ import typing as t
 from . import _contract as c
 from ._attempts import Plan, current_pod, plan_pods
 from ._batch import Found
-from ._cluster import ALREADY_EXISTS, Cluster, timestamp
+from ._cluster import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
 from ._durations import seconds_until
 from ._errors import Postponed, TaskError, describe
 from ._image import ImageConfig
@@ -55,6 +55,8 @@ class Reconciler:
         except Postponed:
             raise
         except TaskError as error:
+            if error.reason == ORDER_CONFLICT:
+                raise
             recorded = self.record_status(found, error)
             diff = [recorded["diff"]] if recorded["changed"] else []
             summary = {**_summary("failed", recorded), "message": error.message}
@@ -106,6 +108,10 @@ class Reconciler:
         if not self.check_mode:
             for pod in plan.delete:
                 self.cluster.delete_pod(pod)
+            if plan.end:
+                ended = self.cluster.end_pod(plan.end, plan.fault)
+                found.pods[found.pods.index(plan.end)] = ended
+                plan = dataclasses.replace(plan, current=ended)
         return _result_of(plan, self._create_pod(task, plan, plan.attempt) if plan.attempt else None)
 
     def _create_pod(self, task: Object, plan: Plan, attempt: Attempt) -> Object | None:
@@ -172,7 +178,7 @@ class Reconciler:
             self.cluster.set_status(task, after)
             for event in compute_events(before, after):
                 self.cluster.emit(task, event)
-        again = next_look({**task, "status": after}, problem, now)
+        again = next_look({**task, "status": after}, found.pods, problem, now)
         return {
             "changed": after != before,
             "status": after,
@@ -186,12 +192,15 @@ def _result_of(plan: Plan, created: Object | None) -> Object:
     deleted = [_name_of(pod) for pod in plan.delete]
     before = [*([_name_of(plan.current)] if plan.current else []), *deleted]
     pod = created or plan.current
+    ended = {"ended": _name_of(plan.end)} if plan.end else {}
+    after = {"pods": [_name_of(pod)] if pod else [], **ended}
     return {
-        "changed": bool(deleted or created),
+        "changed": bool(deleted or created or plan.end),
         "action": "waiting" if plan.action == "created" and created is None else plan.action,
         "deleted": deleted,
-        "diff": {"before": {"pods": before}, "after": created or {"pods": [_name_of(pod)] if pod else []}},
+        "diff": {"before": {"pods": before}, "after": created or after},
         **({"pod": pod} if pod else {}),
+        **ended,
     }
 
 

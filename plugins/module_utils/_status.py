@@ -20,7 +20,7 @@ from ._run import (
     condition_of,
     deadline,
     expiry,
-    is_terminal,
+    has_ended,
     number_of,
     recorded_status,
     spec_hash,
@@ -30,13 +30,16 @@ from ._verdict import (
     CANCELLED,
     FAILURE,
     PENDING,
+    SIDECAR_FAILED,
     SUCCESSFUL,
     TIMED_OUT,
     Verdict,
     cause_of,
+    deaths_of_sidecars,
     is_suspended,
     judge,
     judge_without_pod,
+    next_death_in,
     suspended,
 )
 
@@ -51,6 +54,8 @@ OF_ONE_POD = ("steps", "results", "order")
 # Reasons that nobody needs to be told of; that the steps run is told as such.
 QUIET_REASONS = ("Pending", "WaitingForPod", "Running")
 NORMAL_REASONS = ("Suspended", "Held")
+# The condition that tells of sidecars that died while the steps ran. It is of one Pod, and only there if one did.
+SIDECAR_CONDITION = "SidecarFailed"
 
 
 class Event(t.NamedTuple):
@@ -90,14 +95,17 @@ def compute_status(task: Object, pods: t.Sequence[Object], problem: TaskError | 
     status["startTime"] = old.get("startTime") or (pod["metadata"]["creationTimestamp"] if pod else now)
     status["startAt"] = parse_time(status["startTime"]).strftime("%Y-%m-%d %H:%M:%S")
     status.setdefault("steps", _waiting_steps(task))
+    deaths = deaths_of_sidecars(task, pod, now) if pod else ""
+    status["conditions"] = _sidecar_condition(old, status, deaths, now)
     return _with_verdict(task, status, _verdict(task, pod, pods, problem, now), now)
 
 
-def next_look(task: Object, problem: TaskError | None, now: str) -> int | None:
+def next_look(task: Object, pods: t.Sequence[Object], problem: TaskError | None, now: str) -> int | None:
     """Return after how many seconds a Task is to be looked at again though nothing may happen to it meanwhile.
 
     Args:
         task: the Task, with its new status.
+        pods: as in compute_status.
         problem: as in compute_status.
         now: the time, as RFC 3339 in UTC.
     """
@@ -115,6 +123,9 @@ def next_look(task: Object, problem: TaskError | None, now: str) -> int | None:
         waits.append(max(problem.retry_after or 0, min(max(lasted, SHORTEST_PAUSE), LONGEST_PAUSE)))
     elif condition_of(status).get("reason") == "WaitingForPod":
         waits.append(WAITING_PAUSE)
+    pod = current_pod(task, pods)
+    death = next_death_in(task, pod, now) if pod else None
+    waits += [] if death is None else [death]
     return max(1, math.ceil(min(waits))) if waits else None
 
 
@@ -130,6 +141,9 @@ def compute_events(old: Object, new: Object) -> list[Event]:
             events += _step_events(step, f'step "{step["name"]}" ({number} of {total})', was_waiting)
     if _has_begun(new) and not (same_run and _has_begun(old)):
         events.insert(0, Event("Normal", "Started", f"the steps run in Pod {new.get('podName')}"))
+    died = _of_type(new, SIDECAR_CONDITION).get("message")
+    if died and not (same_run and died == _of_type(old, SIDECAR_CONDITION).get("message")):
+        events.append(Event("Warning", SIDECAR_CONDITION, died))
     was, condition = (condition_of(old) if same_run else {}), condition_of(new)
     if (was.get("status"), was.get("reason")) != (condition.get("status"), condition.get("reason")):
         events += _verdict_events(new, condition)
@@ -142,7 +156,7 @@ def _verdict(
     if problem and (problem.permanent or pod is None):
         return Verdict(FAILURE if problem.permanent else PENDING, problem.reason, problem.message)
     verdict = judge(task, pod, now) if pod else judge_without_pod(task, pods, now)
-    if problem and pod and is_terminal(pod) and verdict.status not in FINAL:
+    if problem and pod and has_ended(pod) and verdict.status not in FINAL:
         # The next attempt's Pod can't be made.
         return Verdict(PENDING, problem.reason, f"{problem.message} ({verdict.message})")
     return verdict
@@ -153,7 +167,13 @@ def _with_verdict(task: Object, status: Object, verdict: Verdict, now: str) -> O
     status["status"] = verdict.status
     status["steps"] = _stopped_steps(status["steps"], verdict.status, verdict.reason)
     status["progress"] = _progress(status["steps"])
-    status["conditions"] = _conditions((task.get("status") or {}).get("conditions") or [], verdict, status, now)
+    present = (task.get("status") or {}).get("conditions") or []
+    others = [x for x in present if x["type"] not in (CONDITION, SIDECAR_CONDITION)]
+    sidecars = [x for x in status.get("conditions", []) if x["type"] == SIDECAR_CONDITION]
+    if verdict.reason == SIDECAR_FAILED:
+        # It was told too early: the first step has seen it in time, but took long to say so.
+        sidecars = []
+    status["conditions"] = [*others, _condition(present, verdict, status, now), *sidecars]
     if verdict.status in FINAL:
         status["completionTime"] = _completion_time(status["steps"], verdict, now)
         status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
@@ -181,8 +201,8 @@ def _without_cancellation(status: Object, reason: str) -> Object:
 
 
 def _stopped_steps(steps: list[Object], status: str, reason: str) -> list[Object]:
-    """Return the steps, of a Task that was told to end: one that waits then will never begin."""
-    if status != CANCELLED and reason != TIMED_OUT:
+    """Return the steps; once the Task was told to end, or a sidecar failed it, one that waits will never begin."""
+    if status != CANCELLED and (status, reason) not in ((FAILURE, TIMED_OUT), (FAILURE, SIDECAR_FAILED)):
         return steps
     return [
         {"name": step["name"], "state": _order.CANCELLED} if step["state"] == _order.WAITING else step for step in steps
@@ -214,12 +234,35 @@ def _progress(steps: list[Object]) -> str:
     return f"{max(begun, default=0)}/{len(steps)}"
 
 
-def _conditions(present: list[Object], verdict: Verdict, status: Object, now: str) -> list[Object]:
-    """Return the conditions with ours renewed; the time of its last transition stays while its status does."""
+def _sidecar_condition(old: Object, new: Object, deaths: str, now: str) -> list[Object]:
+    """Return the condition that tells of the deaths of sidecars; none where there are none. It stays with its Pod."""
+    same_pod = old.get("podName") is not None and old.get("podName") == new.get("podName")
+    was = _of_type(old, SIDECAR_CONDITION) if same_pod else {}
+    if not deaths:
+        return [was] if was else []
+    return [
+        {
+            "type": SIDECAR_CONDITION,
+            "status": "True",
+            "reason": SIDECAR_FAILED,
+            "message": deaths,
+            "lastTransitionTime": was.get("lastTransitionTime", now),
+            "observedGeneration": new["observedGeneration"],
+        }
+    ]
+
+
+def _of_type(status: Object, condition: str) -> Object:
+    """Return the condition of this type; an empty one if there is none."""
+    return next((x for x in status.get("conditions") or [] if x["type"] == condition), {})
+
+
+def _condition(present: list[Object], verdict: Verdict, status: Object, now: str) -> Object:
+    """Return the condition Succeeded; the time of its last transition stays while its status does."""
     truth = {SUCCESSFUL: "True", FAILURE: "False", CANCELLED: "False"}.get(verdict.status, "Unknown")
     was = condition_of({"conditions": present})
     since = was.get("lastTransitionTime", now) if was.get("status") == truth else now
-    condition = {
+    return {
         "type": CONDITION,
         "status": truth,
         "reason": verdict.reason,
@@ -227,13 +270,12 @@ def _conditions(present: list[Object], verdict: Verdict, status: Object, now: st
         "lastTransitionTime": since,
         "observedGeneration": status["observedGeneration"],
     }
-    return [x for x in present if x["type"] != CONDITION] + [condition]
 
 
 def _completion_time(steps: list[Object], verdict: Verdict, now: str) -> str:
     """Return when the last step that ran ended, to the second; now where that did not decide the Task."""
     ends = [s["finishedAt"] for s in steps if s.get("startedAt") and s.get("finishedAt")]
-    if not ends or verdict.status == CANCELLED or verdict.reason == TIMED_OUT:
+    if not ends or verdict.status == CANCELLED or verdict.reason in (TIMED_OUT, SIDECAR_FAILED):
         return now
     return max(map(parse_time, ends)).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -11,7 +11,19 @@ import typing as t
 from . import _contract as c
 from . import _order
 from ._durations import parse_time, seconds_until
-from ._run import FINAL, condition_of, deadline, is_ending, is_terminal, number_of, recorded_status
+from ._run import (
+    FINAL,
+    condition_of,
+    deadline,
+    has_ended,
+    is_ending,
+    is_in_the_way,
+    is_terminal,
+    is_told_to_end,
+    number_of,
+    recorded_status,
+    sidecar_failure,
+)
 
 Object = dict[str, t.Any]
 
@@ -38,8 +50,11 @@ DISRUPTION_CONDITION = "DisruptionTarget"
 PULL_ERROR, BACK_OFF = "ErrImagePull", "ImagePullBackOff"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 TIMED_OUT = "TimedOut"
+SIDECAR_FAILED = "SidecarFailed"
+# What is said of a step that was ended from outside: by somebody, or with the whole Pod.
+ENDED_FROM_OUTSIDE = ("Killed", "Signal", *FORGOTTEN)
 # The failures after which spec.retries runs the Task again.
-RETRIED = ("StepFailed", "AgentInstallFailed", "PodFailed")
+RETRIED = ("StepFailed", SIDECAR_FAILED, "AgentInstallFailed", "PodFailed")
 
 
 class Verdict(t.NamedTuple):
@@ -127,7 +142,7 @@ def judge_without_pod(task: Object, pods: t.Sequence[Object], now: str) -> Verdi
     if is_time_up(task, now):
         return _timed_out(task)
     for pod in pods:
-        if is_ending(pod) or not is_terminal(pod):
+        if is_in_the_way(pod):
             return _waits_for(pod, now)
     return Verdict(PENDING, "WaitingForPod", "the Pod is about to be made")
 
@@ -139,6 +154,8 @@ def suspended() -> Verdict:
 
 def _end_of(task: Object, pod: Object, steps: list[Object], now: str) -> Verdict | None:
     """Return how the Pod's run has ended; None while it has not."""
+    if fault := sidecar_failure(pod):
+        return Verdict(FAILURE, SIDECAR_FAILED, fault)
     if _order.passed(steps) == len(steps):
         return _success(steps)
     loss = loss_of(pod)
@@ -146,9 +163,70 @@ def _end_of(task: Object, pod: Object, steps: list[Object], now: str) -> Verdict
         return _stopped(task, pod, steps, now)
     if loss:
         return Verdict(PENDING, loss[0], f"Pod {pod['metadata']['name']} was lost, another follows: {loss[1]}")
-    if (pod.get("status") or {}).get("reason") == DEADLINE_EXCEEDED:
+    if (pod.get("status") or {}).get("reason") == DEADLINE_EXCEEDED and not is_told_to_end(pod):
         return _timed_out(task)
-    return failed_step(steps) or _stopped(task, pod, steps, now) or _failed_pod(pod)
+    sidecar = _order.refusing_sidecar(task, pod)
+    refused = Verdict(FAILURE, SIDECAR_FAILED, _fault_words(pod, sidecar)) if sidecar else None
+    found = refused or failed_step(steps) or _stopped(task, pod, steps, now) or _failed_pod(pod)
+    return None if _may_be_lost(pod, [*steps, *([sidecar] if sidecar else [])]) else found
+
+
+def _may_be_lost(pod: Object, ends: list[Object]) -> bool:
+    """Tell whether what failed was ended from outside, and the kubelet has yet to say whether the Pod was lost.
+
+    It says so by the Pod's phase and reason, a moment after the containers' ends. ``ends`` are the steps, and the
+    sidecar for which the first one did not begin.
+    """
+    is_said = is_terminal(pod) or is_ending(pod)
+    failed = (x for x in ends if x.get("state", _order.FAILED) == _order.FAILED and not x.get("continued"))
+    return not is_said and has_ended(pod) and any(x.get("reason") in ENDED_FROM_OUTSIDE for x in failed)
+
+
+def fault_of_sidecar(task: Object, pod: Object) -> str:
+    """Return what a sidecar has done that keeps the first step from its turn, in words; empty where none has."""
+    sidecar = _order.failed_sidecar(task, pod)
+    return "" if sidecar is None else _fault_words(pod, sidecar)
+
+
+def _fault_words(pod: Object, sidecar: Object) -> str:
+    """Return in words what a sidecar has done for which no step began."""
+    name = sidecar["name"]
+    if "exitCode" not in sidecar:
+        words = sidecar["words"] or "a sidecar ended before the first step began"
+        return f"{words}; {_log_of(pod, name)}" if name else words
+    words = f'sidecar "{name}" ended before the first step began: {cause_of(sidecar)}'
+    if not sidecar["exitCode"]:
+        words += " again and again; no step starts until it goes on, so have it go on, or make it a step"
+    return f"{words}; {_log_of(pod, name)}"
+
+
+def deaths_of_sidecars(task: Object, pod: Object, now: str) -> str:
+    """Return which sidecars have died while the steps ran, and how, in words; empty where none is to be told of."""
+    return "; ".join(
+        f'sidecar "{sidecar["name"]}" ended while the steps ran: {cause_of(sidecar)}; {_log_of(pod, sidecar["name"])}'
+        for sidecar in _order.dead_sidecars(task, pod)
+        if not _told_in(task, pod, sidecar, now)
+    )
+
+
+def next_death_in(task: Object, pod: Object, now: str) -> float | None:
+    """Return after how many seconds the death of a sidecar is to be told; None without one that is not yet told."""
+    waits = (_told_in(task, pod, sidecar, now) for sidecar in _order.dead_sidecars(task, pod))
+    return min((wait for wait in waits if wait), default=None)
+
+
+def _told_in(task: Object, pod: Object, sidecar: Object, now: str) -> float:
+    """Return how many seconds are to pass until a sidecar's death may be told: the first step may not have begun."""
+    has_begun = _order.step_statuses(task, pod)[0].get("startedAt")
+    if has_begun or sidecar["since"] is None:
+        return 0
+    passed = -seconds_until(parse_time(sidecar["since"]), now)
+    # The node's clock may be another.
+    return c.DEATH_TOLD_AFTER - passed if 0 <= passed < c.DEATH_TOLD_AFTER else 0
+
+
+def _log_of(pod: Object, container: str) -> str:
+    return f"its log: kubectl logs {pod['metadata']['name']} -c {container}"
 
 
 def failed_step(steps: list[Object]) -> Verdict | None:
@@ -279,7 +357,7 @@ def _waiting_container(pod: Object) -> tuple[str, str, str, str] | None:
 def _role_of(task: Object, name: str) -> str:
     if name == c.INSTALL_CONTAINER:
         return "the agent"
-    sidecars = {sidecar["name"] for sidecar in task["spec"].get("sidecars") or []}
+    sidecars = {sidecar["name"] for sidecar in _order.sidecars_of(task)}
     return f'{"sidecar" if name in sidecars else "step"} "{name}"'
 
 

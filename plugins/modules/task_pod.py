@@ -78,6 +78,12 @@ deleted:
   returned: success
   type: list
   elements: str
+ended:
+  description:
+    - The name of the Pod that was told to end, and that stays for its logs. A sidecar has failed in it before its first
+      step began, or containers of others would go on after its steps.
+  returned: when there is one
+  type: str
 reason:
   description: Why the Task can't have a Pod, in one word.
   returned: failure

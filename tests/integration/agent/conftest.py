@@ -123,12 +123,12 @@ class Pod:
         return step
 
     def start_sidecar(self, *arguments, **options) -> Step:
-        return self._launch("sidecar", ["sidecar", *self.sidecar_flags(), *arguments], **options)
+        return self._launch("sidecar", ["sidecar", *self.flags("sidecar"), *arguments], **options)
 
-    def sidecar_flags(self) -> list[str]:
-        flags = self.flags("sidecar")
-        done = flags.index("--done")
-        return flags[:done] + flags[done + 2 :]
+    def beside(self, name: object) -> list[str]:
+        """Return the flags by which the first step heeds a sidecar."""
+        run = self.run_directory(name)
+        return ["--await", str(run / "ready"), "--sidecar", f"{name}={run / 'done'}"]
 
     def run(self, *arguments, **options) -> Step:
         step = self.start(1, *arguments, **options)

@@ -66,11 +66,94 @@ def test_the_quit_order_ends_it(pod):
 
 def test_beside_real_steps(pod):
     side = pod.start_sidecar(*until(pod, 1, 2), "--command", "sleep", "1000")
-    ready = str(pod.run_directory("sidecar") / "ready")
     second = pod.start(2, *pod.after(1), "--command", "true")
-    first = pod.start(1, "--await", ready, "--command", "true")
+    first = pod.start(1, *pod.beside("sidecar"), "--command", "true")
     assert [step.wait() for step in (first, second, side)] == [0, 0, 0]
     assert report(side) == STOPPED
+    assert side.state == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (["sh", "-c", "exit 3"], "exit code 3"),
+        (["no-such-program"], "exit code 127, CommandNotFound: cannot run 'no-such-program': "),
+    ],
+)
+@pytest.mark.parametrize("order", ["", "0"])
+def test_no_step_runs_once_it_has_failed(pod, tmp_path, line, cause, order):
+    side = pod.start_sidecar(*until(pod, 1, 2), "--command", *line)
+    side.wait()
+    flags = []
+    if order:
+        pod.order(order)
+        flags = pod.wait_for_order("1")
+    second = pod.start(2, *pod.after(1), "--command", "touch", tmp_path / "ran")
+    first = pod.start(1, *flags, *pod.beside("sidecar"), "--command", "touch", tmp_path / "ran")
+    assert [step.wait() for step in (first, second)] == [1, 1]
+    assert (report(first)[:2], first.message["sidecar"]) == (("Skipped", "SidecarFailed"), "sidecar")
+    assert str(first.message["message"]).startswith(f'sidecar "sidecar" ended before the first step began: {cause}')
+    assert report(second)[:2] == ("Skipped", "Skipped")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_first_step_that_waits_sees_it_fail(pod, tmp_path):
+    flags = [*pod.beside("sidecar"), "--await", str(tmp_path / "nobody")]
+    first = pod.start(1, *flags, "--command", "true").wait_until_ready()
+    pod.start_sidecar("--command", "sh", "-c", "exit 3").wait()
+    assert first.wait() == 1
+    assert report(first)[:2] == ("Skipped", "SidecarFailed")
+
+
+def test_once_a_step_has_begun_it_may_be_started_again_and_hold_nothing_up(pod, tmp_path, wait_until):
+    side = pod.start_sidecar("--command", "sh", "-c", f"until test -e {tmp_path}/up; do sleep 0.01; done; exit 3")
+    second = pod.start(2, *pod.after(1), "--command", "true")
+    line = f"touch {tmp_path}/up; until test -e {tmp_path}/go; do sleep 0.01; done"
+    first = pod.start(1, *pod.beside("sidecar"), *RUN, line)
+    assert side.wait() == 3
+    again = pod.start_sidecar(*RUN, f"touch {tmp_path}/again; exec sleep 1000")
+    wait_until((tmp_path / "again").exists)
+    assert first.process.poll() is None
+    (tmp_path / "go").touch()
+    assert [first.wait(), second.wait()] == [0, 0]
+    # The kubelet stops it.
+    again.process.terminate()
+    assert again.wait() == 128 + signal.SIGTERM
+    assert json.loads((again.directory / "done").read_bytes())["exitCode"] == 3
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_one_that_fails_may_stay_until_the_first_step_has_begun(pod, begins):
+    begun = pod.run_directory(1) / "begun"
+    side = pod.start_sidecar("--hold", begun, "--command", "sh", "-c", "echo words; exit 3")
+    with pytest.raises(subprocess.TimeoutExpired):
+        side.process.wait(0.4)
+    if begins:
+        # It looks once the failure can be seen: one of the two sees the other.
+        begun.touch()
+    else:
+        first = pod.start(1, *pod.beside("sidecar"), "--begun", begun, "--command", "true")
+        assert (first.wait(), begun.exists()) == (1, False)
+        side.process.terminate()
+    side.wait()
+    assert (report(side), side.output) == (("Failed", "Error", 3, 3), b"words\n")
+
+
+def test_one_that_was_killed_with_its_agent_has_failed_when_it_is_started_again(pod, tmp_path):
+    side = pod.start_sidecar(*RUN, "exec sleep 1").wait_until_ready()
+    side.process.kill()
+    side.wait()
+    (side.directory / "termination-log").write_text("")
+    again = pod.start_sidecar(*RUN, "true")
+    assert again.wait() == 0
+    first = pod.start(1, *pod.beside("sidecar"), "--command", "touch", tmp_path / "ran")
+    assert first.wait() == 1
+    assert "exit code 137, Killed" in str(first.message["message"])
+
+
+def test_one_that_has_ended_well_lets_the_first_step_begin(pod):
+    pod.start_sidecar("--command", "true").wait()
+    assert pod.start(1, *pod.beside("sidecar"), "--command", "true").wait() == 0
 
 
 def test_it_may_clean_up(pod, tmp_path, wait_until):
@@ -95,8 +178,24 @@ def test_one_that_ignores_sigterm_is_killed(pod, tmp_path, wait_until):
 def test_its_own_end_is_reported_as_a_steps(pod, code, state, reason):
     side = pod.start_sidecar(*until(pod, 1), *RUN, f"exit {code}")
     side.wait()
-    assert report(side) == (state, reason, code, code)
+    assert report(side) == side.ending == (state, reason, code, code)
     assert (side.directory / "ready").exists()
+
+
+def test_one_that_has_ended_well_may_stay_until_it_is_told_to_end(pod):
+    side = pod.start_sidecar("--on-success", "stay", *RUN, "echo done")
+    assert side.process.stdout.readline() == b"done\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        side.process.wait(0.4)
+    side.process.terminate()
+    side.wait()
+    assert report(side) == ("Succeeded", "Completed", 0, 0)
+
+
+def test_one_that_fails_does_not_stay(pod):
+    side = pod.start_sidecar("--on-success", "stay", *RUN, "exit 4")
+    side.wait()
+    assert report(side) == ("Failed", "Error", 4, 4)
 
 
 def test_a_signal_is_passed_on(pod, tmp_path, wait_until):
@@ -122,8 +221,8 @@ def test_a_signal_is_passed_on(pod, tmp_path, wait_until):
 def test_nobody_waits_for_one_that_cannot_start(pod, arguments, reason, code):
     side = pod.start_sidecar(*arguments)
     side.wait()
-    assert report(side) == ("Failed", reason, code, code)
-    assert (side.directory / "ready").exists()
+    assert report(side) == side.ending == ("Failed", reason, code, code)
+    assert not (side.directory / "ready").exists()
     assert side.errors.count(b"\n") == 1
 
 

@@ -145,6 +145,12 @@ def test_the_flags_of_a_sidecar():
     options = StepOptions()
     parse_sidecar(["--until", "1/done", "--until", "2/done", "--quit", "x", "--wait", "w", "--command", "c"], options)
     assert (options.until, options.wait, options.quit) == (["1/done", "2/done"], "w", "x")
+    assert options.on_success == "end"
+    options = StepOptions()
+    parse_sidecar(["--on-success", "stay", "--command", "c"], options)
+    assert options.on_success == "stay"
+    with pytest.raises(FlagError, match="--on-success needs end or stay, not 'leave'"):
+        parse_sidecar(["--on-success", "leave", "--command", "c"], StepOptions())
 
 
 @pytest.mark.parametrize("flag", sorted(set(STEP_FLAGS) - set(COMMON_FLAGS)))

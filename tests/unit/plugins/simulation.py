@@ -20,6 +20,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._cluster import 
 from ansible_collections.taskflow.operator.plugins.module_utils._durations import parse_time
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
+from factory import condition
 
 Object = dict[str, Any]
 Action = Callable[[], None]
@@ -30,6 +31,8 @@ START = datetime.datetime(2024, 1, 6, 22, 19, 24, tzinfo=datetime.UTC)
 GRACE = 30
 # How a step's command ends.
 OK, FAILS, KILLED = "ok", "fails", "killed"
+# What a sidecar does: it runs, it comes to nothing, it dies beside the first step, or whenever it likes.
+RUNS, CRASHES, DIES, FRAIL = "runs", "crashes", "dies", "frail"
 
 
 class OperatorKilled(Exception):
@@ -85,6 +88,10 @@ class SimulatedPod:
         self.agents = [Agent(s["name"], s.get("onError", "stopAndFail")) for s in spec["steps"]]
         self.by_order = spec.get("handoff") == "Annotation"
         self.order_file = api["metadata"]["annotations"]["taskorder"]
+        self.sidecars = [s["name"] for s in spec.get("sidecars") or []]
+        self.is_native = any(c.get("restartPolicy") == "Always" for c in api["spec"]["initContainers"])
+        self.sidecar, self.sidecar_died, self.is_refused = world.sidecar(api), "", False
+        self.has_begun = False
         self.probed = any(s.get("readinessProbe") for s in spec.get("sidecars") or [])
         self.is_ready, self.is_lost, self.is_spent = not self.probed, False, False
         self.spec_hash = api["metadata"]["annotations"]["api.practice.com/spec-hash"]
@@ -107,7 +114,10 @@ class SimulatedPod:
         """Yield all that can happen in the Pod next, but for what nobody can expect."""
         ending = bool(self.api["metadata"].get("deletionTimestamp"))
         if not self.is_lost:
+            yield from self._actions_of_sidecar()
             yield from self._actions_of_agents(ending)
+            if self.api["spec"].get("activeDeadlineSeconds") == 1 and self.is_alive:
+                yield self.end_by_deadline
         if self.api["status"] != self._status():
             yield self.post
         if ending and not self.is_alive:
@@ -130,8 +140,30 @@ class SimulatedPod:
                 found = self._look(index)
                 if found:
                     yield found
-            elif not agent.has_ended and not ending:
+            elif not agent.has_ended and not ending and not self._holds_steps():
                 yield agent.start
+
+    def _holds_steps(self) -> bool:
+        """Whether the kubelet waits for a native sidecar: not for ever, for it runs for a moment each time."""
+        return bool(self.sidecars) and self.is_native and self.sidecar == CRASHES and not self.sidecar_died
+
+    def _actions_of_sidecar(self) -> Iterator[Action]:
+        may_die = {
+            CRASHES: True,
+            DIES: any(agent.runs_command for agent in self.agents),
+            FRAIL: not all(agent.has_ended for agent in self.agents),
+        }
+        if self.sidecars and not self.sidecar_died and may_die.get(self.sidecar):
+            yield lambda: setattr(self, "sidecar_died", self._world.now)
+
+    def end_by_deadline(self) -> None:
+        """End whatever runs, as the kubelet does when the Pod's activeDeadlineSeconds are over."""
+        for agent in self.agents:
+            if agent.is_up:
+                self._terminate(agent)
+        self.post()
+        self.is_lost = True
+        self.api["status"].update(phase="Failed", reason="DeadlineExceeded")
 
     def _terminate(self, agent: Agent) -> None:
         if agent.is_up:
@@ -147,11 +179,24 @@ class SimulatedPod:
             return lambda: agent.end("Skipped", 1, now)
         if self.order_file == "-1":
             return lambda: agent.end("Cancelled", 1, now)
+        if index == 0 and self.sidecar in (CRASHES, FRAIL) and self.sidecar_died:
+            return self._refuse
+        if index == 0 and self.sidecar == CRASHES:
+            return None
         by_order = self.by_order or (index == 0 and self.probed)
         is_turn = not by_order or self.order_file == str(index + 1)
         if before and is_turn and (index or all(a.has_started for a in self.agents)):
-            return lambda: setattr(agent, "runs_command", True)
+            return lambda: self._begin(agent)
         return None
+
+    def _begin(self, agent: Agent) -> None:
+        agent.runs_command = self.has_begun = True
+
+    def _refuse(self) -> None:
+        """End the first step since a sidecar has failed before it began."""
+        words = 'sidecar "web" ended before the first step began: exit code 3'
+        self.is_refused = True
+        self.agents[0].end("Skipped", 1, self._world.now, reason="SidecarFailed", sidecar="web", message=words)
 
     def _end_command(self, agent: Agent, index: int) -> None:
         outcome = self.outcomes[index % len(self.outcomes)]
@@ -171,16 +216,37 @@ class SimulatedPod:
     def _status(self) -> Object:
         if self.is_lost:
             return self.api["status"]
-        if all(agent.has_ended for agent in self.agents):
-            codes = [agent.state["terminated"]["exitCode"] for agent in self.agents]
-            phase = "Failed" if any(codes) else "Succeeded"
-        else:
-            phase = "Running" if all(agent.has_started for agent in self.agents) else "Pending"
         statuses = [{"name": agent.name, "state": copy.deepcopy(agent.state)} for agent in self.agents]
-        if self.probed:
-            state = {"running": {}} if self.is_ready else {"waiting": {"reason": "ContainerCreating"}}
-            statuses.append({"name": "web", "ready": self.is_ready, "state": state})
-        return {"phase": phase, "containerStatuses": sorted(statuses, key=lambda s: s["name"])}
+        sidecars = [self._sidecar_status(name) for name in self.sidecars]
+        statuses = sorted([*statuses, *([] if self.is_native else sidecars)], key=lambda s: s["name"])
+        return {
+            "phase": self._phase(statuses),
+            "containerStatuses": statuses,
+            **({"initContainerStatuses": sidecars} if self.is_native else {}),
+        }
+
+    def _phase(self, statuses: list[Object]) -> str:
+        """Return the phase. It is terminal a moment after the containers' ends have been told."""
+        if all(agent.has_ended for agent in self.agents):
+            if self.api["status"].get("containerStatuses") != statuses:
+                return "Running"
+            codes = [agent.state["terminated"]["exitCode"] for agent in self.agents]
+            return "Failed" if any(codes) else "Succeeded"
+        return "Running" if all(agent.has_started for agent in self.agents) else "Pending"
+
+    def _sidecar_status(self, name: str) -> Object:
+        end = {"exitCode": 3, "reason": "Error", "message": "no such port", "finishedAt": self.sidecar_died}
+        died = {"terminated": end}
+        if self.sidecar_died and self.is_native:
+            state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+            return {"name": name, "ready": False, "restartCount": 1, "state": state, "lastState": died}
+        if self.sidecar_died:
+            return {"name": name, "ready": False, "state": died}
+        if all(agent.has_ended for agent in self.agents):
+            return {"name": name, "ready": False, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+        is_up = self.is_ready and self.sidecar != CRASHES
+        state = {"running": {}} if is_up else {"waiting": {"reason": "ContainerCreating"}}
+        return {"name": name, "ready": self.is_ready, "state": state}
 
     def post(self) -> None:
         """Tell the API server how the Pod is."""
@@ -194,8 +260,15 @@ class SimulatedPod:
 class World:
     """The API server with one Task, in the place of the Cluster that the modules talk to."""
 
-    def __init__(self, task: Object, outcomes: Callable[[Object, Object], list[str]]) -> None:
+    def __init__(
+        self,
+        task: Object,
+        outcomes: Callable[[Object, Object], list[str]],
+        native: bool = False,
+        sidecar: Callable[[Object], str] = lambda _pod: RUNS,
+    ) -> None:
         self.task, self.outcomes = task, outcomes
+        self.native, self.sidecar = native, sidecar
         self.pods: dict[str, SimulatedPod] = {}
         self.made: list[SimulatedPod] = []
         self.events: list[tuple[str, str]] = []
@@ -219,7 +292,7 @@ class World:
         return [copy.deepcopy(pod.api) for pod in self.pods.values()]
 
     def has_native_sidecars(self) -> bool:
-        return False
+        return self.native
 
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
         json.dumps(pod)
@@ -261,6 +334,18 @@ class World:
             annotations["api.practice.com/cancelled"] = "true"
         return copy.deepcopy(found.api)
 
+    def end_pod(self, pod: Object, fault: str = "") -> Object:
+        is_told = pod["metadata"]["annotations"]["taskorder"] == "-1"
+        ended = pod if is_told else self.set_order(pod, -1)
+        found = self._find(pod)
+        assert found.api["status"]["phase"] not in ("Succeeded", "Failed"), "it has ended"
+        found.api["spec"]["activeDeadlineSeconds"] = 1
+        if fault:
+            assert not found.has_begun, "the steps have begun"
+            assert self.task["spec"].get("sidecars"), "there is none"
+            found.api["metadata"]["annotations"]["api.practice.com/sidecar-failed"] = fault
+        return {**ended, **copy.deepcopy(found.api)}
+
     def set_status(self, _task: Object, status: Object) -> None:
         before = self.status
         if before.get("status") in FINAL and self._is_current(before):
@@ -291,7 +376,7 @@ class World:
 
     @staticmethod
     def is_cancelled_by_spec(status: Object) -> bool:
-        return status.get("status") == "Cancelled" and status["conditions"][-1]["reason"] == "Cancelled"
+        return status.get("status") == "Cancelled" and condition(status)["reason"] == "Cancelled"
 
     # What others do.
 

@@ -14,6 +14,7 @@ from factory import (
     NOW,
     RUNNING,
     changed,
+    condition,
     ended,
     ending,
     make_pod,
@@ -234,7 +235,235 @@ def test_containers_that_others_added_do_not_keep_a_retry_from_following():
     pod = set_states(make_pod(-1), a=ended(1), mesh=RUNNING)
     task = make_task("a", retries=1)
     plan = plan_pods(task, [pod])
-    assert (plan.action, plan.attempt, plan.delete) == ("waiting", None, (pod,))
+    # It is ended first, and stays for its logs.
+    assert (plan.action, plan.attempt, plan.delete, plan.end, plan.fault) == ("waiting", None, (), pod, "")
+    pod["spec"] = {"activeDeadlineSeconds": 1}
+    assert plan_pods(task, [pod]).end is None
+    # Ended so, it has still failed by its step, and not by the time that it took.
+    pod["status"].update(phase="Failed", reason="DeadlineExceeded")
+    plan = plan_pods(task, [pod])
+    assert (plan.action, plan.attempt, plan.delete) == ("created", Attempt(2, 1), ())
+
+
+# The kubelet tells of the containers' ends before the phase is terminal.
+
+
+def over(**fields):
+    """Return a Pod whose containers have ended, which its phase does not say yet."""
+    return set_states(make_pod(-1, "Running", **fields), a=ended(1))
+
+
+def test_a_pod_that_is_over_stays_and_is_followed_by_a_retry_at_once():
+    task = make_task("a", retries=2)
+    first = over(of=task)
+    plan = plan_pods(task, [first])
+    assert (plan.action, plan.attempt, plan.delete, plan.end) == ("created", Attempt(2, 1), (), None)
+    second = over(of=task, name="p2", attempt=2, retry=1)
+    plan = plan_pods(task, [first, second])
+    assert (plan.action, plan.attempt, plan.delete) == ("created", Attempt(3, 2), ())
+    third = running(of=task, name="p3", attempt=3, retry=2)
+    plan = plan_pods(task, [first, second, third])
+    assert (plan.action, plan.current, plan.delete) == ("kept", third, ())
+
+
+def test_a_pod_that_is_over_and_decides_the_task_stays():
+    task = make_task("a")
+    pod = over(of=task)
+    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    task = recorded(task, [pod])
+    assert verdict(task["status"]) == ("Failure", "StepFailed")
+    assert plan_pods(task, [pod]) == _attempts.Plan("finished", pod)
+
+
+@pytest.mark.parametrize("stop", [{"cancel": True}, {"timeout": "1s"}])
+def test_a_pod_that_is_over_is_not_one_that_has_not_started(stop):
+    task = make_task("a", **stop)
+    pod = set_states(make_pod(-1, "Pending", of=task), a=ended(143, state="Cancelled"))
+    task = recorded(task, [pod], startTime=CREATED)
+    assert plan_pods(task, [pod], LATER).delete == ()
+
+
+def test_a_native_sidecar_that_still_runs_is_awaited_and_its_pod_left_alone():
+    task = make_task("a", retries=1, sidecars=[{"name": "s", "image": "i"}])
+    pod = over(of=task)
+    pod["spec"] = {"initContainers": [{"name": "s"}]}
+    pod["status"]["initContainerStatuses"] = [{"name": "s", "state": RUNNING}]
+    assert plan_pods(task, [pod]) == _attempts.Plan("waiting", pod)
+    # One that died beside the steps is not started again once they have ended.
+    crashed = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1, reported=False)}
+    pod["status"]["initContainerStatuses"] = [{"name": "s", **crashed}]
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
+
+
+def test_a_pod_of_another_run_that_is_over_goes_but_nobody_waits_for_it():
+    pod = over(name="old", generation=7)
+    plan = plan_pods(make_task("a"), [pod])
+    assert (plan.action, plan.attempt, plan.delete) == ("created", Attempt(1, 0), (pod,))
+
+
+@pytest.mark.parametrize("killed", [ended(137, reported=False), ended(143, reason="Signal")])
+def test_what_was_ended_from_outside_may_be_lost_until_the_phase_says_it(killed):
+    task = make_task("a", retries=1)
+    pod = set_states(make_pod(-1, "Running", of=task), a=killed)
+    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    assert verdict(recorded(task, [pod])["status"]) == ("Running", "Running")
+    pod["status"].update(phase="Failed")
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
+    pod["status"].update(reason="Evicted")
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 0)
+
+
+# A sidecar that fails before the first step's turn.
+
+
+def sidecar_task(**spec):
+    return make_task("a", sidecars=[{"name": "s", "image": "i", "command": ["c"]}], **spec)
+
+
+def stuck(**fields):
+    """Return a Pod that the kubelet holds back, for its native sidecar crashes."""
+    pod = stepless(**fields)
+    pod["spec"] = {"initContainers": [{"name": "taskflow-install"}, {"name": "s"}]}
+    crashed = {"state": waiting("CrashLoopBackOff", "back-off 10s"), "lastState": ended(3, reported=False)}
+    pod["status"]["initContainerStatuses"] = [{"name": "s", "restartCount": 1, **crashed}]
+    return pod
+
+
+def marked(pod):
+    """Return the Pod as it is once it was told to end for its sidecar."""
+    pod["metadata"]["annotations"].update({"taskorder": "-1", "api.practice.com/sidecar-failed": "sidecar s failed"})
+    pod.setdefault("spec", {})["activeDeadlineSeconds"] = 1
+    return pod
+
+
+def test_a_pod_whose_sidecar_fails_is_ended_and_not_deleted():
+    pod = stuck()
+    plan = plan_pods(sidecar_task(), [pod])
+    assert (plan.action, plan.current, plan.delete, plan.end) == ("kept", pod, (), pod)
+    assert plan.fault == (
+        'sidecar "s" ended before the first step began: exit code 3; its log: kubectl logs task-pod-demo-1 -c s'
+    )
+
+
+def test_a_sidecar_that_failed_is_the_tasks_failure_and_its_pod_stays():
+    task = sidecar_task()
+    pod = marked(stuck(of=task))
+    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    task = recorded(task, [pod])
+    assert verdict(task["status"]) == ("Failure", "SidecarFailed")
+    assert [step["state"] for step in task["status"]["steps"]] == ["Cancelled"]
+    assert plan_pods(task, [pod]) == _attempts.Plan("finished", pod)
+    # Neither is it out of time.
+    pod["status"].update(phase="Failed", reason="DeadlineExceeded")
+    assert verdict(recorded(sidecar_task(), [pod])["status"]) == ("Failure", "SidecarFailed")
+
+
+def test_a_sidecar_that_failed_is_retried_once_its_pod_has_ended():
+    task = sidecar_task(retries=1)
+    pod = marked(stuck(of=task))
+    assert plan_pods(task, [pod]).action == "kept"
+    assert verdict(recorded(task, [pod])["status"]) == ("Running", "Retrying")
+    pod["status"].update(phase="Failed", reason="DeadlineExceeded")
+    plan = plan_pods(task, [pod])
+    assert (plan.action, plan.attempt, plan.delete) == ("created", Attempt(2, 1), ())
+
+
+@pytest.mark.parametrize("stop", [{"cancel": True}, {"suspend": True}])
+def test_a_sidecar_that_fails_is_of_no_matter_to_a_task_that_shall_not_run(stop):
+    pod = stuck()
+    plan = plan_pods(sidecar_task(**stop), [pod])
+    assert (plan.end, plan.delete) == (None, (pod,))
+
+
+def test_a_pod_that_failed_by_its_sidecar_is_not_lost_when_somebody_deletes_it():
+    task = sidecar_task()
+    assert plan_pods(task, [ending(marked(stuck(of=task)))]).attempt is None
+
+
+# A first step that did not begin, since a sidecar had failed by then.
+
+
+def refused_pod(phase="Running", sidecar=None, **fields):
+    """Return a Pod whose steps have ended without having begun; its sidecar is native."""
+    report = {"reason": "SidecarFailed", "sidecar": "s", "message": 'sidecar "s" ended before the first step began'}
+    pod = set_states(make_pod(0, phase, **fields), a=ended(1, "Skipped", **report))
+    pod["spec"] = {"initContainers": [{"name": "taskflow-install"}, {"name": "s"}]}
+    crashed = {"state": waiting("CrashLoopBackOff"), "lastState": ended(3, finishedAt="2024-01-06T22:19:30.500Z")}
+    pod["status"]["initContainerStatuses"] = [{"name": "s", "restartCount": 1, **(sidecar or crashed)}]
+    return pod
+
+
+def test_steps_that_never_ran_for_a_sidecar_are_its_failure():
+    task = sidecar_task()
+    pod = refused_pod(of=task)
+    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    # The order goes with the verdict, and comes first.
+    assert verdict(recorded(task, [pod])["status"]) == ("Running", "Running")
+    pod["metadata"]["annotations"]["taskorder"] = "-1"
+    status = recorded(task, [pod])["status"]
+    assert verdict(status) == ("Failure", "SidecarFailed")
+    assert condition(status)["message"] == (
+        'sidecar "s" ended before the first step began: exit code 3; its log: kubectl logs task-pod-demo-1 -c s'
+    )
+    assert ([step["state"] for step in status["steps"]], status["completionTime"]) == (["Skipped"], NOW)
+    assert plan_pods({**task, "status": status}, [pod]) == _attempts.Plan("finished", pod)
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ({"sidecar": "s", "message": "words"}, "words; its log: kubectl logs task-pod-demo-1 -c s"),
+        ({"sidecar": "s"}, "a sidecar ended before the first step began; its log: kubectl logs task-pod-demo-1 -c s"),
+        ({"message": "words"}, "words"),
+        ({}, "a sidecar ended before the first step began"),
+    ],
+)
+def test_the_first_steps_words_are_told_while_the_sidecars_end_is_not(report, words):
+    pod = refused_pod(sidecar={"state": RUNNING})
+    set_states(pod, a=ended(1, "Skipped", **report))
+    pod["metadata"]["annotations"]["taskorder"] = "-1"
+    assert condition(recorded(sidecar_task(), [pod])["status"])["message"] == words
+
+
+def test_they_are_retried_once_the_kubelet_has_stopped_the_native_sidecar():
+    task = sidecar_task(retries=1)
+    pod = refused_pod(of=task, sidecar={"state": RUNNING, "lastState": ended(3)})
+    pod["metadata"]["annotations"]["taskorder"] = "-1"
+    assert plan_pods(task, [pod]) == _attempts.Plan("waiting", pod)
+    assert verdict(recorded(task, [pod])["status"]) == ("Running", "Retrying")
+    pod["status"]["initContainerStatuses"][0]["state"] = ended(143)
+    plan = plan_pods(task, [pod])
+    assert (plan.action, plan.attempt, plan.delete, plan.end) == ("created", Attempt(2, 1), (), None)
+
+
+def test_a_pod_of_which_a_container_has_yet_to_start_is_ended():
+    task = make_task("a", "b", sidecars=[{"name": "s", "image": "i", "command": ["c"]}])
+    pod = refused_pod(of=task)
+    pod["status"]["containerStatuses"].append({"name": "b", "state": waiting("ImagePullBackOff", "no such image")})
+    plan = plan_pods(task, [pod])
+    assert (plan.action, plan.delete, plan.end) == ("kept", (), pod)
+    assert plan.fault.startswith('sidecar "s" ended before the first step began: exit code 3')
+
+
+@pytest.mark.parametrize(("finished", "is_a_failure"), [("22:19:40", True), ("22:20:31", False)])
+def test_a_sidecar_counts_as_failed_if_it_was_before_the_pod_was_deleted(finished, is_a_failure):
+    died = ended(3, finishedAt=f"2024-01-06T{finished}.000Z")
+    pod = ending(refused_pod(sidecar={"state": RUNNING, "lastState": died}), "2024-01-06T22:21:00Z")
+    pod["metadata"]["deletionGracePeriodSeconds"] = 30
+    assert plan_pods(sidecar_task(), [pod]).current == (pod if is_a_failure else None)
+
+
+def test_a_sidecar_that_was_ended_from_outside_may_have_been_lost_with_its_pod():
+    task = sidecar_task(retries=1)
+    pod = refused_pod(of=task)
+    del pod["spec"], pod["status"]["initContainerStatuses"]
+    pod["metadata"]["annotations"]["taskorder"] = "-1"
+    pod["status"]["containerStatuses"].append({"name": "s", "state": ended(143, reason="Signal")})
+    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    pod["status"].update(phase="Failed")
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
+    pod["status"].update(reason="Evicted")
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 0)
 
 
 def test_a_retry_keeps_what_was_lost_in_mind():
@@ -420,8 +649,8 @@ def test_a_container_that_somebody_added_does_not_hold_up_a_retry():
     pod = set_states(make_pod(-1, "Running", of=task), a=ended(1))
     pod["status"]["containerStatuses"].append({"name": "istio-proxy", "state": {"running": {}}})
     plan = plan_pods(task, [pod])
-    # It is still alive, and has to go first.
-    assert (plan.action, plan.delete, plan.attempt) == ("waiting", (pod,), None)
+    # It is still alive, and has to end first.
+    assert (plan.action, plan.delete, plan.end, plan.attempt) == ("waiting", (), pod, None)
 
 
 def test_cancel_wins_over_suspend():

@@ -228,3 +228,15 @@ def test_events_tell_of_each_change_once(end, reason):
     assert [event.reason for event in compute_events({}, pending)] == []
     assert [event.reason for event in compute_events(pending, ended_status)] == [reason]
     assert compute_events(ended_status, ended_status) == []
+
+
+def test_a_pod_that_is_over_though_its_phase_does_not_say_so_yet_stays_and_is_not_waited_for():
+    build = make_build()
+    pod = make_pod(make_job(build), clone=ended(), build=ended(3))
+    plan = plan_jobs(build, [], [pod], NOW)
+    assert (plan.action, plan.orphans) == ("created", ())
+    assert condition_of(compute_status(build, Seen(pods=[pod]), NOW))["reason"] == "Pending"
+    pod["status"]["containerStatuses"][1]["state"] = {"running": {}}
+    plan = plan_jobs(build, [], [pod], NOW)
+    assert (plan.action, plan.orphans) == ("waiting", (pod,))
+    assert condition_of(compute_status(build, Seen(pods=[pod]), NOW))["reason"] == "WaitingForJob"

@@ -13,7 +13,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._status import c
 from factory import NOW, make_pod, make_step, make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import FAILS, FINAL, KILLED, OK, World
+from simulation import CRASHES, FAILS, FINAL, KILLED, OK, RUNS, World
 
 from taskflow_controller.predicates import dependent_reason, primary_reason
 from taskflow_controller.watches import load_watches
@@ -177,17 +177,20 @@ class Watched:
 
 OUTCOMES = st.lists(st.sampled_from([OK, OK, FAILS, KILLED]), min_size=1, max_size=3)
 CHOICES = st.lists(st.integers(0, 40), max_size=60)
+# Whether there is one, whether it is a native one, and what it does.
+SIDECARS = st.sampled_from([(False, False, RUNS), (True, False, RUNS), (True, False, CRASHES), (True, True, CRASHES)])
 
 
 @settings(max_examples=150, deadline=None)
-@given(OUTCOMES, CHOICES, st.sampled_from(["Local", "Annotation"]), st.booleans(), st.sampled_from(["", "60s"]))
+@given(OUTCOMES, CHOICES, st.sampled_from(["Local", "Annotation"]), SIDECARS, st.sampled_from(["", "60s"]))
 def test_runs_that_are_started_by_watched_fields_alone_bring_a_task_to_its_end(
-    outcomes, choices, handoff, has_sidecar, timeout
+    outcomes, choices, handoff, sidecar, timeout
 ):
+    has_sidecar, native, does = sidecar
     sidecars = [make_step("web", readinessProbe={"tcpSocket": {"port": 1}})] if has_sidecar else []
     steps = [make_step(f"s{number}") for number, _ in enumerate(outcomes)]
     task = make_task(*steps, handoff=handoff, sidecars=sidecars, timeout=timeout)
-    watched = Watched(World(task, lambda _spec, _pod: outcomes))
+    watched = Watched(World(task, lambda _spec, _pod: outcomes, native, lambda _pod: does))
     world = watched.world
     for choice in choices:
         watched.go_on(choice)

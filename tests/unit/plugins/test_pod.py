@@ -154,18 +154,23 @@ def test_only_the_api_server_knows_when_a_sidecar_is_ready(native):
     sidecars = [make_step("s", readinessProbe={"tcpSocket": {"port": 1}}), make_step("t")]
     pod = build(make_task("a", "b", sidecars=sidecars), native_sidecars=native)
     assert [values_of(pod, n, "--waitcontent") for n in "ab"] == [["1"], []]
+    # That one has been started, and has not failed, the agents tell each other.
     pod = build(make_task("a", "b", sidecars=sidecars[1:]), native_sidecars=native)
     assert [values_of(pod, n, "--waitcontent") for n in "ab"] == [[], []]
+    assert values_of(build(make_task("a", "b"), native_sidecars=native), "a", "--waitcontent") == []
 
 
-def test_the_first_step_awaits_all_others_and_each_later_one_its_predecessor():
-    pod = build(make_task("a", "b", "c", sidecars=[make_step("s")]))
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("handoff", ["Local", "Annotation"])
+def test_the_first_step_awaits_all_others_and_each_later_one_its_predecessor(native, handoff):
+    pod = build(make_task("a", "b", "c", sidecars=[make_step("s")], handoff=handoff), native_sidecars=native)
     assert values_of(pod, "a", "--await") == [f"/taskflow/run/{n}/ready" for n in (2, 3, 4)]
     assert values_of(pod, "a", "--after") == []
     assert [values_of(pod, n, "--after") for n in "bc"] == [["/taskflow/run/1/done"], ["/taskflow/run/2/done"]]
     assert [values_of(pod, n, "--await") for n in "bc"] == [[], []]
     assert [values_of(pod, n, "--ready") for n in "abcs"] == [[f"/taskflow/run/{n}/ready"] for n in (1, 2, 3, 4)]
-    assert [values_of(pod, n, "--done") for n in "abc"] == [[f"/taskflow/run/{n}/done"] for n in (1, 2, 3)]
+    assert [values_of(pod, n, "--done") for n in "abcs"] == [[f"/taskflow/run/{n}/done"] for n in (1, 2, 3, 4)]
+    assert [values_of(pod, n, "--sidecar") for n in "abcs"] == [["s=/taskflow/run/4/done"], [], [], []]
 
 
 FAILURE_FLAGS = ("--timeout", "--on-error", "--retries", "--termination-log")
@@ -280,7 +285,7 @@ def test_a_sidecar_runs_beside_the_steps_until_they_have_ended():
     assert values_of(pod, "s", "--until") == ["/taskflow/run/1/done", "/taskflow/run/2/done"]
     assert values_of(pod, "s", "--quit") == ["-1"]
     assert words_of(pod, "s") == ["c", "x"]
-    assert not {"--done", "--after", "--await"} & set(flags_of(pod, "s"))
+    assert not {"--after", "--await", "--sidecar"} & set(flags_of(pod, "s"))
 
 
 def test_a_native_sidecar_is_an_init_container_that_goes_on():
@@ -292,12 +297,35 @@ def test_a_native_sidecar_is_an_init_container_that_goes_on():
     assert [c["name"] for c in pod["spec"]["containers"]] == ["a", "b"]
     assert [c["name"] for c in pod["spec"]["initContainers"]] == ["taskflow-install", "s"]
     built = container_of(pod, "s")
-    assert built == {**sidecar, "args": ["$$(A)"], "restartPolicy": "Always"}
-    assert arguments(built, built["args"]) == ["$(A)"]
-    assert values_of(pod, "a", "--await") == ["/taskflow/run/2/ready"]
-    assert "/taskflow/run/3" not in mounts_of(pod, "a")
+    started = {"command": built["command"], "args": built["args"], "volumeMounts": built["volumeMounts"]}
+    assert built == {**sidecar, **started, "restartPolicy": "Always"}
+    assert arguments(built, words_of(pod, "s")) == ["c", "$(A)"]
+    assert values_of(pod, "a", "--await") == ["/taskflow/run/2/ready", "/taskflow/run/3/ready"]
+    assert [mounts_of(pod, name).get("/taskflow/run/3") for name in "abs"] == [False, None, True]
     assert "restartPolicy" not in container_of(pod, "a")
     assert pod["spec"]["restartPolicy"] == "Never"
+
+
+def test_a_native_sidecar_without_a_command_runs_what_its_image_does():
+    sidecar = {"name": "s", "image": "web", "args": ["-v"]}
+    pod = build(make_task("a", sidecars=[sidecar]), native_sidecars=True)
+    assert container_of(pod, "s") == {**sidecar, "restartPolicy": "Always"}
+    # Nobody tells the first step of it by files.
+    assert values_of(pod, "a", "--await") == values_of(pod, "a", "--sidecar") == []
+    assert "taskflow-run-2" not in [volume["name"] for volume in pod["spec"]["volumes"]]
+
+
+@pytest.mark.parametrize("probe", [None, "startupProbe", "readinessProbe", "livenessProbe"])
+@pytest.mark.parametrize("runs", [{"command": ["c"]}, {"script": "true"}])
+def test_a_native_sidecar_that_has_ended_well_stays_unless_the_kubelet_probes_it(runs, probe):
+    sidecar = make_step("s", **runs, **({probe: {"tcpSocket": {"port": 1}}} if probe else {}))
+    pod = build(make_task("a", sidecars=[sidecar]), native_sidecars=True)
+    assert values_of(pod, "s", "--on-success") == ([] if probe else ["stay"])
+    # After a failure it waits until it is known whether a step has begun.
+    assert values_of(pod, "a", "--begun") == ["/taskflow/run/1/begun"]
+    assert values_of(pod, "s", "--hold") == ([] if probe else ["/taskflow/run/1/begun"])
+    assert mounts_of(pod, "s").get("/taskflow/run/1") is (None if probe else False)
+    assert values_of(build(make_task("a", sidecars=[sidecar])), "s", "--on-success") == []
 
 
 def test_a_native_sidecars_script_is_run_by_the_agent():
@@ -306,7 +334,7 @@ def test_a_native_sidecars_script_is_run_by_the_agent():
     built = container_of(pod, "s")
     assert (built["restartPolicy"], flags_of(pod, "s")[0], words_of(pod, "s")) == ("Always", "sidecar", ["x"])
     # The kubelet stops it, not the steps.
-    assert not {"--until", "--wait", "--ready", "--done"} & set(flags_of(pod, "s"))
+    assert not {"--until", "--wait"} & set(flags_of(pod, "s"))
     assert "script" not in built
 
 

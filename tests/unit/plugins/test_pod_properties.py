@@ -245,10 +245,10 @@ def test_every_file_that_an_agent_looks_for_is_mounted(made, native):
         if container.get("command") != ["/taskflow/bin/taskflow-agent"]:
             continue
         places = [m["mountPath"] + "/" for m in container["volumeMounts"]]
-        files = [
-            f for flag in ("--ready", "--done", "--after", "--await", "--until") for f in values_of(pod, name, flag)
-        ]
-        files += [f.partition("=")[2] for f in values_of(pod, name, "--results-of")]
+        flags = ("--ready", "--done", "--begun", "--hold", "--after", "--await", "--until")
+        files = [f for flag in flags for f in values_of(pod, name, flag)]
+        named = values_of(pod, name, "--results-of") + values_of(pod, name, "--sidecar")
+        files += [f.partition("=")[2] for f in named]
         files += values_of(pod, name, "--wait") + values_of(pod, name, "--results-dir")
         assert all(any(f.startswith(place) for place in places) for f in files)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 
-from factory import make_step, make_task
+from factory import condition, make_step, make_task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from simulation import FAILS, FINAL, KILLED, OK, World
+from simulation import CRASHES, DIES, FAILS, FINAL, FRAIL, KILLED, OK, RUNS, World
 
 NAMES = ["zeta", "alpha", "mid", "last"]
 HOLD = "api.practice.com/hold-order"
@@ -64,7 +64,7 @@ def test_the_verdict_is_what_the_steps_call_for(steps, choices, handoff, has_sid
     assert status["order"] == ("-1" if word == "Failure" else str(len(steps)))
     assert len(world.made) == 1
     if word == "Failure":
-        assert status["conditions"][-1]["message"].startswith(f'step "{NAMES[number - 1]}" ({number} of {len(steps)})')
+        assert condition(status)["message"].startswith(f'step "{NAMES[number - 1]}" ({number} of {len(steps)})')
     assert not world.made[0].is_alive
     states = ["Succeeded" if o == OK else "Failed" for o, _ in steps[:number]]
     found = [s["state"] for s in status["steps"]]
@@ -146,6 +146,78 @@ def test_whatever_is_killed_the_task_ends(steps, choices, handoff, retries):
     assert not any(pod.is_alive for pod in world.made)
 
 
+# With a probe and without, native and ordinary; and how many retries there are, and whether the last one goes well.
+KINDS_OF_SIDECAR = st.tuples(
+    st.sampled_from([make_step("web"), make_step("web", readinessProbe={"tcpSocket": {"port": 1}})]), st.booleans()
+)
+RECOVERY = st.tuples(st.integers(0, 2), st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, CHOICES, st.sampled_from(["Local", "Annotation"]), KINDS_OF_SIDECAR, RECOVERY)
+def test_a_sidecar_that_comes_to_nothing_fails_the_attempt_and_no_step_runs(steps, choices, handoff, kind, recovery):
+    (sidecar_spec, native), (retries, recovers) = kind, recovery
+
+    def sidecar(pod):
+        is_last = pod["metadata"]["annotations"]["api.practice.com/retry"] == str(retries)
+        return RUNS if recovers and is_last else CRASHES
+
+    task = task_of(steps, handoff, sidecars=[sidecar_spec], retries=retries)
+    world = World(task, lambda _spec, _pod: [o for o, _ in steps], native, sidecar)
+    play(world, choices)
+    status = world.status
+    assert len(world.made) == len(world.pods) == retries + 1
+    assert not any(pod.is_alive for pod in world.made)
+    broken = [pod for pod in world.made if pod.sidecar == CRASHES]
+    assert not any("finishedAt" in str(agent.state) for pod in broken for agent in pod.agents)
+    assert all(pod.is_refused or pod.api["spec"]["activeDeadlineSeconds"] == 1 for pod in broken)
+    if recovers:
+        assert status["status"] == outcome_of(steps)[0]
+        assert condition(status)["reason"] != "SidecarFailed"
+        return
+    end = condition(status)
+    assert (status["status"], end["reason"], status["order"]) == ("Failure", "SidecarFailed", "-1")
+    assert end["message"].startswith('sidecar "web" ended before the first step began: exit code 3')
+    assert f"kubectl logs {status['podName']} -c web" in end["message"]
+    assert {step["state"] for step in status["steps"]} <= {"Cancelled", "Skipped"}
+    assert [reason for _, reason in world.events].count("Failed") == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, CHOICES, st.sampled_from(["Local", "Annotation"]), KINDS_OF_SIDECAR)
+def test_a_sidecar_that_dies_beside_the_steps_is_told_of_and_decides_nothing(steps, choices, handoff, kind):
+    sidecar_spec, native = kind
+    task = task_of(steps, handoff, sidecars=[sidecar_spec])
+    world = World(task, lambda _spec, _pod: [o for o, _ in steps], native, lambda _pod: DIES)
+    play(world, choices)
+    word, number = outcome_of(steps)
+    status = world.status
+    assert (status["status"], status["progress"], len(world.made)) == (word, f"{number}/{len(steps)}", 1)
+    assert not world.made[0].is_alive
+    told = [x for x in status["conditions"] if x["type"] == "SidecarFailed"]
+    assert [reason for _, reason in world.events].count("SidecarFailed") == len(told) <= 1
+    assert all("web" in x["message"] and "exit code 3" in x["message"] for x in told)
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS, CHOICES, st.sampled_from(["Local", "Annotation"]), KINDS_OF_SIDECAR)
+def test_a_sidecar_that_dies_at_any_time_decides_the_task_only_if_no_step_has_begun(steps, choices, handoff, kind):
+    sidecar_spec, native = kind
+    task = task_of(steps, handoff, sidecars=[sidecar_spec])
+    world = World(task, lambda _spec, _pod: [o for o, _ in steps], native, lambda _pod: FRAIL)
+    play(world, choices)
+    (pod,), status = world.made, world.status
+    assert not pod.is_alive
+    word, number = outcome_of(steps)
+    if condition(status)["reason"] == "SidecarFailed":
+        word, number = "Failure", 0
+        assert not pod.has_begun
+        assert [x["type"] for x in status["conditions"]] == ["Succeeded"]
+    else:
+        assert pod.has_begun
+    assert (status["status"], status["progress"]) == (word, f"{number}/{len(steps)}")
+
+
 VARIANTS = {
     "plain": ({}, [OK]),
     "fails": ({}, [OK, FAILS]),
@@ -219,7 +291,7 @@ class Life:
         """Let everything happen that still will, and see whether it has come to what it had to."""
         self.world.settle()
         spec, status = self.world.task["spec"], self.world.status
-        word, reason = status["status"], status["conditions"][-1]["reason"]
+        word, reason = status["status"], condition(status)["reason"]
         if word not in FINAL:
             assert spec.get("suspend"), f"{word}, {reason}"
             assert (word, reason, self.world.pods) == ("Pending", "Suspended", {})

@@ -19,6 +19,7 @@ from factory import (
     ended,
     ending,
     make_pod,
+    make_step,
     make_task,
     set_states,
     verdict,
@@ -281,7 +282,8 @@ def test_a_task_that_the_order_cancelled_stays_so():
 
 def looked(task, pod=None, problem=None, start=None, now=NOW):
     status = compute(task, pod, problem, now)
-    return _status.next_look({**task, "status": {**status, **({"startTime": start} if start else {})}}, problem, now)
+    task = {**task, "status": {**status, **({"startTime": start} if start else {})}}
+    return _status.next_look(task, [pod] if pod else [], problem, now)
 
 
 def test_a_task_that_runs_is_looked_at_when_something_happens_to_it():
@@ -294,7 +296,7 @@ def test_a_task_that_runs_is_looked_at_when_something_happens_to_it():
 def test_the_end_of_a_timeout_and_of_its_grace_are_looked_for(timeout, seconds):
     task = make_task("a", timeout=timeout)
     task["status"] = {"observedGeneration": 1, "startTime": CREATED}
-    assert _status.next_look(task, None, NOW) == seconds
+    assert _status.next_look(task, [], None, NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -509,3 +511,91 @@ def test_why_the_next_attempt_can_not_be_made_is_said():
     status = compute(task, pod_of(-1, "Failed", a=ended(1)), TaskError("QuotaExceeded", "no room"))
     assert verdict(status) == ("Pending", "QuotaExceeded")
     assert "no room" in condition(status)["message"] and "retry 1 of 1" in condition(status)["message"]
+
+
+# Sidecars that die while the steps run.
+
+DEAD = ended(3, reported=False, message="no such port")
+
+
+def beside(order, step, sidecar, **fields):
+    """Return a Pod with one step, and an ordinary sidecar beside it."""
+    return set_states(make_pod(order, **fields), a=step, web=sidecar)
+
+
+def of_sidecars(status):
+    return [x for x in status["conditions"] if x["type"] == "SidecarFailed"]
+
+
+def test_a_sidecar_that_dies_beside_the_steps_is_told_once_and_decides_nothing():
+    task = make_task("a", sidecars=[make_step("web")])
+    healthy = _status.compute_status(task, [beside(1, RUNNING, RUNNING)], None, CREATED)
+    assert of_sidecars(healthy) == []
+    status = _status.compute_status({**task, "status": healthy}, [beside(1, RUNNING, DEAD)], None, NOW)
+    words = (
+        'sidecar "web" ended while the steps ran: exit code 3: no such port; '
+        "its log: kubectl logs task-pod-demo-1 -c web"
+    )
+    (told,) = of_sidecars(status)
+    assert (told["status"], told["reason"], told["message"]) == ("True", "SidecarFailed", words)
+    assert (verdict(status), status["conditions"][0]["type"]) == (("Running", "Running"), "Succeeded")
+    assert _status.Event("Warning", "SidecarFailed", words) in _status.compute_events(healthy, status)
+    # It stays as it was, and in the status of the Task that has ended.
+    again = _status.compute_status({**task, "status": status}, [beside(1, RUNNING, DEAD)], None, LATER)
+    assert again == status
+    end = _status.compute_status({**task, "status": status}, [beside(1, ended(), DEAD, phase="Succeeded")], None, LATER)
+    assert (verdict(end), of_sidecars(end)) == (("Successful", "Succeeded"), [told])
+    assert [e.reason for e in _status.compute_events(status, end)] == ["StepSucceeded", "Completed"]
+
+
+def test_a_death_is_told_once_the_first_step_has_had_the_time_to_see_it():
+    task = make_task("a", sidecars=[make_step("web")])
+
+    def told(died, step=RUNNING, now=NOW):
+        pod = beside(1, step, ended(3, reported=False, finishedAt=died))
+        status = _status.compute_status(task, [pod], None, now)
+        return bool(of_sidecars(status)), _status.next_look({**task, "status": status}, [pod], None, now)
+
+    assert told("2024-01-06T22:19:54Z") == (True, None)
+    assert told("2024-01-06T22:19:57Z") == (False, 2)
+    # It may have waited for its own container.
+    late = {"running": {"startedAt": "2024-01-06T22:19:59Z"}}
+    assert told("2024-01-06T22:19:54Z", late) == (False, 4)
+    # The clock of its node is not ours.
+    assert told("2024-01-06T22:20:01Z") == (True, None)
+    # The first step's report says that it had begun.
+    native = set_states(make_pod(1), a=ended())
+    native["status"]["initContainerStatuses"] = [
+        {"name": "web", "state": RUNNING, "lastState": ended(3, reported=False, finishedAt="2024-01-06T22:19:54Z")}
+    ]
+    assert of_sidecars(_status.compute_status(task, [native], None, "2024-01-06T22:19:55Z"))
+
+
+def test_what_was_told_too_early_is_taken_back():
+    task = make_task("a", sidecars=[make_step("web")])
+    dead = ended(3, reported=False, finishedAt="2024-01-06T22:19:30Z")
+    status = _status.compute_status(task, [beside(1, RUNNING, dead)], None, NOW)
+    assert of_sidecars(status)
+    pod = beside(-1, ended(1, "Skipped", sidecar="web"), dead)
+    status = _status.compute_status({**task, "status": status}, [pod], None, LATER)
+    assert (verdict(status), of_sidecars(status)) == (("Failure", "SidecarFailed"), [])
+
+
+def test_what_a_sidecar_did_in_one_pod_is_not_told_of_the_next():
+    task = make_task("a", sidecars=[make_step("web")], retries=1)
+    first = beside(1, RUNNING, DEAD)
+    status = _status.compute_status(task, [first], None, NOW)
+    second = beside(1, RUNNING, RUNNING, name="p2", attempt=2, retry=1)
+    after = _status.compute_status({**task, "status": status}, [first, second], None, NOW)
+    assert (of_sidecars(after), after["podName"]) == ([], "p2")
+    assert of_sidecars(_status.compute_status(changed({**task, "status": status}, suspend=True), [], None, NOW)) == []
+
+
+def test_a_sidecar_that_fails_the_task_is_told_by_the_verdict():
+    task = make_task("a", sidecars=[make_step("web")])
+    pod = beside(-1, RUNNING, DEAD)
+    pod["metadata"]["annotations"]["api.practice.com/sidecar-failed"] = "it failed"
+    status = _status.compute_status(task, [pod], None, NOW)
+    assert (verdict(status), condition(status)["message"]) == (("Failure", "SidecarFailed"), "it failed")
+    assert (of_sidecars(status), status["completionTime"], status["order"]) == ([], NOW, "-1")
+    assert _status.compute_events({}, status)[-1] == _status.Event("Warning", "Failed", "it failed")

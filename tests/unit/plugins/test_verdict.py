@@ -94,7 +94,7 @@ def test_steps_that_failed_and_continued_are_named_in_the_success():
     ],
 )
 def test_a_failure_names_the_step_and_the_cause(state, cause):
-    pod = set_states(make_pod(-1), zeta=ended(), alpha=state)
+    pod = set_states(make_pod(-1, "Failed"), zeta=ended(), alpha=state)
     assert words(make_task("zeta", "alpha"), pod) == f'step "alpha" (2 of 2) failed: {cause}'
 
 

@@ -60,6 +60,9 @@ class Worlds:
     def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
         return self._of_pod("set_order", pod).set_order(pod, order, cancelled)
 
+    def end_pod(self, pod: Object, fault: str = "") -> Object:
+        return self._of_pod("end_pod", pod).end_pod(pod, fault)
+
     def set_status(self, task: Object, status: Object) -> None:
         self._of_task("set_status", task).set_status(task, status)
 

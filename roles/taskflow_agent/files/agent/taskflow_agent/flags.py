@@ -12,6 +12,7 @@ KUBELET_MESSAGE_LIMIT = 4096
 SMALLEST_MESSAGE_LIMIT = 40  # room for state and exit code
 MOST_RETRIES = 100
 STOP, CONTINUE = "stop", "continue"
+END, STAY = "end", "stay"
 
 
 class FlagError(StepError):
@@ -29,7 +30,10 @@ class StepOptions:
         self.waitcontent: str | None = None
         self.quit = "-1"
         self.ready: str | None = None
+        self.begun: str | None = None
         self.await_files: list[str] = []
+        self.sidecars: list[tuple[str, str]] = []
+        """Name and done file."""
         self.after: str | None = None
         self.until: list[str] = []
         self.done: str | None = None
@@ -40,6 +44,8 @@ class StepOptions:
         self.grace = 10.0
         self.timeout: float | None = None
         self.on_error = STOP
+        self.on_success = END
+        self.hold: str | None = None
         self.retries = 0
         self.results_dir: str | None = None
         self.results: list[str] = []
@@ -103,6 +109,12 @@ def _on_error(flag: str, value: str) -> str:
     return value
 
 
+def _on_success(flag: str, value: str) -> str:
+    if value not in (END, STAY):
+        raise FlagError(f"{flag} needs {END} or {STAY}, not {value[:40]!r}")
+    return value
+
+
 def _result_name(flag: str, value: str) -> str:
     plain = value.replace("-", "_").replace("_", "0")
     if value.startswith("-") or not plain.isascii() or not plain.isalnum():
@@ -117,17 +129,18 @@ def _pair(flag: str, value: str) -> tuple[str, str]:
     return name, text
 
 
-def _file_of_step(flag: str, value: str) -> tuple[str, str]:
-    step, path = _pair(flag, value)
+def _done_file_of(flag: str, value: str) -> tuple[str, str]:
+    name, path = _pair(flag, value)
     if not path:
-        raise FlagError(f"{flag} needs STEP=DONEFILE, not {value[:40]!r}")
-    return step, path
+        raise FlagError(f"{flag} needs NAME=DONEFILE, not {value[:40]!r}")
+    return name, path
 
 
 COMMON_FLAGS: "FlagTable" = {
     "--wait": ("wait", _text),
     "--quit": ("quit", _text),
     "--ready": ("ready", _text),
+    "--done": ("done", _text),
     "--termination-log": ("termination_log", _text),
     "--termination-limit": ("termination_limit", _message_limit),
     "--out": ("out", _text),
@@ -135,20 +148,26 @@ COMMON_FLAGS: "FlagTable" = {
     "--encodefile": ("encodefile", _text),
     "--script-dir": ("script_dir", _text),
 }
-SIDECAR_FLAGS: "FlagTable" = {**COMMON_FLAGS, "--until": ("until", _text)}
+SIDECAR_FLAGS: "FlagTable" = {
+    **COMMON_FLAGS,
+    "--until": ("until", _text),
+    "--on-success": ("on_success", _on_success),
+    "--hold": ("hold", _text),
+}
 STEP_FLAGS: "FlagTable" = {
     **COMMON_FLAGS,
     "--waitcontent": ("waitcontent", _text),
     "--await": ("await_files", _text),
     "--after": ("after", _text),
-    "--done": ("done", _text),
+    "--sidecar": ("sidecars", _done_file_of),
+    "--begun": ("begun", _text),
     "--timeout": ("timeout", _positive_seconds),
     "--on-error": ("on_error", _on_error),
     "--retries": ("retries", _retries),
     "--results-dir": ("results_dir", _text),
     "--result": ("results", _result_name),
     "--fill": ("fill", _text),
-    "--results-of": ("results_of", _file_of_step),
+    "--results-of": ("results_of", _done_file_of),
     "--env": ("env", _pair),
 }
 MAY_BE_EMPTY = ("--waitcontent",)
@@ -219,6 +238,7 @@ def _check(options: StepOptions, seen: set[str]) -> None:
             raise FlagError(f"{flag} needs {needed}")
     _check_unique("--result", options.results)
     _check_unique("--results-of", [step for step, _path in options.results_of])
+    _check_unique("--sidecar", [name for name, _path in options.sidecars])
     if "--command" in seen:
         if options.encodefile is not None:
             raise FlagError("--command and --encodefile exclude each other")

@@ -44,9 +44,11 @@ class Gate:
         self._order = order
         self._after = options.after
         self._missing = list(options.await_files)
+        self._sidecars = options.sidecars
 
     def directories(self) -> list[str]:
         paths = [path for path in (self._after, self._order.path) if path is not None] + self._missing
+        paths += [path for _name, path in self._sidecars]
         return list(dict.fromkeys(directory_of(path) for path in paths))
 
     def look(self) -> Outcome | bool:
@@ -69,7 +71,21 @@ class Gate:
         if self._order.says_quit(content):
             return Outcome(CANCELLED, DID_NOT_RUN, "Cancelled", "cancelled before it was started")
         self._missing = [path for path in self._missing if not exists(path)]
+        # After the look for those that have started: one that has, and has not failed by now, is fine.
+        failure = self._failed_sidecar()
+        if failure is not None:
+            return failure
         return previous_has_ended and not self._missing and self._order.says_start(content)
+
+    def _failed_sidecar(self) -> Outcome | None:
+        for name, path in self._sidecars:
+            ending = read_done(path)
+            if ending is not None and not ending.lets_pass:
+                message = f'sidecar "{name}" ended before the first step began: {ending.cause}'
+                outcome = Outcome(SKIPPED, DID_NOT_RUN, "SidecarFailed", message)
+                outcome.sidecar = name
+                return outcome
+        return None
 
 
 def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:

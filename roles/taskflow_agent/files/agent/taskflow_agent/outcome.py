@@ -25,6 +25,10 @@ class Outcome:
         self.finished: int | None = None
         self.retries = 0
         self.results: dict[str, str] = {}
+        self.from_outside = False
+        """Whether a sidecar was told to end."""
+        self.sidecar: str | None = None
+        """The one that has failed, where the step was not started for that."""
         self.goes_on = False
         """Whether the steps after it run also if it failed."""
 

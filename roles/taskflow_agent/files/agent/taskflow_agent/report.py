@@ -9,21 +9,31 @@ from .outcome import FAILED, SUCCEEDED, Outcome
 
 CUT_MARK = "… (cut)"
 # Given up one after the other if the limit is too small for all.
-EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason", "retries", "continued")
+EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason", "retries", "continued", "sidecar")
 RESULT = "result."
 
 
 class Ending:
     """What a done file says."""
 
-    def __init__(self, state: str, exit_code: int, continued: bool = False) -> None:
+    def __init__(
+        self, state: str, exit_code: int, continued: bool = False, reason: str = "", message: str = ""
+    ) -> None:
         self.state = state
         self.exit_code = exit_code
+        self.reason = reason
+        self.message = message
         self.lets_pass = state == SUCCEEDED or (state == FAILED and continued)
         """Whether the steps after it run."""
 
     def __str__(self) -> str:
         return f"{self.state}, exit code {self.exit_code}"
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, in words."""
+        words = f"exit code {self.exit_code}" + (f", {self.reason}" if self.reason not in ("", "Error") else "")
+        return f"{words}: {self.message}" if self.message else words
 
 
 def read_done(path: str) -> Ending | None:
@@ -33,7 +43,8 @@ def read_done(path: str) -> Ending | None:
         return None
     try:
         fields = flatjson.loads(content)
-        return Ending(str(fields["state"]), int(fields["exitCode"]), fields.get("continued") == 1)
+        words = str(fields.get("reason", "")), str(fields.get("message", ""))
+        return Ending(str(fields["state"]), int(fields["exitCode"]), fields.get("continued") == 1, *words)
     except (ValueError, KeyError):
         return Ending(FAILED, 1)
 
@@ -51,9 +62,11 @@ def read_results(path: str) -> dict[str, str]:
     }
 
 
-def write_done(path: str, outcome: Outcome) -> None:
+def write_done(path: str, outcome: Outcome, with_message: bool = False) -> None:
+    """Nobody reads the message of a step there."""
     fields = _fields(outcome)
-    fields.pop("message", None)
+    if not with_message:
+        fields.pop("message", None)
     write_renamed(path, flatjson.dumps(fields) + b"\n")
 
 
@@ -127,6 +140,8 @@ def _fields(outcome: Outcome) -> Fields:
     fields = lasting_fields(outcome)
     if outcome.signal is not None:
         fields["signal"] = outcome.signal
+    if outcome.sidecar is not None:
+        fields["sidecar"] = outcome.sidecar
     fields.update({RESULT + name: value for name, value in outcome.results.items()})
     if outcome.started is not None and outcome.finished is not None:
         fields["startedAt"] = timestamp(outcome.started)

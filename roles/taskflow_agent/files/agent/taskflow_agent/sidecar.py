@@ -3,16 +3,20 @@
 import time
 
 from .command import command_line, start
-from .flags import StepOptions, parse_sidecar
+from .flags import STAY, StepOptions, parse_sidecar
 from .fsio import directory_of, exists
-from .gate import POLL_INTERVAL, Order
-from .outcome import SUCCEEDED, Outcome, StepError
-from .report import own_message, read_done
-from .signals import Dispositions
-from .step import conduct, publish, write_ready
-from .supervise import Supervisor, conclude, end_rest
-from .system import Ignored, take_orphans
+from .gate import POLL_INTERVAL, Order, reap_strangers
+from .outcome import FAILED, SIGNAL_BASE, SUCCEEDED, Outcome, StepError
+from .report import own_message, read_done, write_done
+from .signals import ENDING, Dispositions, next_signal
+from .step import conduct, publish, write_mark
+from .supervise import NEVER, Supervisor, conclude, end_rest
+from .system import Ignored, signal, strerror, take_orphans
 from .watch import DirectoryWatch
+
+KILLED = SIGNAL_BASE + signal.SIGKILL
+HOLD_LIMIT = 30.0
+"""Seconds for which a failure may be hidden from whoever started the container."""
 
 
 class Steps:
@@ -50,23 +54,24 @@ def _lets_pass(path: str) -> bool | None:
 
 
 def run_sidecar(arguments: list[str]) -> int:
-    """Its ready file is written whatever goes wrong: nobody may wait for a sidecar for ever."""
+    """One that does not get as far as its ready file leaves a done file: nobody waits for it for ever."""
     options = StepOptions()
     outcome = conduct(arguments, options, parse_sidecar, accompany)
-    with Ignored(OSError, StepError):
-        if options.ready is not None and not exists(options.ready):
-            write_ready(options)
-    return publish(options, outcome)
+    exit_code = publish(options, outcome, with_message=True)
+    if not outcome.from_outside:
+        linger(options, outcome)
+    return exit_code
 
 
 def accompany(options: StepOptions, dispositions: Dispositions) -> Outcome:
     take_orphans()
+    keep_failure(options)
     steps = Steps(options)
     watch = DirectoryWatch(steps.directories(), POLL_INTERVAL)
     pid = start(command_line(options, options.arguments), options.out, dispositions, [])
     started = time.time_ns()
     try:
-        write_ready(options)
+        write_mark("--ready", options.ready)
     except StepError:
         end_rest(pid)
         raise
@@ -77,4 +82,58 @@ def accompany(options: StepOptions, dispositions: Dispositions) -> Outcome:
     outcome.started = started
     outcome.finished = max(started, time.time_ns())
     outcome.message = own_message(options.termination_log, options.termination_limit) or outcome.message
+    outcome.from_outside = supervisor.ordered or supervisor.signalled
     return outcome
+
+
+def keep_failure(options: StepOptions) -> None:
+    """Have a failure from before the container was started again stay in the done file.
+
+    So a first step that has yet to begin sees it whenever it looks. Once it has begun, nobody reads the file.
+    """
+    try:
+        was_started = options.ready is not None and exists(options.ready)
+        ending = None if options.done is None else read_done(options.done)
+    except OSError as error:
+        raise StepError("Error", f"cannot read {error.filename}: {strerror(error)}") from None
+    if options.done is not None and was_started and ending is None:
+        leave_killed(options.done)
+        options.done = None
+    elif ending is not None and not ending.lets_pass:
+        options.done = None
+
+
+def leave_killed(done: str) -> None:
+    try:
+        killed = Outcome(FAILED, KILLED, "Killed", "the container was killed, with its agent")
+        write_done(done, killed, with_message=True)
+    except OSError as error:
+        raise StepError("DoneFileError", f"--done: cannot write {done}: {strerror(error)}") from None
+
+
+def linger(options: StepOptions, outcome: Outcome) -> None:
+    """Stay until a signal says to end, where whoever started the container would start it again for nothing.
+
+    That is so after a success, and also after a failure for which no step will begin: the next start would take the
+    place of its log.
+    """
+    if outcome.state == SUCCEEDED and options.on_success == STAY:
+        await_end()
+    elif outcome.state != SUCCEEDED and options.hold is not None:
+        with Ignored(OSError):  # what cannot be read is no reason to stay
+            await_begin(options.hold)
+
+
+def await_end() -> None:
+    while next_signal(NEVER) not in ENDING:
+        reap_strangers()
+
+
+def await_begin(begun: str) -> None:
+    """Stay until the file is there, or a signal says to end; not for ever, for the first step may not come at all."""
+    watch, limit = DirectoryWatch([directory_of(begun)], POLL_INTERVAL), time.monotonic() + HOLD_LIMIT
+    while not exists(begun) and (left := limit - time.monotonic()) > 0:
+        if next_signal(min(left, watch.interval)) in ENDING:
+            return
+        reap_strangers()
+        watch.forget_events()

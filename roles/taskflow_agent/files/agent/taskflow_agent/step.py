@@ -47,27 +47,28 @@ def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
     order = Order(options)
     gate = Gate(options, order)
     watch = DirectoryWatch(gate.directories(), POLL_INTERVAL)
-    write_ready(options)
+    write_mark("--ready", options.ready)
     refused = wait_at(gate, watch)
     if refused is not None:
         return refused
+    write_mark("--begun", options.begun)
     return Tries(options, order, watch, dispositions).run()
 
 
-def write_ready(options: StepOptions) -> None:
-    if options.ready is None:
+def write_mark(flag: str, path: str | None) -> None:
+    if path is None:
         return
     try:
-        write_renamed(options.ready, b"")
+        write_renamed(path, b"")
     except OSError as error:
-        raise StepError("Error", f"--ready: cannot write {options.ready}: {strerror(error)}") from None
+        raise StepError("Error", f"{flag}: cannot write {path}: {strerror(error)}") from None
 
 
-def publish(options: StepOptions, outcome: Outcome) -> int:
-    """The done file first: the next step is waiting for it."""
+def publish(options: StepOptions, outcome: Outcome, with_message: bool = False) -> int:
+    """The done file first: the next step is waiting for it. `with_message`: it has the message, too."""
     if options.done is not None:
         try:
-            write_done(options.done, outcome)
+            write_done(options.done, outcome, with_message)
         except OSError as error:
             text = f"--done: cannot write {options.done}: {strerror(error)}"
             complain(text)
