@@ -10,7 +10,7 @@ install_python() {
         exit 1
     fi
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null
 }
 
 command -v "$python" >/dev/null || install_python "there is no $python. Install Python 3.11 or newer"
