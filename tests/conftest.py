@@ -1,7 +1,10 @@
-"""Make the checkout importable as the collection that it is."""
+"""Make the checkout importable as the collection that it is, and what the tests share as ``support``."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,8 +22,17 @@ def link_collection() -> None:
         link.symlink_to(ROOT)
 
 
+def use_engine_of_cluster() -> None:
+    """Build in containers of the engine that runs the cluster of KUBECONFIG, unless the environment names another."""
+    with contextlib.suppress(OSError):
+        told = json.loads((Path(os.environ.get("KUBECONFIG", "")).parent / "cluster.json").read_text())
+        if told["docker_host"]:
+            os.environ.setdefault("DOCKER_HOST", told["docker_host"])
+
+
 link_collection()
-sys.path[:0] = [str(ROOT), str(COLLECTIONS)]
+use_engine_of_cluster()
+sys.path[:0] = [str(ROOT), str(COLLECTIONS), str(ROOT / "tests")]
 
 # No example has to be quick: the machine may be busy.
 settings.register_profile("taskflow", deadline=None)

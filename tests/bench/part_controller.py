@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from load import SOON, Stage, TaskWatch
 from measurement import Figure, Part, Target, percentile
-from processes import Sampler, shared_memory_once, usage
+from process_usage import Sampler, shared_memory_once, usage
 from setting import Setting
 
 EVENTS = 20

@@ -55,7 +55,7 @@ class Setting:
     @cached_property
     def control_plane(self) -> ControlPlane:
         """An etcd and an API server with nothing behind them."""
-        sys.path.append(str(ROOT / "tests/integration/controller"))
+        sys.path += [str(ROOT / "tests"), str(ROOT / "tests/integration/controller")]
         from control_plane import ControlPlane
 
         folder = self.folder / "control-plane"

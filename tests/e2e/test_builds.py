@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 from support import ROOT, Cluster, Object, condition
+from support.facts import facts, needs_own_cluster
 
 sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
 
 from git_server import GitServer, git
 from git_ssh_server import GitSshServer
 
-# The node's address, which Pods reach too.
-NODE = "10.244.0.1"
+pytestmark = needs_own_cluster
 USER, PASSWORD = "builder", "a secret word"
 FINAL = ("Successful", "Failure")
 # Ends when it is told to, by a file in the checkout.
@@ -48,14 +48,14 @@ def source(tmp_path: Path) -> Source:
 @pytest.fixture
 def url(source: Source) -> Iterator[str]:
     """The repository, for everybody."""
-    with GitServer(source.folder.parent, NODE) as server:
+    with GitServer(source.folder.parent, facts().gateway) as server:
         yield f"{server.url}/site"
 
 
 @pytest.fixture
 def private_url(source: Source) -> Iterator[str]:
     """The repository, for those who know the password."""
-    with GitServer(source.folder.parent, NODE, (USER, PASSWORD)) as server:
+    with GitServer(source.folder.parent, facts().gateway, (USER, PASSWORD)) as server:
         yield f"{server.url}/site"
 
 
@@ -142,9 +142,9 @@ def test_another_revision_replaces_a_job_that_runs(cluster, source, url):
     cluster.apply(make_build("site", url, source.first, steps=steps))
     first = running(cluster, "site")
     (old,) = pods_of(cluster, "site")
+    seen = {"jobs": {cluster.get("job", first["status"]["jobName"])["metadata"]["uid"]}, "alive": set()}
     second = source.push("two")
     cluster.apply(make_build("site", url, second, steps=steps))
-    seen: dict[str, set[str]] = {"jobs": set(), "alive": set()}
 
     def replaced(status: Object) -> bool:
         alive = alive_pods(cluster)
@@ -225,7 +225,7 @@ def test_a_private_repository_opens_with_its_secret(cluster, source, private_url
 
 
 def test_a_key_opens_a_repository_over_ssh(cluster, source):
-    with GitSshServer(source.folder.parent, NODE) as server:
+    with GitSshServer(source.folder.parent, facts().gateway) as server:
         secret = {"ssh-privatekey": server.client_key, "known_hosts": server.known_hosts}
         cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": secret})
         cluster.apply(make_build("site", f"{server.url}/site", git_fields={"secretRef": {"name": "key"}}))

@@ -32,6 +32,11 @@ def log_of_talker(cluster: Cluster, pod: str) -> list[str]:
     return [line for line in cluster.logs(pod, "a").splitlines() if line != "Terminated"]
 
 
+def phases_of(cluster: Cluster, task: str) -> dict[str, str]:
+    """Return the phase of each of the Task's Pods."""
+    return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in cluster.pods_of(task)}
+
+
 def uid_of(cluster: Cluster, task: str) -> str:
     """Return the UID of the Task's only Pod."""
     (pod,) = cluster.pods_of(task)
@@ -139,12 +144,13 @@ def test_retries_run_a_failed_task_again_in_a_new_pod(cluster):
     assert (task["status"]["attempts"], task["status"]["retries"]) == (2, 1)
     assert "attempt 2, retry 1 of 2" in cluster.event("again", "Created", "attempt 2")
     assert alive_at_once(watch.stop()) == {0, 1}
-    # Both Pods stay for their logs.
-    phases = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in cluster.pods_of("again")}
-    assert phases == {first: "Failed", task["status"]["podName"]: "Succeeded"}
+    # Both Pods stay for their logs. The kubelet tells of a Pod's phase after its containers' ends.
+    phases = {first: "Failed", task["status"]["podName"]: "Succeeded"}
+    cluster.wait("the Pods to end", lambda: phases_of(cluster, "again") == phases)
 
 
 def test_a_task_whose_retries_all_fail_is_a_failure(cluster):
+    watch = PodWatch(cluster.namespace, "hopeless")
     cluster.apply(make_task("hopeless", shell("a", "echo try; exit 4"), shell("b", "true"), retries=1))
     task = cluster.settled("hopeless")
     assert (task["status"]["status"], condition(task)["reason"]) == ("Failure", "StepFailed")
@@ -152,6 +158,11 @@ def test_a_task_whose_retries_all_fail_is_a_failure(cluster):
     assert (task["status"]["attempts"], task["status"]["retries"]) == (2, 1)
     pods = [pod["metadata"]["name"] for pod in cluster.pods_of("hopeless")]
     assert [cluster.logs(pod, "a") for pod in pods] == ["try\n"] * 2
+    # They stay, although the kubelet tells of a Pod's phase only after its containers' ends.
+    cluster.wait("the Pods to end", lambda: phases_of(cluster, "hopeless") == dict.fromkeys(pods, "Failed"))
+    changes = watch.stop()
+    assert alive_at_once(changes) == {0, 1}
+    assert not any(change["object"]["metadata"].get("deletionTimestamp") for change in changes)
 
 
 def test_labels_annotations_and_the_time_to_live_may_change_while_a_task_runs(cluster):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import io
 import itertools
 import json
-import os
 import socket
-import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,27 +18,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import requests
 from installation import install_variables, run_playbook, wait_ready
-from support import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task
+from support import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task, shell
+from support.facts import facts, needs_own_cluster
+from support.nodes import ctr, node_run
 
 sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
 
-from registries import PASSWORD, USER, Authority, Registry, Repository
+from registries import MANIFEST, PASSWORD, USER, Authority, Registry, Repository
 
-CLUSTER_DIR = Path(os.environ.get("KUBECONFIG", "")).parent
-FACTS = json.loads((CLUSTER_DIR / "cluster.json").read_text()) if (CLUSTER_DIR / "cluster.json").exists() else {}
-# The node's address, which Pods reach too.
-NODE = "10.244.0.1"
-
-native = pytest.mark.skipif(FACTS.get("provider") != "native", reason="the node is not this machine")
-
-
-@pytest.fixture
-def repository() -> Repository:
-    """A repository in the cluster's registry, from which both the nodes and the operator take Docker Hub's images."""
-    host = FACTS["registry_push"]
-    return Repository(SimpleNamespace(host=host, url=f"http://{host}", session=requests.Session()))
+pytestmark = needs_own_cluster
+# Each time that a node pulls, it reads here what is said of the registry.
+REGISTRIES_OF_NODE = "/etc/containerd/certs.d"
+PULL_SECRET = {"imagePullSecrets": [{"name": "mine"}]}
 
 
 def lookup_condition(cluster: Cluster, name: str) -> dict:
@@ -45,31 +38,12 @@ def lookup_condition(cluster: Cluster, name: str) -> dict:
     return condition(cluster.pending(name, "ImageLookupFailed"))
 
 
-def test_an_image_with_neither_entrypoint_nor_cmd_fails_the_task_and_is_named(cluster, repository):
-    repository.push_image("v1")
-    image = f"docker.io/{repository.name}:v1"
-    cluster.apply(make_task("empty", {"name": "a", "image": image}))
-    task = cluster.finished("empty")
-    assert (task["status"]["status"], condition(task)["reason"]) == ("Failure", "InvalidSpec")
-    assert f"the image {image} has neither ENTRYPOINT nor CMD: say what to run" in condition(task)["message"]
-    assert cluster.pods_of("empty") == []
-
-
-def test_an_image_that_is_not_there_is_named_with_what_each_registry_said(cluster, repository):
-    image = f"docker.io/{repository.name}:v9"
-    cluster.apply(make_task("missing", {"name": "a", "image": image}))
-    found = lookup_condition(cluster, "missing")
-    assert f"the ENTRYPOINT of image {image} could not be read: " in found["message"]
-    assert f"{FACTS['registry_pull']}: it has no such image or tag (HTTP 404 Not Found)" in found["message"]
-    assert "Check the image's name and tag; or give the step a command" in found["message"]
-
-
 class SilentHost:
     """A host that takes connections and never says a word. ``connections`` are the times at which they came."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server((NODE, 0))
-        self.name = f"{NODE}:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((facts().gateway, 0))
+        self.name = f"{facts().gateway}:{self._listener.getsockname()[1]}"
         self.connections: list[float] = []
         self._held: list[socket.socket] = []
         threading.Thread(target=self._take, daemon=True).start()
@@ -92,7 +66,6 @@ def silent() -> Iterator[SilentHost]:
     host.close()
 
 
-@native
 def test_a_registry_that_does_not_answer_keeps_no_other_task_waiting(cluster, silent):
     """There are more Tasks with such an image than the operator runs playbooks at once.
 
@@ -113,21 +86,22 @@ def test_a_registry_that_does_not_answer_keeps_no_other_task_waiting(cluster, si
 
 @pytest.fixture(scope="module")
 def private(tmp_path_factory) -> Iterator[SimpleNamespace]:
-    """A registry with users and a CA of its own, and the operator with that CA.
-
-    Its image is busybox, which is on the node under this name already: the node does not know the CA.
-    """
-    authority = Authority(tmp_path_factory.mktemp("ca"), NODE)
-    with Registry(tmp_path_factory.mktemp("private"), authority, users=True, address=NODE) as registry:
+    """A registry with users and a CA of its own, which the nodes and the operator know. ``image`` is one of its own."""
+    authority = Authority(tmp_path_factory.mktemp("ca"), facts().gateway)
+    folder = tmp_path_factory.mktemp("private")
+    with Registry(folder, authority, users=True, address=facts().gateway) as registry, contextlib.ExitStack() as stack:
         repository = registry.repository()
-        repository.push_image("v1", Entrypoint=["sh", "-c"], Cmd=["echo this is private"])
+        push_shell(repository, "v1", ["sh", "-c"], ["echo this is private"])
         image = f"{repository.image}:v1"
-        have_on_node("docker.io/library/busybox:1.28", image)
+        ca = Path(authority.ca).read_text()
+        for node in facts().nodes:
+            stack.enter_context(trusted_by(node, registry, ca))
+            # One that is not there is no failure.
+            stack.callback(ctr, node, "images", "rm", image)
         before = install_variables()
-        install({**before, "taskflow_operator_registry_ca": Path(authority.ca).read_text()})
-        yield SimpleNamespace(host=registry.host, image=image)
-        install(before)
-        containerd("images", "rm", image)
+        stack.callback(install, before)
+        install({**before, "taskflow_operator_registry_ca": ca})
+        yield SimpleNamespace(registry=registry, host=registry.host, image=image)
 
 
 def install(variables: dict[str, object]) -> None:
@@ -136,17 +110,54 @@ def install(variables: dict[str, object]) -> None:
     wait_ready()
 
 
-def containerd(*words: str) -> None:
-    """Run ctr on the images of the cluster's node."""
-    command = ["ctr", "--address", str(CLUSTER_DIR / "containerd" / "sock"), "--namespace", "k8s.io", *words]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+@contextlib.contextmanager
+def trusted_by(node: str, registry: Registry, ca: str) -> Iterator[None]:
+    """Have a node know a registry's CA."""
+    folder = f"{REGISTRIES_OF_NODE}/{registry.host}"
+    told = f'server = "{registry.url}"\n[host."{registry.url}"]\n  ca = "{folder}/ca.crt"\n'
+    try:
+        for name, content in (("ca.crt", ca), ("hosts.toml", told)):
+            node_run(node, "sh", "-c", f"mkdir -p {folder} && cat > {folder}/{name}", stdin=content)
+        yield
+    finally:
+        node_run(node, "rm", "-r", folder)
 
 
-def have_on_node(source: str, name: str) -> None:
-    """Have an image of the cluster's registry on the node under another name."""
-    place = source.replace("docker.io", FACTS["registry_pull"])
-    containerd("images", "pull", "--plain-http", place)
-    containerd("images", "tag", place, name)
+def push_shell(repository: Repository, tag: str, entrypoint: list[str], cmd: list[str]) -> None:
+    """Push an image that has a shell, and nothing else."""
+    default = Cluster("default")
+    name = f"busybox-{time.time_ns()}"
+    spec = {"restartPolicy": "Never", "containers": [{"image": "busybox:1.28", **shell("a", "base64 /bin/busybox")}]}
+    default.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+    default.wait("the Pod to end", lambda: default.get("pod", name)["status"]["phase"] == "Succeeded")
+    program = base64.b64decode(default.logs(name, "a"))
+    default.run("delete", "pod", name, "--wait=false")
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        entry = tarfile.TarInfo("bin/sh")
+        entry.size, entry.mode = len(program), 0o755
+        archive.addfile(entry, io.BytesIO(program))
+    config = {
+        "architecture": machine(),
+        "os": "linux",
+        "config": {"Entrypoint": entrypoint, "Cmd": cmd, "Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": repository.push_blob(json.dumps(config).encode()),
+        "layers": [
+            {**repository.push_blob(layer.getvalue()), "mediaType": "application/vnd.oci.image.layer.v1.tar"},
+        ],
+    }
+    repository.push_manifest(tag, manifest)
+
+
+def machine() -> str:
+    """Return the architecture of the cluster's nodes, as images have it."""
+    labels: dict[str, str] = Cluster("default").list("nodes")[0]["metadata"]["labels"]
+    return labels["kubernetes.io/arch"]
 
 
 def make_pull_secret(cluster: Cluster, name: str, host: str, password: str = PASSWORD) -> None:
@@ -155,18 +166,14 @@ def make_pull_secret(cluster: Cluster, name: str, host: str, password: str = PAS
     cluster.run("create", "secret", "docker-registry", name, *words)
 
 
-@native
 def test_pull_secret_of_the_task(cluster, private):
     make_pull_secret(cluster, "mine", private.host)
-    cluster.apply(
-        make_task("secret", {"name": "a", "image": private.image}, podTemplate={"imagePullSecrets": [{"name": "mine"}]})
-    )
+    cluster.apply(make_task("secret", {"name": "a", "image": private.image}, podTemplate=PULL_SECRET))
     task = cluster.finished("secret")
     assert task["status"]["status"] == "Successful"
     assert cluster.logs(task["status"]["podName"], "a") == "this is private\n"
 
 
-@native
 def test_pull_secret_of_the_service_account_in_the_legacy_form(cluster, private):
     entry = {f"https://{private.host}": {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}}
     data = {".dockercfg": base64.b64encode(json.dumps(entry).encode()).decode()}
@@ -186,7 +193,6 @@ def test_pull_secret_of_the_service_account_in_the_legacy_form(cluster, private)
     assert cluster.logs(task["status"]["podName"], "a") == "this is private\n"
 
 
-@native
 def test_without_a_pull_secret_or_with_a_wrong_one_it_is_said(cluster, private):
     cluster.apply(make_task("none", {"name": "a", "image": private.image}))
     said = f"image {private.image} could not be read: {private.host}: it asks for credentials (HTTP 401), and neither"
@@ -201,3 +207,25 @@ def test_without_a_pull_secret_or_with_a_wrong_one_it_is_said(cluster, private):
     # It is tried again, and goes on as soon as the secret is there.
     make_pull_secret(cluster, "gone", private.host)
     assert cluster.finished("wrong")["status"]["status"] == "Successful"
+
+
+def test_an_image_with_neither_entrypoint_nor_cmd_fails_the_task_and_is_named(cluster, private):
+    repository = private.registry.repository()
+    repository.push_image("v1")
+    image = f"{repository.image}:v1"
+    make_pull_secret(cluster, "mine", private.host)
+    cluster.apply(make_task("empty", {"name": "a", "image": image}, podTemplate=PULL_SECRET))
+    task = cluster.finished("empty")
+    assert (task["status"]["status"], condition(task)["reason"]) == ("Failure", "InvalidSpec")
+    assert f"the image {image} has neither ENTRYPOINT nor CMD: say what to run" in condition(task)["message"]
+    assert cluster.pods_of("empty") == []
+
+
+def test_an_image_that_is_not_there_is_named_with_what_its_registry_said(cluster, private):
+    image = f"{private.registry.repository().image}:v9"
+    make_pull_secret(cluster, "mine", private.host)
+    cluster.apply(make_task("missing", {"name": "a", "image": image}, podTemplate=PULL_SECRET))
+    found = lookup_condition(cluster, "missing")
+    assert f"the ENTRYPOINT of image {image} could not be read: " in found["message"]
+    assert f"{private.host}: it has no such image or tag (HTTP 404 Not Found)" in found["message"]
+    assert "Check the image's name and tag; or give the step a command" in found["message"]

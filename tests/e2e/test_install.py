@@ -17,6 +17,7 @@ from installation import (
     write_manifests,
 )
 from support import OPERATOR_NAMESPACE, Cluster, make_task, shell, waiter
+from support.facts import facts
 
 KUBECONFIG = {"taskflow_operator_kubeconfig": os.environ.get("KUBECONFIG")}
 
@@ -36,22 +37,17 @@ def test_removing_stops_where_tasks_would_be_lost(cluster):
 
 
 def tag_anew(image: str, tag: str) -> str:
-    """Have an image of a registry without TLS under another tag, and return its name."""
+    """Have an image of the cluster's registry under another tag, and return its name there."""
     host, _, rest = image.partition("/")
+    assert host == facts().registry_pull
     name, _, old = rest.rpartition(":")
+    url = f"http://{facts().registry_push}/v2/{name}/manifests"
     manifest = requests.get(
-        f"http://{host}/v2/{name}/manifests/{old}",
-        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
-        timeout=60,
+        f"{url}/{old}", headers={"Accept": "application/vnd.oci.image.manifest.v1+json"}, timeout=60
     )
     manifest.raise_for_status()
-    answer = requests.put(
-        f"http://{host}/v2/{name}/manifests/{tag}",
-        data=manifest.content,
-        headers={"Content-Type": manifest.headers["Content-Type"]},
-        timeout=60,
-    )
-    answer.raise_for_status()
+    headers = {"Content-Type": manifest.headers["Content-Type"]}
+    requests.put(f"{url}/{tag}", data=manifest.content, headers=headers, timeout=60).raise_for_status()
     return f"{host}/{name}:{tag}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support import ROOT, condition, ended_container, make_task, shell
 
+TERMINAL = ("Succeeded", "Failed")
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -62,16 +63,15 @@ def test_the_sidecar_example(cluster):
     # The server would never end by itself.
     def phase() -> str | None:
         found = cluster.get("pod", pod)
-        return found["status"]["phase"] if ended_container(found, "web") else None
+        is_over = ended_container(found, "web") and found["status"]["phase"] in TERMINAL
+        return found["status"]["phase"] if is_over else None
 
     assert cluster.wait("the sidecar to be stopped", phase) == "Succeeded"
 
 
-def test_a_sidecar_never_decides_the_verdict(cluster):
+def test_a_sidecar_beside_the_steps_never_decides_the_verdict(cluster):
     image = {"image": "busybox:1.28"}
     sidecars = [
-        {**shell("crashes", "exit 7"), **image},
-        {"name": "missing", "command": ["no-such-program"], **image},
         {**shell("deaf", "trap '' TERM; while :; do sleep 1; done"), **image},
         {**shell("polite", "trap 'echo told to end; exit 5' TERM; while :; do sleep 1; done"), **image},
     ]
@@ -84,11 +84,12 @@ def test_a_sidecar_never_decides_the_verdict(cluster):
     assert 'step "b" (2 of 3) failed: exit code 4' in condition(fails)["message"]
     for task in (passes, fails):
         name = task["status"]["podName"]
-        cluster.wait("the Pod to end", lambda name=name: cluster.get("pod", name)["status"]["phase"] == "Failed")
-        pod = cluster.get("pod", name)
-        assert ended_container(pod, "crashes")["exitCode"] == 7
-        assert ended_container(pod, "missing")["exitCode"] == 127
-        assert ended_container(pod, "deaf")
+        cluster.wait("the Pod to end", lambda name=name: cluster.get("pod", name)["status"]["phase"] in TERMINAL)
+        assert ended_container(cluster.get("pod", name), "deaf")
+        # How they end when they are stopped is no failure.
+        assert [found["type"] for found in cluster.task(task["metadata"]["name"])["status"]["conditions"]] == [
+            "Succeeded"
+        ]
         # Among what the shell says of its sleep: stdout and stderr reach the log each in its own time.
         assert "told to end" in cluster.logs(name, "polite").splitlines()
 

@@ -20,13 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from controller_harness import ROOT
 from kubernetes import client, config
+from pki import Pki
 from prometheus_client.parser import text_string_to_metric_families
 from relay import Relay
+from support.facts import facts
 
-PKI_SCRIPT = ROOT / "roles/taskflow_cluster/files/native/pki.sh"
 START_SECONDS = 60.0
 SERVICES = "10.0.0"  # addresses that nothing listens on; the API server only wants to have some
 
@@ -41,7 +40,8 @@ class ControlPlane:
         self._etcd_url, self._peer_url, api = (f"http://127.0.0.1:{port}" for port in _free_ports(3))
         self._api_port = int(api.rpartition(":")[2])
         self.kubeconfig = directory / "kubeconfig"
-        self._make_certificates()
+        self._certificates = Pki(self._pki, ("127.0.0.1", f"{SERVICES}.1"))
+        self._certificates.write_kubeconfig(self.kubeconfig, f"https://127.0.0.1:{self._api_port}")
         self._start_etcd()
         self.start_api()
         self.api: client.ApiClient = config.new_client_from_config(str(self.kubeconfig))
@@ -55,16 +55,8 @@ class ControlPlane:
         """Return a new relay to the API server, and a kubeconfig that goes through it."""
         relay = Relay(self._api_port)
         self._relays.append(relay)
-        document = yaml.safe_load(self.kubeconfig.read_text())
-        # Paths: what is in a kubeconfig itself the client library writes into files, which stay if it is killed.
-        document["clusters"][0]["cluster"] = {
-            "server": f"https://127.0.0.1:{relay.port}",
-            "certificate-authority": f"{self._pki}/ca.crt",
-        }
-        names = {"client-certificate": "admin.crt", "client-key": "admin.key"}
-        document["users"][0]["user"] = {field: f"{self._pki}/{name}" for field, name in names.items()}
         path = self._directory / f"kubeconfig-{relay.port}"
-        path.write_text(yaml.safe_dump(document))
+        self._certificates.write_kubeconfig(path, f"https://127.0.0.1:{relay.port}")
         return relay, path
 
     def start_api(self) -> None:
@@ -73,6 +65,7 @@ class ControlPlane:
         self._start("kube-apiserver", (
             f"--etcd-servers={self._etcd_url}",
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self._api_port}",
+            "--endpoint-reconciler-type=none",  # a loopback address may be no Service's endpoint
             f"--cert-dir={self._pki}", f"--client-ca-file={self._pki}/ca.crt",
             f"--tls-cert-file={self._pki}/apiserver.crt", f"--tls-private-key-file={self._pki}/apiserver.key",
             f"--service-cluster-ip-range={SERVICES}.0/24", "--service-account-issuer=https://kubernetes.default.svc",
@@ -151,11 +144,6 @@ class ControlPlane:
         for name in reversed(list(self._processes)):
             self._end(name, signal.SIGKILL)  # there is nothing to be kept
 
-    def _make_certificates(self) -> None:
-        url = f"https://127.0.0.1:{self._api_port}"
-        names = ("node-0", "127.0.0.1", f"{SERVICES}.1")
-        subprocess.run([PKI_SCRIPT, self._pki, self.kubeconfig, url, *names], check=True, capture_output=True)
-
     def _start_etcd(self) -> None:
         # fmt: off
         self._start("etcd", (
@@ -203,20 +191,18 @@ class ControlPlane:
 def program(name: str) -> str:
     """Return the path of ``etcd`` or ``kube-apiserver``.
 
-    It is looked for in KUBEBUILDER_ASSETS, where setup-envtest has its binaries; among what the native cluster of
-    KUBECONFIG runs; on the PATH.
+    It is looked for in KUBEBUILDER_ASSETS, where setup-envtest has its binaries; among the programs of the cluster of
+    KUBECONFIG; on the PATH.
     """
-    assets = os.environ.get("KUBEBUILDER_ASSETS", "")
-    if assets and os.access(Path(assets, name), os.X_OK):
-        return str(Path(assets, name))
-    cluster = Path(os.environ.get("KUBECONFIG", "")).parent
-    with contextlib.suppress(OSError, ValueError, LookupError):
-        return str(json.loads((cluster / "run" / f"{name}.pid").read_text())["argv"][0])
+    folders = [os.environ.get("KUBEBUILDER_ASSETS", "")]
+    with contextlib.suppress(FileNotFoundError):  # the cluster is none of the role's, or not up
+        folders.append(facts().programs)
+    for folder in filter(None, folders):
+        if os.access(Path(folder, name), os.X_OK):
+            return str(Path(folder, name))
     if found := shutil.which(name):
         return found
-    raise FileNotFoundError(
-        f"no {name}: bring the native cluster up and set KUBECONFIG to its kubeconfig, or set KUBEBUILDER_ASSETS"
-    )
+    raise FileNotFoundError(f"no {name}: bring the cluster up and set KUBECONFIG to its kubeconfig (make test)")
 
 
 def _opener(pki: Path | None = None) -> urllib.request.OpenerDirector:

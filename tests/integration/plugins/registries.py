@@ -1,10 +1,12 @@
-"""What the tests of the look-up talk to: docker-registry as a process, and a server that misbehaves."""
+"""What the tests of the look-up talk to: a registry as a process, and a server that misbehaves."""
 
 from __future__ import annotations
 
 import hashlib
 import http.server
 import json
+import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -18,6 +20,9 @@ from urllib.parse import urljoin
 
 import requests
 import yaml
+from support import ROOT
+from support.engine import engine
+from support.facts import facts
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -26,7 +31,7 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 USER, PASSWORD = "alice", "wonderland"
 OTHER_USER, OTHER_PASSWORD = "bob", "builder"
-# The two passwords by bcrypt, at its lowest cost: docker-registry takes no other kind.
+# The two passwords by bcrypt, at its lowest cost: the registry takes no other kind.
 HTPASSWD = """alice:$2b$04$uuX52NBXkV9MmixLtYel5eIVaPx17/hX.qdZyQ.zW2UZW69wqBQCG
 bob:$2b$04$wbDPxqpbclYo47U08BVYiu0ex9FqAQeUQQrt5CVNn4EyYRKygBM9W
 """
@@ -57,8 +62,27 @@ def _run(command: list[str], *words: str) -> None:
     subprocess.run([*command, *words], check=True, capture_output=True, timeout=60)
 
 
+def registry_program() -> str:
+    """Return the path of Docker's registry, which is named docker-registry in Debian and registry elsewhere.
+
+    It is that of this host, or a copy of the one in the container of the cluster's registry.
+    """
+    if found := shutil.which("docker-registry"):
+        return found
+    copy = ROOT / "build" / "registry"
+    if not copy.exists():
+        container = facts().registry_pull.rpartition(":")[0]
+        name = engine("exec", container, "sh", "-c", "command -v docker-registry || command -v registry").strip()
+        # Two processes of pytest may want it at the same time.
+        mine = copy.with_name(f"registry-{os.getpid()}")
+        mine.parent.mkdir(exist_ok=True)
+        engine("cp", f"{container}:{name}", str(mine))
+        mine.replace(copy)
+    return str(copy)
+
+
 class Registry:
-    """docker-registry, for as long as the context lasts."""
+    """Docker's registry, for as long as the context lasts."""
 
     def __init__(
         self, folder: Path, authority: Authority | None = None, users: bool = False, address: str = "127.0.0.1"
@@ -87,7 +111,7 @@ class Registry:
 
     def __enter__(self) -> Registry:
         with self._log.open("w") as log:
-            command = ["/usr/bin/docker-registry", "serve", str(self._config)]
+            command = [registry_program(), "serve", str(self._config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             self._wait(time.monotonic() + 30)

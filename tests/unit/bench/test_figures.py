@@ -9,7 +9,7 @@ import time
 
 import pytest
 from part_steps import hand_offs
-from processes import Sampler, shared_memory_once, usage
+from process_usage import Sampler, shared_memory_once, usage
 
 BUSY = """
 import time

@@ -16,13 +16,18 @@ from typing import Any
 import pytest
 import yaml
 
+from .facts import facts, has_facts
+
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR_NAMESPACE = "taskflow-system"
+# The cluster's own: that of this host may be of another age.
+KUBECTL = facts().kubectl if has_facts() else "kubectl"
 # Generous, since nothing here asserts a speed: only a hang ends a wait.
 WAIT = 240
 FINAL = ("Successful", "Failure", "Cancelled")
 
 Object = dict[str, Any]
+Objects = list[Object]  # the method Cluster.list hides the type
 
 # A line of shell that shows its arguments byte for byte; decoded() reads them again.
 SHOW_ARGUMENTS = 'for word in "$@"; do printf "%s" "$word" | od -An -v -tx1 | tr -d " \\n"; echo; done'
@@ -36,7 +41,7 @@ class Cluster:
 
     def run(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run kubectl and return what came of it."""
-        command = ["kubectl", "--namespace", self.namespace, *words]
+        command = [KUBECTL, "--namespace", self.namespace, *words]
         result = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=WAIT, check=False)
         if check and result.returncode != 0:
             pytest.fail(f"{' '.join(command)}: {result.stderr.strip()}")
@@ -54,16 +59,16 @@ class Cluster:
         found: Object = json.loads(self.run("get", kind, name, "-o", "json").stdout)
         return found
 
-    def list(self, kind: str, selector: str = "") -> list[Object]:
+    def list(self, kind: str, selector: str = "") -> Objects:
         """Return the objects of a kind."""
-        items: list[Object] = json.loads(self.run("get", kind, "-l", selector, "-o", "json").stdout)["items"]
+        items: Objects = json.loads(self.run("get", kind, "-l", selector, "-o", "json").stdout)["items"]
         return items
 
     def task(self, name: str) -> Object:
         """Return a Task."""
         return self.get("task", name)
 
-    def pods_of(self, name: str) -> list[Object]:
+    def pods_of(self, name: str) -> Objects:
         """Return the Pods of a Task."""
         return self.list("pods", f"taskname={name}")
 
@@ -79,10 +84,10 @@ class Cluster:
         """Return a step's log."""
         return self.run("logs", pod, "-c", step, *words).stdout
 
-    def events(self, name: str) -> list[Object]:
+    def events(self, name: str) -> Objects:
         """Return the Events on a Task."""
         selector = f"involvedObject.kind=Task,involvedObject.name={name}"
-        found: list[Object] = json.loads(self.run("get", "events", "--field-selector", selector, "-o", "json").stdout)[
+        found: Objects = json.loads(self.run("get", "events", "--field-selector", selector, "-o", "json").stdout)[
             "items"
         ]
         return found
@@ -178,7 +183,7 @@ class OrderWatch:
 
     def __init__(self, namespace: str, name: str) -> None:
         form = 'jsonpath={.metadata.annotations.taskorder}{"\\n"}'
-        command = ["kubectl", "--namespace", namespace, "get", "pods", "-l", f"taskname={name}", "--watch", "-o", form]
+        command = [KUBECTL, "--namespace", namespace, "get", "pods", "-l", f"taskname={name}", "--watch", "-o", form]
         self._watch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def stop(self) -> list[str]:
@@ -195,7 +200,7 @@ class PodWatch:
         words = ["get", "pods", "-l", f"taskname={name}", "-o", "json", "--watch", "--output-watch-events"]
         # A file, since nobody reads a pipe meanwhile.
         self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - stop() closes it
-        command = ["kubectl", "--namespace", namespace, *words]
+        command = [KUBECTL, "--namespace", namespace, *words]
         self._watch = subprocess.Popen(command, stdout=self._file, stderr=subprocess.DEVNULL)
 
     def stop(self) -> list[Object]:
@@ -221,16 +226,27 @@ def _json_values(text: str) -> Iterator[Object]:
 def alive_at_once(changes: list[Object]) -> set[int]:
     """Return every number of a Task's Pods that were alive at the same time.
 
-    A Pod is alive until its containers have ended for good, or it is gone; also while it is being deleted.
+    A Pod is alive until its containers have ended for good, or it is gone; also while it is being deleted. The kubelet
+    tells of the containers' ends a second or two before the Pod's phase is terminal.
     """
     alive: set[str] = set()
     numbers = set()
     for change in changes:
         pod = change["object"]
-        ended = change["type"] == "DELETED" or pod["status"].get("phase") in ("Succeeded", "Failed")
+        ended = change["type"] == "DELETED" or has_ended(pod)
         (alive.discard if ended else alive.add)(pod["metadata"]["uid"])
         numbers.add(len(alive))
     return numbers
+
+
+def has_ended(pod: Object) -> bool:
+    """Tell whether nothing runs in a Pod any more: its phase says so, or else every container of it."""
+    status = pod["status"]
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return True
+    states = [container["state"] for container in status.get("containerStatuses", [])]
+    all_ended = bool(states) and all("terminated" in state for state in states)
+    return all_ended and not any("running" in s["state"] for s in status.get("initContainerStatuses", []))
 
 
 def make_task(name: str, *steps: Object, **spec: Any) -> Object:
