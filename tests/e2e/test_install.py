@@ -19,6 +19,8 @@ from installation import (
 from support import OPERATOR_NAMESPACE, Cluster, make_task, shell, waiter
 from support.facts import facts
 
+# Podman pushes the first, Docker the second.
+MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 KUBECONFIG = {"taskflow_operator_kubeconfig": os.environ.get("KUBECONFIG")}
 
 
@@ -42,9 +44,7 @@ def tag_anew(image: str, tag: str) -> str:
     assert host == facts().registry_pull
     name, _, old = rest.rpartition(":")
     url = f"http://{facts().registry_push}/v2/{name}/manifests"
-    manifest = requests.get(
-        f"{url}/{old}", headers={"Accept": "application/vnd.oci.image.manifest.v1+json"}, timeout=60
-    )
+    manifest = requests.get(f"{url}/{old}", headers={"Accept": ", ".join(MANIFESTS)}, timeout=60)
     manifest.raise_for_status()
     headers = {"Content-Type": manifest.headers["Content-Type"]}
     requests.put(f"{url}/{tag}", data=manifest.content, headers=headers, timeout=60).raise_for_status()
@@ -128,16 +128,16 @@ def test_kubectl_installs_and_removes_it(removed, cluster, tmp_path):
     assert installed_objects() == set()
 
 
-def test_kustomize_installs_it_into_another_namespace(removed, tmp_path):
+def test_kustomize_installs_it_into_another_namespace(removed, cluster, tmp_path):
     write_manifests(tmp_path, removed.variables)
     elsewhere = Cluster("taskflow-elsewhere")
     (tmp_path / "kustomization.yaml").write_text(f"namespace: {elsewhere.namespace}\nresources: [kustomize]\n")
     try:
         elsewhere.run("apply", "-k", str(tmp_path))
         elsewhere.run("rollout", "status", "deployment/taskflow-operator", "--timeout=180s")
-        elsewhere.apply(make_task("elsewhere", shell("a", "true")))
-        assert elsewhere.finished("elsewhere")["status"]["status"] == "Successful"
+        cluster.apply(make_task("elsewhere", shell("a", "true")))
+        assert cluster.finished("elsewhere")["status"]["status"] == "Successful"
     finally:
-        elsewhere.run("delete", "tasks", "--all", check=False)
+        cluster.run("delete", "tasks", "--all", check=False)
         elsewhere.run("delete", "-k", str(tmp_path))
     assert installed_objects() == set()

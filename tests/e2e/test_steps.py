@@ -259,7 +259,7 @@ def test_the_example_of_failures_that_do_not_end_a_task(cluster):
     assert (slow["exitCode"], slow["reason"], slow["continued"]) == (124, "TimedOut", True)
     assert (optional["exitCode"], optional["retries"], optional["continued"]) == (3, 1, True)
     assert "continued" not in report
-    pod = cluster.get("pod", task["status"]["podName"])
+    pod = cluster.terminal_pod(task["status"]["podName"])
     assert pod["status"]["phase"] == "Succeeded"
     assert ended_container(pod, "optional")["exitCode"] == 0
     logs = {name: cluster.logs(pod["metadata"]["name"], name) for name in ("flaky", "optional", "report")}

@@ -154,6 +154,16 @@ class Cluster:
         found: Object = self.wait(f"Task {name} to be Pending, {' or '.join(reasons)}", waits)
         return found
 
+    def terminal_pod(self, name: str) -> Object:
+        """Wait until a Pod is terminal by its phase, a moment after its containers have ended, and return it."""
+
+        def is_terminal() -> Object | None:
+            pod = self.get("pod", name)
+            return pod if pod["status"]["phase"] in ("Succeeded", "Failed") else None
+
+        found: Object = self.wait(f"Pod {name} to be terminal", is_terminal)
+        return found
+
     def settled(self, name: str) -> Object:
         """Wait until the Task has its verdict and every step has ended, and return the Task."""
         self.finished(name)

@@ -81,8 +81,9 @@ install -D --target-directory "$root/usr/bin" "$bin"/{kubeadm,kubelet,kubectl}
 install -D --target-directory "$root/usr/local/bin" "$bin"/{containerd,containerd-shim-runc-v2,ctr,crictl}
 install -D --target-directory "$root/usr/local/sbin" "$bin/runc"
 install -D --target-directory "$root/opt/cni/bin" "$bin"/{host-local,loopback,ptp,portmap}
-install -D -m 644 --target-directory "$root/kind/manifests" "$here"/manifests/*
-sed -i "s#NODE_AGENT_IMAGE#registry.k8s.io/kube-proxy:$version#" "$root/kind/manifests/default-cni.yaml"
+install -D -m 644 --target-directory "$root/kind/manifests" "$here/manifests/default-storage.yaml"
+sed "s#NODE_AGENT_IMAGE#registry.k8s.io/kube-proxy:$version#" "$here/manifests/default-cni.yaml.in" \
+    >"$root/kind/manifests/default-cni.yaml"
 sed -i "s#^\( *sandbox_image = \).*#\1\"$pause\"#" "$root/etc/containerd/config.toml"
 echo "$version" >"$root/kind/version"
 build node "$work/node"

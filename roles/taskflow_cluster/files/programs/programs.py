@@ -118,7 +118,7 @@ class Build:
     def ldflags(self) -> str:
         """Return the linker's flags: no symbols, and the version that Kubernetes's programs report."""
         number = required(r"^(?:require |\s+)k8s\.io/kubernetes v(\S+)", (self.modules / "go.mod").read_text())
-        major, minor, _ = number.split(".", 2)
+        major, minor = number.split(".")[:2]
         values = {"gitVersion": f"v{number}", "gitMajor": major, "gitMinor": minor}
         return "-s -w " + " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in values.items())
 
@@ -262,8 +262,8 @@ def prune(build: Build) -> None:
 
 def make_writable(folder: Path) -> None:
     """Let the files below a folder be removed; Go makes those of its modules read-only."""
-    for path, _, _ in os.walk(folder):
-        Path(path).chmod(0o755)
+    for entry in os.walk(folder):
+        Path(entry[0]).chmod(0o755)
 
 
 def end_with(owner: int) -> None:
