@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import engine
 import pytest
@@ -73,12 +76,25 @@ def test_a_stale_pid_file_is_no_daemon(tmp_path, content):
 def test_a_process_is_ended_only_if_it_belongs_to_the_folder(tmp_path):
     words = [sys.executable, "-c", "import time; time.sleep(60)", str(tmp_path)]
     with subprocess.Popen(words) as process:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)  # the kernel has yet to set it
         (tmp_path / "pid").write_text(str(process.pid))
         engine.end_process(tmp_path / "pid", tmp_path / "another")
         assert process.poll() is None
         (tmp_path / "pid").write_text(str(process.pid))
         engine.end_process(tmp_path / "pid", tmp_path)
         assert process.wait(10) != 0
+
+
+def test_what_a_daemon_left_is_found_with_all_that_it_started(tmp_path):
+    """The shim keeps a container when its daemon is gone; the container is a child of it."""
+    words = ["/usr/bin/containerd-shim-runc-v2", "-c", "sleep 60 & echo $!; wait", f"{tmp_path}/exec/containerd.sock"]
+    with subprocess.Popen(words, executable="/bin/sh", stdout=subprocess.PIPE, text=True) as shim:
+        child = int(shim.stdout.readline())
+        assert engine.family_of(f"{tmp_path}/exec") == [shim.pid, child]
+        assert engine.family_of(f"{tmp_path}/another") == []
+        for pid in (child, shim.pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_nothing_is_stopped_where_nothing_was_started(tmp_path):

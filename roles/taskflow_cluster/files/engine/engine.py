@@ -2,6 +2,7 @@
 
     engine.py find STATE               print the engine that answers, as JSON; "engine" is empty where none does
     engine.py start STATE DATA_ROOT    start our daemon, or start it again where it has died
+    engine.py revive STATE             start our daemon again, if there was one and it has died
     engine.py stop STATE               stop our daemon and take back what it has changed on this host
 
 STATE is the folder for the daemon's socket, log, PID and configuration. DATA_ROOT keeps its images.
@@ -121,9 +122,18 @@ class Daemon:
         """End it and what it left: its containerd and the mounts of containers that died with it."""
         for name in (self.pid_file, self.state / "exec/containerd/containerd.pid"):
             end_process(name, self.state)
+        # Containers go on without their daemon, and the next one would not know of them.
+        for pid in family_of(f"{self.state}/exec"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         for mount in mounts_below(self.state / "exec"):
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.state / "exec", ignore_errors=True)
+
+    def revive(self) -> None:
+        """Start it again where it was started once and has died, so that its containers can be removed."""
+        if self.config.exists() and not self.answers():
+            self.start(Path(json.loads(self.config.read_text())["data-root"]))
 
     def stop(self) -> None:
         """End it, and put this host's network back as it was."""
@@ -202,6 +212,23 @@ def end_process(pid_file: Path, state: Path) -> None:
     pid_file.unlink(missing_ok=True)
 
 
+def family_of(exec_root: str) -> list[int]:
+    """Return the processes that keep containers of an exec root (containerd's shims), and all that they started."""
+    children: dict[int, list[int]] = {}
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int(entry.name)
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(pid)
+            words = (entry / "cmdline").read_bytes()
+            if b"containerd-shim" in words.partition(b"\0")[0] and exec_root.encode() in words:
+                found.append(pid)
+    for pid in found:  # grows while it is read
+        found += children.get(pid, [])
+    return found
+
+
 def mounts_below(folder: Path) -> list[str]:
     """Return the mount points below a folder, the innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -267,6 +294,8 @@ def main(action: str, state: str, *more: str) -> None:
         print(json.dumps({**find(folder), "restricted": lacks_capabilities(), "cgroup_v1": not CGROUP_V2.exists()}))
     elif action == "start":
         Daemon(folder).start(Path(more[0]))
+    elif action == "revive":
+        Daemon(folder).revive()
     elif action == "stop":
         Daemon(folder).stop()
 

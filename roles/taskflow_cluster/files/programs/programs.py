@@ -87,16 +87,25 @@ class Build:
         return (self.folder / f".{part}").exists()
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Hold the right to build; yields False where another process holds it."""
+    def lock(self, kind: int = fcntl.LOCK_EX, patience: float = 0) -> Iterator[bool]:
+        """Hold the right to build; yields False where another process has it for longer than patience, in seconds.
+
+        With LOCK_SH it only tells whether somebody builds: such locks do not keep each other out.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + patience
         with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            while True:
+                try:
+                    fcntl.flock(file, kind | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() < deadline:
+                        time.sleep(0.1)
+                        continue
+                    yield False
+                else:
+                    yield True
+                return
 
     def environment(self, go: Path) -> dict[str, str]:
         """Return the environment for Go: its caches are here, and it fetches no other toolchain."""
@@ -186,6 +195,7 @@ def compile_packages(build: Build, source: Path, packages: dict[str, str], envir
     """Build programs from a module."""
     say(f"building {', '.join(packages)}")
     new = build.folder / "new"
+    shutil.rmtree(new, ignore_errors=True)  # a build that was killed may have left some
     words = ["go", "build", "-tags", TAGS, "-ldflags", build.ldflags(), "-o", f"{new}/", *packages.values()]
     subprocess.run(words, cwd=source, env=environment, check=True)
     for name, package in packages.items():
@@ -280,11 +290,11 @@ def end_with(owner: int) -> None:
 def wait(build: Build, part: str) -> None:
     """Wait until a part is built; where the build has stopped, say why."""
     while not build.built(part):
-        with build.lock() as idle:
+        with build.lock(fcntl.LOCK_SH) as idle:
             stopped = idle
         if stopped and not build.built(part):
-            time.sleep(3)  # one that has just been started may not hold the lock yet
-            with build.lock() as idle:
+            time.sleep(5)  # one that has just been started may not hold the lock yet
+            with build.lock(fcntl.LOCK_SH) as idle:
                 stopped = idle
         if stopped and not build.built(part):
             tail = build.log.read_text(errors="replace").splitlines()[-15:] if build.log.exists() else []
@@ -311,7 +321,7 @@ def main(action: str, modules: str, cache: str, *more: str) -> None:
     elif action == "prune":
         prune(build)
     elif action == "work":
-        with build.lock() as mine:
+        with build.lock(patience=3) as mine:
             if mine:
                 if owner := os.environ.get("TASKFLOW_OWNER"):
                     end_with(int(owner))
