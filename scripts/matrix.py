@@ -120,7 +120,7 @@ def seen(row: Row, nodes: dict[str, t.Any]) -> Row:
     return replace(
         row,
         kubernetes=infos[0]["kubeletVersion"].removeprefix("v"),
-        containerd=infos[0]["containerRuntimeVersion"].rpartition("://")[2].removeprefix("v"),
+        containerd=infos[0]["containerRuntimeVersion"].rpartition("://")[2].removeprefix("v").partition("+")[0],
         nodes=str(len(infos)),
     )
 
