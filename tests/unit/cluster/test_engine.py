@@ -97,6 +97,18 @@ def test_what_a_daemon_left_is_found_with_all_that_it_started(tmp_path):
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize(("address", "ours"), [("172.31.0.2", True), ("172.30.0.9", True), ("172.17.0.2", False)])
+def test_a_port_is_freed_that_a_killed_daemon_had_published(tmp_path, address, ours):
+    daemon = engine.Daemon(tmp_path)
+    settings = {"bip": "172.30.0.1/24", "default-address-pools": [{"base": "172.31.0.0/16", "size": 24}]}
+    daemon.config.write_text(json.dumps(settings))
+    words = ["/usr/bin/docker-proxy", "-c", "echo on; read line", "-container-ip", address]
+    with subprocess.Popen(words, executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as proxy:
+        assert proxy.stdout.readline()
+        assert (proxy.pid in engine.proxies_of(daemon.networks())) is ours
+        proxy.kill()
+
+
 def test_nothing_is_stopped_where_nothing_was_started(tmp_path):
     engine.Daemon(tmp_path / "none").stop()
     assert not (tmp_path / "none").exists()

@@ -123,12 +123,20 @@ class Daemon:
         for name in (self.pid_file, self.state / "exec/containerd/containerd.pid"):
             end_process(name, self.state)
         # Containers go on without their daemon, and the next one would not know of them.
-        for pid in family_of(f"{self.state}/exec"):
+        for pid in [*family_of(f"{self.state}/exec"), *proxies_of(self.networks())]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         for mount in mounts_below(self.state / "exec"):
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.state / "exec", ignore_errors=True)
+
+    def networks(self) -> list[ipaddress.IPv4Network]:
+        """Return the ranges of addresses that its containers have."""
+        if not self.config.exists():
+            return []
+        settings = json.loads(self.config.read_text())
+        ranges = [settings["bip"], *(pool["base"] for pool in settings["default-address-pools"])]
+        return [ipaddress.IPv4Network(one, strict=False) for one in ranges]
 
     def revive(self) -> None:
         """Start it again where it was started once and has died, so that its containers can be removed."""
@@ -226,6 +234,19 @@ def family_of(exec_root: str) -> list[int]:
                 found.append(pid)
     for pid in found:  # grows while it is read
         found += children.get(pid, [])
+    return found
+
+
+def proxies_of(networks: list[ipaddress.IPv4Network]) -> list[int]:
+    """Return the processes that keep the published ports of containers in these networks."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+            if words[0].endswith("docker-proxy"):
+                address = ipaddress.IPv4Address(words[words.index("-container-ip") + 1])
+                if any(address in network for network in networks):
+                    found.append(int(entry.name))
     return found
 
 
