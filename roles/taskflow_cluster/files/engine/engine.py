@@ -251,10 +251,10 @@ def proxies_of(networks: list[ipaddress.IPv4Network]) -> list[int]:
 
 
 def mounts_below(folder: Path) -> list[str]:
-    """Return the mount points below a folder, the innermost first."""
+    """Return the mount points of a folder and below it, the innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4] for line in lines]
-    return [point for point in reversed(points) if point.startswith(f"{folder}/")]
+    return [point for point in reversed(points) if point == str(folder) or point.startswith(f"{folder}/")]
 
 
 def host_now() -> dict[str, object]:
