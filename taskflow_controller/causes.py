@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from taskflow_controller.kinds import ResourceKey
+from taskflow_controller.kube.kinds import ResourceKey
 
 PERIOD = "period"
 _RETRY, _REQUEUE_AFTER = "retry", "requeue_after"

@@ -13,7 +13,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 from taskflow_controller.run_events import RunCounts
 
 RUNNING, SUCCESSFUL, FAILURE = "Running", "Successful", "Failure"

@@ -8,11 +8,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow_controller.api import ApiServer
 from taskflow_controller.causes import retry_cause
 from taskflow_controller.dependents import DependentKinds
-from taskflow_controller.informers import Change, ResourceInformer, for_namespaces, stuck_watches
-from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
+from taskflow_controller.kube.api import ApiServer
+from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces, stuck_watches
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
+from taskflow_controller.kube.store import Store
+from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
 from taskflow_controller.launcher import Work
 from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
 from taskflow_controller.metrics import Metrics, Outcome
@@ -20,10 +22,8 @@ from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.ownership import owner_names
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
-from taskflow_controller.store import Store
 from taskflow_controller.verdicts import Next
 from taskflow_controller.watches import DependentWatch, Watch
-from taskflow_controller.work_queue import WorkItem, WorkQueue
 
 logger = logging.getLogger(__name__)
 

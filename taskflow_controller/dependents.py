@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from taskflow_controller.api import ApiServer
-from taskflow_controller.informers import Change, ResourceInformer, for_namespaces
-from taskflow_controller.kinds import GroupVersionKind
-from taskflow_controller.store import Store
+from taskflow_controller.kube.api import ApiServer
+from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces
+from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.kube.store import Store
 from taskflow_controller.watches import Watch
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from taskflow_controller.kinds import Object, namespace_and_name
+from taskflow_controller.kube.kinds import Object, namespace_and_name
 from taskflow_controller.watches import Watch
 
 _UNSAFE = "__ansible_unsafe"

@@ -4,9 +4,9 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from taskflow_controller.api import JSON_PATCH, MERGE_PATCH
-from taskflow_controller.kinds import Object, ResourceKey
-from taskflow_controller.objects import Objects, Patch, Patience
+from taskflow_controller.kube.api import JSON_PATCH, MERGE_PATCH
+from taskflow_controller.kube.kinds import Object, ResourceKey
+from taskflow_controller.kube.objects import Objects, Patch, Patience
 from taskflow_controller.watches import Finalizer, Watch
 
 PATIENCE = 60.0  # seconds for which an answer of the API server is waited for

@@ -10,7 +10,7 @@ from typing import Any
 
 from taskflow_controller.extra_vars import extra_vars
 from taskflow_controller.finalizers import command
-from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.log_events import EventLog
 from taskflow_controller.overrides import Overrides, RunSettings
 from taskflow_controller.proxy import ApiProxy

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from taskflow_controller.informers import ResourceInformer
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.store import Store
+from taskflow_controller.kube.informers import ResourceInformer
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from prometheus_client.registry import Collector
 
 from taskflow_controller import __version__
 from taskflow_controller.http_endpoint import HttpEndpoint
-from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
-from taskflow_controller.work_queue import GroupState
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
+from taskflow_controller.kube.work_queue import GroupState
 
 FLAG = "--metrics-bind-address"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from taskflow_controller.durations import parse_duration
-from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.watches import MAX_VERBOSITY, Watch
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from typing import Any
 
 from taskflow_controller.conditions import OWN_TYPES, conditions_of
 from taskflow_controller.finalizers import finalizers_of
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 from taskflow_controller.watches import Watch
 
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")

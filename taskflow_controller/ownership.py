@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 
 NAME_ANNOTATION = "operator-sdk/primary-resource"
 TYPE_ANNOTATION = "operator-sdk/primary-resource-type"

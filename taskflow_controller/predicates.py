@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from taskflow_controller.field_paths import FieldPath, only, path_text, value_at
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.field_paths import FieldPath, only, path_text, value_at
+from taskflow_controller.kube.kinds import Object
 
 # What changes with every write to an object, and says nothing of it.
 _BOOKKEEPING = frozenset({"resourceVersion", "managedFields", "selfLink"})

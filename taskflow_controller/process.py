@@ -8,16 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
-from taskflow_controller.api import ApiServer, connect
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.flags import boolean
 from taskflow_controller.health import health_endpoint
 from taskflow_controller.http_endpoint import HttpEndpoint
+from taskflow_controller.kube.api import ApiServer, connect
+from taskflow_controller.kube.leader import LeaderElector, Timing, default_namespace
+from taskflow_controller.kube.objects import Objects
 from taskflow_controller.launcher import Launcher
-from taskflow_controller.leader import LeaderElector, Timing, default_namespace
 from taskflow_controller.metrics import Metrics, metrics_endpoint
-from taskflow_controller.objects import Objects
 from taskflow_controller.options import Options
 from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.proxy import ApiProxy

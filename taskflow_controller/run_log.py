@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskflow_controller.kinds import ResourceKey
+from taskflow_controller.kube.kinds import ResourceKey
 from taskflow_controller.runner import RunResult
 from taskflow_controller.verdicts import Verdict
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterable
 
 from taskflow_controller.causes import PERIOD, requeue_after_cause
-from taskflow_controller.kinds import ResourceKey
+from taskflow_controller.kube.kinds import ResourceKey
 from taskflow_controller.metrics import Outcome
 from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import RunCounts

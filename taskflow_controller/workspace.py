@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 
 TEMPORARY = "tmp"  # in a resource's directory, for the temporary files of a run
 _EMPTY, _BATCH = "_", "_batch"

@@ -7,8 +7,8 @@ from typing import Protocol
 import h11
 
 from taskflow_controller.dependents import WatchedKind
-from taskflow_controller.informers import ResourceInformer
-from taskflow_controller.kinds import GroupVersionKind, version_number
+from taskflow_controller.kube.informers import ResourceInformer
+from taskflow_controller.kube.kinds import GroupVersionKind, version_number
 from taskflow_controller.proxy.bodies import encode, read_answer
 from taskflow_controller.proxy.freshness import Freshness
 from taskflow_controller.proxy.headers import impersonation, value

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.proxy.answers import ProxyError
 from taskflow_controller.proxy.forward import Forwarder
 from taskflow_controller.proxy.requests import ResourcePath

@@ -2,8 +2,8 @@
 
 import time
 
-from taskflow_controller.kinds import Object, version_number
-from taskflow_controller.store import Store
+from taskflow_controller.kube.kinds import Object, version_number
+from taskflow_controller.kube.store import Store
 
 CATCH_UP_SECONDS = 60.0  # a store that has not seen a write by then never will
 DOUBT_SECONDS = 10.0  # in which a store sees a write whose version is not known

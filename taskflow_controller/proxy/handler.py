@@ -7,7 +7,7 @@ from typing import Protocol
 import h11
 
 from taskflow_controller.dependents import DependentKind
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 from taskflow_controller.ownership import names_owner, owner_names, with_owner
 from taskflow_controller.proxy.answers import json_answer
 from taskflow_controller.proxy.bodies import (

@@ -6,7 +6,7 @@ merges a message that is given in parts.
 
 from collections.abc import Iterator
 
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\0"

@@ -15,7 +15,7 @@ import h11
 from kubernetes import client
 
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 from taskflow_controller.proxy.answers import ProxyError, failure_answer
 from taskflow_controller.proxy.certificate import make_context
 from taskflow_controller.proxy.connection import Connection, ConnectionLostError

@@ -16,7 +16,7 @@ from kubernetes import client
 from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-from taskflow_controller.api import CONNECT_TIMEOUT
+from taskflow_controller.kube.api import CONNECT_TIMEOUT
 from taskflow_controller.proxy.answers import ProxyError
 from taskflow_controller.proxy.connection import Connection
 from taskflow_controller.proxy.headers import Headers

@@ -14,7 +14,7 @@ from pathlib import Path
 from measurement import Figure, NotMeasuredError, Part, Target, in_turn, milliseconds
 from setting import ROOT, Setting
 
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runner import ColdRunner, Runner, RunRequest
 from taskflow_controller.workspace import Workspaces
 

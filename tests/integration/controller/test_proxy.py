@@ -16,9 +16,9 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 
-from taskflow_controller.api import ApiServer
 from taskflow_controller.dependents import DependentKinds
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.api import ApiServer
+from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.watches import Watch
 

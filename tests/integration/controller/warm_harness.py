@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runner import ColdRunner, Runner, RunRequest, RunResult
 from taskflow_controller.warm.runner import WarmRunner
 from taskflow_controller.workspace import Workspaces

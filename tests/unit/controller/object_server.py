@@ -6,8 +6,8 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller.api import JSON_PATCH, MERGE_PATCH, ApiResource
-from taskflow_controller.kinds import GroupVersionKind, Object, ResourceKey
+from taskflow_controller.kube.api import JSON_PATCH, MERGE_PATCH, ApiResource
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 KEY = ResourceKey(WIDGET, "ns", "w")

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.watches import Watch
 
 WATCH = Watch(

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller import informers
-from taskflow_controller.api import ApiResource
-from taskflow_controller.informers import Change, for_namespaces
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube import informers
+from taskflow_controller.kube.api import ApiResource
+from taskflow_controller.kube.informers import Change, for_namespaces
+from taskflow_controller.kube.kinds import GroupVersionKind
 
 ZONE = GroupVersionKind("example.com", "v1", "Zone")
 

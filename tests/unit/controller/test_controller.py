@@ -13,17 +13,17 @@ import pytest
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller.api import ApiResource, KindNotServedError, plain_cause
 from taskflow_controller.controller import Controller, Limits
-from taskflow_controller.informers import Change, ResourceInformer
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.api import ApiResource, KindNotServedError, plain_cause
+from taskflow_controller.kube.informers import Change, ResourceInformer
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.objects import Objects
+from taskflow_controller.kube.store import Store
 from taskflow_controller.launcher import Launcher
-from taskflow_controller.objects import Objects
 from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.store import Store
 from taskflow_controller.watches import DependentWatch, Watch
 from taskflow_controller.workspace import Workspaces
 

@@ -14,11 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from proxy_harness import WATCH, until
 
-from taskflow_controller.api import ApiResource, KindNotServedError
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.dependents import DependentKind, DependentKinds, is_watched_for
-from taskflow_controller.informers import Change
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.api import ApiResource, KindNotServedError
+from taskflow_controller.kube.informers import Change
+from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.watches import DependentWatch, Watch
 
 WIDGET = WATCH.gvk

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskflow_controller.field_paths import MISSING, FieldPath, only, parse_path, path_text, value_at
+from taskflow_controller.kube.field_paths import MISSING, FieldPath, only, parse_path, path_text, value_at
 
 
 @pytest.mark.parametrize(

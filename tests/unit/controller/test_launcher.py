@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.launcher import Launcher, Work
 from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.run_events import RunCounts

@@ -12,7 +12,7 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.leader import LeaderElector, Timing, _Leases, _Lock
+from taskflow_controller.kube.leader import LeaderElector, Timing, _Leases, _Lock
 
 
 class Lease:

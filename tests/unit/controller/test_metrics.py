@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskflow_controller import __version__
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.kube.work_queue import GroupState, WorkQueue
 from taskflow_controller.metrics import Metrics, Outcome, controller_names, metrics_endpoint
-from taskflow_controller.work_queue import GroupState, WorkQueue
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 POD = GroupVersionKind("", "v1", "Pod")

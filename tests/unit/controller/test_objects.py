@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from object_server import KEY, PATH, WIDGET, ObjectServer
 
-from taskflow_controller import objects
-from taskflow_controller.api import MERGE_PATCH, ApiResource, KindNotServedError, object_path
 from taskflow_controller.conditions import Ending
-from taskflow_controller.kinds import GroupVersionKind, Object
-from taskflow_controller.objects import Objects, Patch, Patience
+from taskflow_controller.kube import objects
+from taskflow_controller.kube.api import MERGE_PATCH, ApiResource, KindNotServedError, object_path
+from taskflow_controller.kube.kinds import GroupVersionKind, Object
+from taskflow_controller.kube.objects import Objects, Patch, Patience
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.status_writer import StatusWriter
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.overrides import Defaults, Overrides, RunSettings, run_settings
 from taskflow_controller.watches import Watch
 

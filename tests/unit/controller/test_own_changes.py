@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from object_server import WIDGET, ObjectServer
 
 from taskflow_controller.conditions import Ending, conditions_of, ended
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.watches import Finalizer, Watch

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.ownership import OwnerName, names_owner, owner_names, with_owner
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")

@@ -14,11 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from object_server import KEY, WIDGET, ObjectServer
 
-from taskflow_controller import causes, finalizers, objects, status_writer
-from taskflow_controller.kinds import Object, ResourceKey
+from taskflow_controller import causes, finalizers, status_writer
+from taskflow_controller.kube import objects
+from taskflow_controller.kube.kinds import Object, ResourceKey
+from taskflow_controller.kube.objects import Objects
 from taskflow_controller.launcher import Launcher, Work
 from taskflow_controller.metrics import Metrics, Outcome
-from taskflow_controller.objects import Objects
 from taskflow_controller.overrides import RECONCILE_PERIOD, VERBOSITY, Defaults, Overrides
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.resource_verdicts import ResourceVerdict

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.out_of_memory import OomWatch
 from taskflow_controller.runner import ColdRunner, RunRequest, RunResult
 from taskflow_controller.workspace import Workspaces

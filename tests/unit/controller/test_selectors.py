@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller.selectors import selector_string
+from taskflow_controller.kube.selectors import selector_string
 
 
 def expression(**fields: Any) -> dict[str, Any]:

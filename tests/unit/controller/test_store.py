@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller.api import ApiResource
-from taskflow_controller.informers import Change, ResourceInformer
-from taskflow_controller.kinds import GroupVersionKind, Object, version_number
-from taskflow_controller.store import Slim, Store, Stored
+from taskflow_controller.kube.api import ApiResource
+from taskflow_controller.kube.informers import Change, ResourceInformer
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, version_number
+from taskflow_controller.kube.store import Slim, Store, Stored
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 

@@ -3,10 +3,10 @@
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller import informers
-from taskflow_controller.informers import ResourceInformer, stuck_watches
-from taskflow_controller.kinds import GroupVersionKind
-from taskflow_controller.store import Store
+from taskflow_controller.kube import informers
+from taskflow_controller.kube.informers import ResourceInformer, stuck_watches
+from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.kube.store import Store
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 

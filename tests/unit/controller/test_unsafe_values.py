@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskflow_controller.extra_vars import extra_vars
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runner import ColdRunner, Runner, RunRequest
 from taskflow_controller.warm.runner import WarmRunner
 from taskflow_controller.watches import Watch

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskflow_controller.work_queue import MAX_DELAY, WorkQueue
+from taskflow_controller.kube.work_queue import MAX_DELAY, WorkQueue
 
 
 class Clock:

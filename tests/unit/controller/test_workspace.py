@@ -9,7 +9,7 @@ from subprocess import PIPE
 import pytest
 
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.workspace import Workspaces
 
 GVK = GroupVersionKind("example.com", "v1", "Widget")

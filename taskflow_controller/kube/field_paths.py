@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from taskflow_controller.kinds import Object
+from taskflow_controller.kube.kinds import Object
 
 FieldPath: TypeAlias = tuple[str, ...]
 """The keys from an object down to a field. It can't lead through a list."""

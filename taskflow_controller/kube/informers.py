@@ -25,9 +25,9 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
-from taskflow_controller.api import ApiResource, ApiServer, list_path, plain_cause
-from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name, version_number
-from taskflow_controller.store import Slim, Store, Stored, identity
+from taskflow_controller.kube.api import ApiResource, ApiServer, list_path, plain_cause
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name, version_number
+from taskflow_controller.kube.store import Slim, Store, Stored, identity
 
 logger = logging.getLogger(__name__)
 

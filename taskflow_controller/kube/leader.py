@@ -26,8 +26,8 @@ from kubernetes.leaderelection.electionconfig import Config
 from kubernetes.leaderelection.leaderelection import LeaderElection
 from kubernetes.leaderelection.resourcelock.leaselock import LeaseLock
 
-from taskflow_controller.api import plain_cause
 from taskflow_controller.errors import ConfigError
+from taskflow_controller.kube.api import plain_cause
 
 logger = logging.getLogger(__name__)
 

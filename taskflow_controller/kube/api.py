@@ -13,7 +13,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.kinds import GroupVersionKind
+from taskflow_controller.kube.kinds import GroupVersionKind
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0

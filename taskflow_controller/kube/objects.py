@@ -13,8 +13,8 @@ from typing import Any
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller.api import NOT_FOUND, ApiResource, ApiServer, KindNotServedError, object_path
-from taskflow_controller.kinds import GroupVersionKind, Object, namespace_and_name
+from taskflow_controller.kube.api import NOT_FOUND, ApiResource, ApiServer, KindNotServedError, object_path
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 
 CONFLICT, UNPROCESSABLE = 409, 422
 _PASSING = {429, 500, 502, 503, 504}

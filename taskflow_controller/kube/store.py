@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from taskflow_controller.kinds import Object, namespace_and_name
+from taskflow_controller.kube.kinds import Object, namespace_and_name
 
 Labels = Mapping[str, str]
 
