@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.causes import retry_cause
+from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.dependents import DependentKinds
 from taskflow_controller.kube.api import ApiServer
 from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces, stuck_watches
@@ -23,7 +24,6 @@ from taskflow_controller.ownership import owner_names
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.verdicts import Next
-from taskflow_controller.watches import DependentWatch, Watch
 
 logger = logging.getLogger(__name__)
 

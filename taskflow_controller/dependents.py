@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.api import ApiServer
 from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.kube.store import Store
-from taskflow_controller.watches import Watch
 
 logger = logging.getLogger(__name__)
 

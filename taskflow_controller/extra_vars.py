@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import Object, namespace_and_name
-from taskflow_controller.watches import Watch
 
 _UNSAFE = "__ansible_unsafe"
 _MARKS = {_UNSAFE, "__ansible_vault"}  # a mapping with one of these is no mapping to Ansible's JSON reader

@@ -4,10 +4,10 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
+from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.api import JSON_PATCH, MERGE_PATCH
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects, Patch, Patience
-from taskflow_controller.watches import Finalizer, Watch
 
 PATIENCE = 60.0  # seconds for which an answer of the API server is waited for
 

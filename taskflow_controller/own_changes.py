@@ -3,9 +3,9 @@
 from typing import Any
 
 from taskflow_controller.conditions import OWN_TYPES, conditions_of
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.finalizers import finalizers_of
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.watches import Watch
 
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
 

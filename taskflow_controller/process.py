@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
+from taskflow_controller.config.overrides import Defaults, Overrides
+from taskflow_controller.config.watches import Finalizer, Watch, load_watches
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.flags import boolean
@@ -19,13 +21,11 @@ from taskflow_controller.kube.objects import Objects
 from taskflow_controller.launcher import Launcher
 from taskflow_controller.metrics import Metrics, metrics_endpoint
 from taskflow_controller.options import Options
-from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner, end_stray_runs
 from taskflow_controller.user_metrics import user_metrics_endpoint
 from taskflow_controller.warm.runner import WarmRunner
-from taskflow_controller.watches import Finalizer, Watch, load_watches
 from taskflow_controller.workspace import Workspaces
 
 logger = logging.getLogger(__name__)

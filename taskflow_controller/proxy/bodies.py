@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, cast
 
+from taskflow_controller.config.located_yaml import LocatedYamlError, load_located, plain
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.located_yaml import LocatedYamlError, load_located, plain
 from taskflow_controller.proxy import protobuf
 
 APPLY_PATCH = "application/apply-patch+yaml"

@@ -14,6 +14,7 @@ from pathlib import Path
 import h11
 from kubernetes import client
 
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.kinds import Object
 from taskflow_controller.proxy.answers import ProxyError, failure_answer
@@ -25,7 +26,6 @@ from taskflow_controller.proxy.headers import bearer_token
 from taskflow_controller.proxy.kubeconfig import LOOPBACK, write_kubeconfig
 from taskflow_controller.proxy.subject import Session
 from taskflow_controller.proxy.upstream import Upstream
-from taskflow_controller.watches import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.watches import Watch
 
 WATCH = Watch(
     GroupVersionKind("example.com", "v1", "Widget"),

@@ -13,6 +13,8 @@ import pytest
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
+from taskflow_controller.config.overrides import Defaults, Overrides
+from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.kube.api import ApiResource, KindNotServedError, plain_cause
 from taskflow_controller.kube.informers import Change, ResourceInformer
@@ -20,11 +22,9 @@ from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.kube.store import Store
 from taskflow_controller.launcher import Launcher
-from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.watches import DependentWatch, Watch
 from taskflow_controller.workspace import Workspaces
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")

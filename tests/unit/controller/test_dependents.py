@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from proxy_harness import WATCH, until
 
+from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.dependents import DependentKind, DependentKinds, is_watched_for
 from taskflow_controller.kube.api import ApiResource, KindNotServedError
 from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.watches import DependentWatch, Watch
 
 WIDGET = WATCH.gvk
 CONFIG_MAP, NODE = GroupVersionKind("", "v1", "ConfigMap"), GroupVersionKind("", "v1", "Node")

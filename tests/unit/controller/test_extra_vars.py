@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.extra_vars import extra_vars, marked, snake_case, snake_case_keys
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.watches import Finalizer, Watch
 
 WIDGET = GroupVersionKind("my-group.example.com", "v1", "WidgetSet")
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from taskflow_controller.config.overrides import Defaults, Overrides
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.launcher import Launcher, Work
-from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.watches import Watch
 from taskflow_controller.workspace import Workspaces
 
 KEY = ResourceKey(GroupVersionKind("example.com", "v1", "Widget"), "ns", "w")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from taskflow_controller.config.overrides import Defaults, Overrides, RunSettings, run_settings
+from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.overrides import Defaults, Overrides, RunSettings, run_settings
-from taskflow_controller.watches import Watch
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 DEFAULTS = Defaults(reconcile_period=36000.0, verbosity=1, run_timeout=60.0)

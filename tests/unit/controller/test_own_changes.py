@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from object_server import WIDGET, ObjectServer
 
 from taskflow_controller.conditions import Ending, conditions_of, ended
+from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.kinds import Object
 from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.run_events import RunCounts
-from taskflow_controller.watches import Finalizer, Watch
 
 MANAGED = Watch(
     gvk=WIDGET,

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest, until
 
+from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.kube.kinds import ResourceKey
 from taskflow_controller.launcher import Launcher, Work
-from taskflow_controller.overrides import Defaults, Overrides
 from taskflow_controller.proxy import ApiProxy, upstream
 from taskflow_controller.proxy.kubeconfig import environment
 from taskflow_controller.run_events import RunCounts

@@ -15,18 +15,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from object_server import KEY, WIDGET, ObjectServer
 
 from taskflow_controller import causes, finalizers, status_writer
+from taskflow_controller.config.overrides import RECONCILE_PERIOD, VERBOSITY, Defaults, Overrides
+from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube import objects
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.launcher import Launcher, Work
 from taskflow_controller.metrics import Metrics, Outcome
-from taskflow_controller.overrides import RECONCILE_PERIOD, VERBOSITY, Defaults, Overrides
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import RunCounts, TaskFailure
 from taskflow_controller.runner import RunRequest, RunResult
 from taskflow_controller.verdicts import Next
-from taskflow_controller.watches import Finalizer, Watch
 from taskflow_controller.workspace import Workspaces
 
 NAME = "example.com/ours"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller.playbooks import roles_path
+from taskflow_controller.config.playbooks import roles_path
 
 
 @pytest.fixture(autouse=True)

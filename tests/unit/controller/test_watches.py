@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from taskflow_controller.config.watches import Finalizer, WatchesFile, expand_environment, load_watches
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.watches import Finalizer, WatchesFile, expand_environment, load_watches
 
 MINIMUM = {
     "group": "example.com",

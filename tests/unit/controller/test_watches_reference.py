@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller import watches
+from taskflow_controller.config import watches
+from taskflow_controller.config.watches import load_watches
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.watches import load_watches
 
 REFERENCE = (Path(__file__).parents[3] / "docs/watches.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", REFERENCE, re.DOTALL | re.MULTILINE)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from taskflow_controller.config.watches import MAX_VERBOSITY, Watch
 from taskflow_controller.durations import parse_duration
 from taskflow_controller.kube.kinds import Object, ResourceKey
-from taskflow_controller.watches import MAX_VERBOSITY, Watch
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taskflow_controller.config.located_yaml import LocatedDict, plain
 from taskflow_controller.durations import parse_duration
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.field_paths import FieldPath, parse_path
 from taskflow_controller.kube.selectors import selector_string
-from taskflow_controller.located_yaml import LocatedDict, plain
 
 
 @dataclass(frozen=True)

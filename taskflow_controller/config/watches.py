@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taskflow_controller.config.located_yaml import LocatedDict, LocatedYamlError, load_located
+from taskflow_controller.config.playbooks import NotFoundError, find_playbook, find_role
+from taskflow_controller.config.watch_fields import Entry
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.field_paths import FieldPath
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.kube.selectors import QUALIFIED_NAME
-from taskflow_controller.located_yaml import LocatedDict, LocatedYamlError, load_located
-from taskflow_controller.playbooks import NotFoundError, find_playbook, find_role
-from taskflow_controller.watch_fields import Entry
 
 _VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([*#$@!?0-9-])|([A-Za-z_][A-Za-z0-9_]*))")
 DEFAULT_MAX_RUNNER_ARTIFACTS = 20
