@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from taskflow_controller import __version__, flags, legacy_flags, logs, process
+from taskflow_controller import __version__, flags, legacy_flags, process
 from taskflow_controller.config.playbooks import ROLES_PATH, roles_path
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.options import PROGRAM, Options
+from taskflow_controller.serve import logs
 
 logger = logging.getLogger(__name__)
 

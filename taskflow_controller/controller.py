@@ -18,11 +18,11 @@ from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
 from taskflow_controller.launcher import Work
 from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
-from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.ownership import owner_names
 from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
 from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.verdicts import Next
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.flags import boolean, checked
-from taskflow_controller.http_endpoint import bind_address
+from taskflow_controller.serve.http_endpoint import bind_address
 
 OPERATOR_NAME = "OPERATOR_NAME"
 

@@ -13,18 +13,18 @@ from taskflow_controller.config.watches import Finalizer, Watch, load_watches
 from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.flags import boolean
-from taskflow_controller.health import health_endpoint
-from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.kube.api import ApiServer, connect
 from taskflow_controller.kube.leader import LeaderElector, Timing, default_namespace
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.launcher import Launcher
-from taskflow_controller.metrics import Metrics, metrics_endpoint
 from taskflow_controller.options import Options
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.runner import ColdRunner, end_stray_runs
-from taskflow_controller.user_metrics import user_metrics_endpoint
+from taskflow_controller.serve.health import health_endpoint
+from taskflow_controller.serve.http_endpoint import HttpEndpoint
+from taskflow_controller.serve.metrics import Metrics, metrics_endpoint
+from taskflow_controller.serve.user_metrics import user_metrics_endpoint
 from taskflow_controller.warm.runner import WarmRunner
 from taskflow_controller.workspace import Workspaces
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from taskflow_controller.causes import PERIOD, requeue_after_cause
 from taskflow_controller.kube.kinds import ResourceKey
-from taskflow_controller.metrics import Outcome
 from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import RunCounts
 from taskflow_controller.runner import RunResult
+from taskflow_controller.serve.metrics import Outcome
 
 _NO_COUNTS = RunCounts()
 PERIOD_JITTER = 0.1  # the part of a period it may come early, so that not all resources are due at once

@@ -9,10 +9,10 @@ import urllib.request
 
 import pytest
 
-from taskflow_controller import logs
 from taskflow_controller.errors import ConfigError
-from taskflow_controller.health import health_endpoint
-from taskflow_controller.http_endpoint import bind_address, split_address
+from taskflow_controller.serve import logs
+from taskflow_controller.serve.health import health_endpoint
+from taskflow_controller.serve.http_endpoint import bind_address, split_address
 
 
 def fetch(port: int, path: str) -> tuple[int, dict]:

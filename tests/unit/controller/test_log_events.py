@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller import logs
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.log_events import EventLog
 from taskflow_controller.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.serve import logs
 from taskflow_controller.warm.runner import WarmRunner
 from taskflow_controller.workspace import Workspaces
 

@@ -11,7 +11,7 @@ from taskflow_controller import __version__
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.kube.work_queue import GroupState, WorkQueue
-from taskflow_controller.metrics import Metrics, Outcome, controller_names, metrics_endpoint
+from taskflow_controller.serve.metrics import Metrics, Outcome, controller_names, metrics_endpoint
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 POD = GroupVersionKind("", "v1", "Pod")

@@ -21,11 +21,11 @@ from taskflow_controller.kube import objects
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.launcher import Launcher, Work
-from taskflow_controller.metrics import Metrics, Outcome
 from taskflow_controller.reconciler import Reconciler
 from taskflow_controller.resource_verdicts import ResourceVerdict
 from taskflow_controller.run_events import RunCounts, TaskFailure
 from taskflow_controller.runner import RunRequest, RunResult
+from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.verdicts import Next
 from taskflow_controller.workspace import Workspaces
 

@@ -8,10 +8,10 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry
 
-from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.metrics import Metrics
-from taskflow_controller.user_metrics import MAX_METRICS, Update, UserMetrics, parse, user_metrics_endpoint
+from taskflow_controller.serve.http_endpoint import HttpEndpoint
+from taskflow_controller.serve.metrics import Metrics
+from taskflow_controller.serve.user_metrics import MAX_METRICS, Update, UserMetrics, parse, user_metrics_endpoint
 
 OPTIONS = {
     "counter": ("increment", "add"),

@@ -19,7 +19,7 @@ from prometheus_client.core import UnknownMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from taskflow_controller.http_endpoint import HttpEndpoint
+from taskflow_controller.serve.http_endpoint import HttpEndpoint
 
 FLAG = "--user-metrics-bind-address"
 PATH = "/metrics"

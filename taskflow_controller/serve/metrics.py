@@ -25,9 +25,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from taskflow_controller import __version__
-from taskflow_controller.http_endpoint import HttpEndpoint
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 from taskflow_controller.kube.work_queue import GroupState
+from taskflow_controller.serve.http_endpoint import HttpEndpoint
 
 FLAG = "--metrics-bind-address"
 

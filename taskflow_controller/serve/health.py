@@ -7,7 +7,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from taskflow_controller.http_endpoint import HttpEndpoint
+from taskflow_controller.serve.http_endpoint import HttpEndpoint
 
 logger = logging.getLogger(__name__)
 
