@@ -6,7 +6,6 @@ from typing import Protocol
 
 import h11
 
-from taskflow_controller.dependents import WatchedKind
 from taskflow_controller.kube.informers import ResourceInformer
 from taskflow_controller.kube.kinds import GroupVersionKind, version_number
 from taskflow_controller.proxy.bodies import encode, read_answer
@@ -15,6 +14,7 @@ from taskflow_controller.proxy.headers import impersonation, value
 from taskflow_controller.proxy.label_selector import parse_selector
 from taskflow_controller.proxy.requests import split_target
 from taskflow_controller.proxy.subject import Subject
+from taskflow_controller.triggers.dependents import WatchedKind
 
 _SELECTING = {"labelSelector", "limit"}
 # What a write may answer that shows the cache to be behind, or that it may have been done nevertheless.

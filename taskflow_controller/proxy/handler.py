@@ -7,9 +7,7 @@ from typing import Protocol
 import h11
 
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.dependents import DependentKind
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.ownership import names_owner, owner_names, with_owner
 from taskflow_controller.proxy.answers import json_answer
 from taskflow_controller.proxy.bodies import (
     APPLY_PATCH,
@@ -27,6 +25,8 @@ from taskflow_controller.proxy.forward import Forwarder
 from taskflow_controller.proxy.headers import impersonation, replaced, upgrade_of, value
 from taskflow_controller.proxy.requests import is_long_running, parse_path, split_target
 from taskflow_controller.proxy.subject import Session, Subject
+from taskflow_controller.triggers.dependents import DependentKind
+from taskflow_controller.triggers.ownership import names_owner, owner_names, with_owner
 
 logger = logging.getLogger(__name__)
 

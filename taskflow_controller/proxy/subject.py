@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.dependents import DependentKind
 from taskflow_controller.kube.kinds import Object, namespace_and_name
 from taskflow_controller.proxy.discovery import Kind
 from taskflow_controller.proxy.requests import ResourcePath
+from taskflow_controller.triggers.dependents import DependentKind
 
 
 @dataclass(eq=False)

@@ -17,10 +17,10 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.dependents import DependentKinds
 from taskflow_controller.kube.api import ApiServer
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.proxy import ApiProxy
+from taskflow_controller.triggers.dependents import DependentKinds
 
 CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 

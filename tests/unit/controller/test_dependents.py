@@ -16,10 +16,10 @@ from proxy_harness import WATCH, until
 
 from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.controller import Controller, Limits
-from taskflow_controller.dependents import DependentKind, DependentKinds, is_watched_for
 from taskflow_controller.kube.api import ApiResource, KindNotServedError
 from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.triggers.dependents import DependentKind, DependentKinds, is_watched_for
 
 WIDGET = WATCH.gvk
 CONFIG_MAP, NODE = GroupVersionKind("", "v1", "ConfigMap"), GroupVersionKind("", "v1", "Node")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.ownership import OwnerName, names_owner, owner_names, with_owner
+from taskflow_controller.triggers.ownership import OwnerName, names_owner, owner_names, with_owner
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 REFERENCE = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": "u1"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from taskflow_controller.kube.field_paths import FieldPath
-from taskflow_controller.predicates import dependent_reason, keep_only, primary_reason
+from taskflow_controller.triggers.predicates import dependent_reason, keep_only, primary_reason
 
 PHASE, SPEC = ("status", "phase"), ("spec",)
 

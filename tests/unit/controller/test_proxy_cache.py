@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
 
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.dependents import DependentKind, WatchedKind
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 from taskflow_controller.kube.store import Store, Stored
 from taskflow_controller.proxy import ApiProxy, freshness
 from taskflow_controller.proxy.label_selector import parse_selector
+from taskflow_controller.triggers.dependents import DependentKind, WatchedKind
 
 CONFIG_MAP, NODE = GroupVersionKind("", "v1", "ConfigMap"), GroupVersionKind("", "v1", "Node")
 OWNER = {

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
 
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.dependents import DependentKind
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.proxy import ApiProxy, forward, handler
 from taskflow_controller.proxy.protobuf import MEDIA_TYPE, read_object
+from taskflow_controller.triggers.dependents import DependentKind
 
 OWNER = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"namespace": "ns", "name": "w", "uid": "u1"}}
 REFERENCE = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": "u1"}

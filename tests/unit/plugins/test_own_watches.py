@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from simulation import CRASHES, FAILS, FINAL, KILLED, OK, RUNS, World
 
 from taskflow_controller.config.watches import load_watches
-from taskflow_controller.predicates import dependent_reason, primary_reason
+from taskflow_controller.triggers.predicates import dependent_reason, primary_reason
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = "api.practice.com/hold-order"

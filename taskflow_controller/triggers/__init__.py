@@ -1,0 +1,1 @@
+"""What starts a run: predicates, owners, and the kinds that plays turn out to use."""
