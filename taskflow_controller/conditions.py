@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.run_events import RunCounts
+from taskflow_controller.runs.run_events import RunCounts
 
 RUNNING, SUCCESSFUL, FAILURE = "Running", "Successful", "Failure"
 OWN_TYPES = frozenset({RUNNING, SUCCESSFUL, FAILURE})

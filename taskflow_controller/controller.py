@@ -15,10 +15,10 @@ from taskflow_controller.kube.informers import Change, ResourceInformer, for_nam
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
-from taskflow_controller.launcher import Work
 from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
 from taskflow_controller.own_changes import is_own_change
 from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.runs.launcher import Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.triggers.dependents import DependentKinds
 from taskflow_controller.triggers.ownership import owner_names

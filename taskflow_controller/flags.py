@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from taskflow_controller.config.watches import MAX_VERBOSITY
 from taskflow_controller.durations import parse_duration
-from taskflow_controller.log_events import LEVELS as EVENT_LEVELS
 from taskflow_controller.options import PROGRAM
+from taskflow_controller.runs.log_events import LEVELS as EVENT_LEVELS
 from taskflow_controller.serve.http_endpoint import bind_address
 from taskflow_controller.serve.logs import LEVELS as LOG_LEVELS
 

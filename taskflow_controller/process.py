@@ -16,17 +16,17 @@ from taskflow_controller.flags import boolean
 from taskflow_controller.kube.api import ApiServer, connect
 from taskflow_controller.kube.leader import LeaderElector, Timing, default_namespace
 from taskflow_controller.kube.objects import Objects
-from taskflow_controller.launcher import Launcher
 from taskflow_controller.options import Options
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconciler import Reconciler
-from taskflow_controller.runner import ColdRunner, end_stray_runs
+from taskflow_controller.runs.launcher import Launcher
+from taskflow_controller.runs.runner import ColdRunner, end_stray_runs
+from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve.health import health_endpoint
 from taskflow_controller.serve.http_endpoint import HttpEndpoint
 from taskflow_controller.serve.metrics import Metrics, metrics_endpoint
 from taskflow_controller.serve.user_metrics import user_metrics_endpoint
 from taskflow_controller.warm.runner import WarmRunner
-from taskflow_controller.workspace import Workspaces
 
 logger = logging.getLogger(__name__)
 

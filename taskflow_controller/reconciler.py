@@ -18,7 +18,7 @@ from taskflow_controller.finalizers import FinalizerKeeper, Step, finalizers_of,
 from taskflow_controller.kube.api import plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
-from taskflow_controller.launcher import Launcher, Work
+from taskflow_controller.runs.launcher import Launcher, Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.status_writer import StatusWriter
 from taskflow_controller.verdicts import NOTHING, Next, Verdict, plan_next, verdicts

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskflow_controller.kube.kinds import ResourceKey
-from taskflow_controller.runner import RunResult
+from taskflow_controller.runs.runner import RunResult
 from taskflow_controller.verdicts import Verdict
 
 logger = logging.getLogger("taskflow_controller.reconciler")

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from taskflow_controller.causes import PERIOD, requeue_after_cause
 from taskflow_controller.kube.kinds import ResourceKey
-from taskflow_controller.resource_verdicts import ResourceVerdict
-from taskflow_controller.run_events import RunCounts
-from taskflow_controller.runner import RunResult
+from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.runs.runner import RunResult
 from taskflow_controller.serve.metrics import Outcome
 
 _NO_COUNTS = RunCounts()

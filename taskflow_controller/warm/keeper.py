@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from taskflow_controller.process_tree import kill_and_wait
+from taskflow_controller.runs.process_tree import kill_and_wait
 from taskflow_controller.warm import linux
 from taskflow_controller.warm.protocol import Lines
 

@@ -12,7 +12,7 @@ import ansible_runner
 from ansible_runner import runner as runner_module
 from ansible_runner.interface import init_runner
 
-from taskflow_controller.runner import ColdRunner, RunRequest, run_environment
+from taskflow_controller.runs.runner import ColdRunner, RunRequest, run_environment
 from taskflow_controller.warm.process import WarmProcess
 from taskflow_controller.warm.servers import ForkServers
 from taskflow_controller.warm.spec import Spec, settings_of

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskflow_controller.process_tree import kill_and_wait
+from taskflow_controller.runs.process_tree import kill_and_wait
 from taskflow_controller.warm import linux
 from taskflow_controller.warm.keeper import keep
 from taskflow_controller.warm.protocol import Lines, receive_asked, send_ready

@@ -15,8 +15,8 @@ from measurement import Figure, NotMeasuredError, Part, Target, in_turn, millise
 from setting import ROOT, Setting
 
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.runner import ColdRunner, Runner, RunRequest
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest
+from taskflow_controller.runs.workspace import Workspaces
 
 WARM, COLD, SDK = "warm", "ansible_runner.run", "ansible-runner run"
 NO_FORK = "warm, --no-worker-fork"

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from controller_harness import until
 from warm_harness import Project, StrictlyWarm
 
-from taskflow_controller.runner import ColdRunner
+from taskflow_controller.runs.runner import ColdRunner
 
 HEAD = "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
 OK = HEAD + "    - ansible.builtin.ping:\n"

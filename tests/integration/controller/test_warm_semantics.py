@@ -15,7 +15,7 @@ from warm_files import FILES
 from warm_harness import Project, StrictlyWarm, assert_same
 from warm_playbooks import HEAD, TASKS, WHOLE
 
-from taskflow_controller.runner import ColdRunner
+from taskflow_controller.runs.runner import ColdRunner
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.warm.runner import WarmRunner
-from taskflow_controller.workspace import Workspaces
 
 # What differs between any two runs, cold ones too.
 _UNIQUE = {

@@ -7,7 +7,7 @@ import pytest
 
 from taskflow_controller import conditions
 from taskflow_controller.conditions import MAX_MESSAGE, Ending, conditions_of, ended, started
-from taskflow_controller.run_events import RunCounts
+from taskflow_controller.runs.run_events import RunCounts
 
 THEN = datetime.datetime(2024, 1, 6, 22, 19, 24, 123456, tzinfo=datetime.UTC)
 NOW = datetime.datetime(2024, 1, 6, 22, 20, 0, 5, tzinfo=datetime.UTC)

@@ -21,11 +21,11 @@ from taskflow_controller.kube.informers import Change, ResourceInformer
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.kube.store import Store
-from taskflow_controller.launcher import Launcher
 from taskflow_controller.reconciler import Reconciler
-from taskflow_controller.run_events import RunCounts
-from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.launcher import Launcher
+from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.runs.runner import RunRequest, RunResult
+from taskflow_controller.runs.workspace import Workspaces
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 POD = GroupVersionKind("", "v1", "Pod")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller.discovery_cache import lend, take_back
+from taskflow_controller.runs.discovery_cache import lend, take_back
 
 NAME = "k8srcp-0a1b.json"
 

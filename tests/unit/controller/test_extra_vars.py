@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from taskflow_controller.config.watches import Finalizer, Watch
-from taskflow_controller.extra_vars import extra_vars, marked, snake_case, snake_case_keys
 from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.runs.extra_vars import extra_vars, marked, snake_case, snake_case_keys
 
 WIDGET = GroupVersionKind("my-group.example.com", "v1", "WidgetSet")
 

@@ -7,10 +7,10 @@ import pytest
 from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.launcher import Launcher, Work
-from taskflow_controller.run_events import RunCounts
-from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.launcher import Launcher, Work
+from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.runs.runner import RunRequest, RunResult
+from taskflow_controller.runs.workspace import Workspaces
 
 KEY = ResourceKey(GroupVersionKind("example.com", "v1", "Widget"), "ns", "w")
 

@@ -12,10 +12,10 @@ from taskflow_controller import leftovers
 from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.store import Store, Stored
-from taskflow_controller.launcher import Launcher
 from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
-from taskflow_controller.runner import ColdRunner
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.launcher import Launcher
+from taskflow_controller.runs.runner import ColdRunner
+from taskflow_controller.runs.workspace import Workspaces
 
 WIDGET, GADGET = (GroupVersionKind("example.com", "v1", kind) for kind in ("Widget", "Gadget"))
 

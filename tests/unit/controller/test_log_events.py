@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.log_events import EventLog
-from taskflow_controller.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.log_events import EventLog
+from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve import logs
 from taskflow_controller.warm.runner import WarmRunner
-from taskflow_controller.workspace import Workspaces
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 KEY = ResourceKey(WIDGET, "ns", "w")
@@ -82,7 +82,7 @@ def run(tmp_path: Path, runner: Runner) -> Callable[..., RunResult]:
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
     """The log records that came of events."""
     caplog.set_level(logging.INFO)
-    return lambda: [record for record in caplog.records if record.name == "taskflow_controller.log_events"]
+    return lambda: [record for record in caplog.records if record.name == "taskflow_controller.runs.log_events"]
 
 
 def test_a_line_for_each_task(run: Callable[..., RunResult], lines: Callable[[], list[Any]]) -> None:

@@ -18,7 +18,7 @@ from taskflow_controller.kube import objects
 from taskflow_controller.kube.api import MERGE_PATCH, ApiResource, KindNotServedError, object_path
 from taskflow_controller.kube.kinds import GroupVersionKind, Object
 from taskflow_controller.kube.objects import Objects, Patch, Patience
-from taskflow_controller.run_events import RunCounts
+from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.status_writer import StatusWriter
 
 FIVE_SECONDS = Patience(5)

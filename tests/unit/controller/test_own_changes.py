@@ -17,7 +17,7 @@ from taskflow_controller.conditions import Ending, conditions_of, ended
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.kinds import Object
 from taskflow_controller.own_changes import is_own_change
-from taskflow_controller.run_events import RunCounts
+from taskflow_controller.runs.run_events import RunCounts
 
 MANAGED = Watch(
     gvk=WIDGET,

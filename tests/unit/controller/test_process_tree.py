@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from taskflow_controller.process_tree import kill_by_environment
+from taskflow_controller.runs.process_tree import kill_by_environment
 
 
 def test_below_a_directory(tmp_path: Path) -> None:

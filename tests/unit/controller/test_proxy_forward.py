@@ -20,12 +20,12 @@ from proxy_harness import WATCH, Client, FakeApiServer, ServerRequest, until
 
 from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.kube.kinds import ResourceKey
-from taskflow_controller.launcher import Launcher, Work
 from taskflow_controller.proxy import ApiProxy, upstream
 from taskflow_controller.proxy.kubeconfig import environment
-from taskflow_controller.run_events import RunCounts
-from taskflow_controller.runner import RunRequest, RunResult
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.launcher import Launcher, Work
+from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.runs.runner import RunRequest, RunResult
+from taskflow_controller.runs.workspace import Workspaces
 
 PATH = "/api/v1/namespaces/x/configmaps"
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from taskflow_controller.resource_verdicts import ResourceVerdict
-from taskflow_controller.run_events import EventCollector
+from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.run_events import EventCollector
 
 
 def named(name: str, failed: bool = False, **fields: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller.run_events import EventCollector
+from taskflow_controller.runs.run_events import EventCollector
 
 
 def event(kind: str, **data: Any) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.out_of_memory import OomWatch
-from taskflow_controller.runner import ColdRunner, RunRequest, RunResult
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.out_of_memory import OomWatch
+from taskflow_controller.runs.runner import ColdRunner, RunRequest, RunResult
+from taskflow_controller.runs.workspace import Workspaces
 
 PLAY = """
 - hosts: localhost

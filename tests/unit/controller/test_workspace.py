@@ -10,7 +10,7 @@ import pytest
 
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.workspace import Workspaces
+from taskflow_controller.runs.workspace import Workspaces
 
 GVK = GroupVersionKind("example.com", "v1", "Widget")
 
@@ -49,9 +49,7 @@ def test_remove_leaves_neighbours_and_takes_empty_parents(tmp_path: Path) -> Non
 
 
 def test_claim_tells_whether_another_process_lives(tmp_path: Path) -> None:
-    program = (
-        f"from taskflow_controller.workspace import Workspaces as W; print(W({str(tmp_path)!r}).claim(), flush=True)"
-    )
+    program = f"from taskflow_controller.runs.workspace import Workspaces as W; print(W({str(tmp_path)!r}).claim(), flush=True)"
 
     def claim() -> str:
         return subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout

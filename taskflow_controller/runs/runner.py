@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import ansible_runner
 from ansible_runner.interface import init_runner
 
-from taskflow_controller import discovery_cache
-from taskflow_controller.out_of_memory import BE_KILLED_FIRST, OomWatch
-from taskflow_controller.process_tree import kill_by_environment
-from taskflow_controller.resource_verdicts import ResourceVerdict
-from taskflow_controller.run_events import EventCollector, RunCounts, TaskFailure
-from taskflow_controller.workspace import TEMPORARY
+from taskflow_controller.runs import discovery_cache
+from taskflow_controller.runs.out_of_memory import BE_KILLED_FIRST, OomWatch
+from taskflow_controller.runs.process_tree import kill_by_environment
+from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.run_events import EventCollector, RunCounts, TaskFailure
+from taskflow_controller.runs.workspace import TEMPORARY
 
 CANCEL_POLL_SECONDS = 0.5
 _CALLBACKS = Path(__file__).parent / "ansible_plugins" / "callback"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.durations import seconds_or_none
-from taskflow_controller.resource_verdicts import ResourceVerdict, ResourceVerdicts
+from taskflow_controller.runs.resource_verdicts import ResourceVerdict, ResourceVerdicts
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _KEPT_LINES = 60

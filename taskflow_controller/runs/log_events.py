@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from taskflow_controller.run_events import COLOUR, result_message
+from taskflow_controller.runs.run_events import COLOUR, result_message
 
 logger = logging.getLogger(__name__)
 

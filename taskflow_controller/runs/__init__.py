@@ -1,0 +1,1 @@
+"""One run of a playbook through ansible-runner: what it gets, how it goes, what it says."""
