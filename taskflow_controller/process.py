@@ -10,7 +10,6 @@ from types import FrameType
 
 from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.config.watches import Finalizer, Watch, load_watches
-from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.flags import boolean
 from taskflow_controller.kube.api import ApiServer, connect
@@ -18,7 +17,8 @@ from taskflow_controller.kube.leader import LeaderElector, Timing, default_names
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.options import Options
 from taskflow_controller.proxy import ApiProxy
-from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.reconcile.controller import Controller, Limits
+from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.runner import ColdRunner, end_stray_runs
 from taskflow_controller.runs.workspace import Workspaces

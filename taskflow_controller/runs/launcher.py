@@ -10,10 +10,10 @@ from typing import Any
 
 from taskflow_controller.config.overrides import Overrides, RunSettings
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.finalizers import command
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.proxy.kubeconfig import environment
+from taskflow_controller.reconcile.finalizers import command
 from taskflow_controller.runs.extra_vars import extra_vars
 from taskflow_controller.runs.log_events import EventLog
 from taskflow_controller.runs.run_events import RunCounts

@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from object_server import KEY
 
-from taskflow_controller import causes
-from taskflow_controller.causes import PERIOD, WINDOW, RunHistory, requeue_after_cause, retry_cause
+from taskflow_controller.reconcile import causes
+from taskflow_controller.reconcile.causes import PERIOD, WINDOW, RunHistory, requeue_after_cause, retry_cause
 
 
 class History(RunHistory):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller import conditions
-from taskflow_controller.conditions import MAX_MESSAGE, Ending, conditions_of, ended, started
+from taskflow_controller.reconcile import conditions
+from taskflow_controller.reconcile.conditions import MAX_MESSAGE, Ending, conditions_of, ended, started
 from taskflow_controller.runs.run_events import RunCounts
 
 THEN = datetime.datetime(2024, 1, 6, 22, 19, 24, 123456, tzinfo=datetime.UTC)

@@ -15,13 +15,13 @@ from kubernetes.client.exceptions import ApiException
 
 from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.config.watches import DependentWatch, Watch
-from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.kube.api import ApiResource, KindNotServedError, plain_cause
 from taskflow_controller.kube.informers import Change, ResourceInformer
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.kube.store import Store
-from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.reconcile.controller import Controller, Limits
+from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import RunRequest, RunResult
@@ -301,7 +301,7 @@ def test_event_that_no_predicate_understands_starts_a_run(
     until(lambda: len(setup.runner.requests) == 1)
     setup.pods._upserted(pod())
     until(lambda: len(setup.runner.requests) == 2)
-    monkeypatch.setattr("taskflow_controller.controller.dependent_reason", lambda old, new, fields: 1 / 0)
+    monkeypatch.setattr("taskflow_controller.reconcile.controller.dependent_reason", lambda old, new, fields: 1 / 0)
     setup.pods._upserted(pod("2"))
     until(lambda: len(setup.runner.requests) == 3)
     assert "an event of Pod (v1) was not understood" in caplog.text

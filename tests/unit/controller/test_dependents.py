@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from proxy_harness import WATCH, until
 
 from taskflow_controller.config.watches import DependentWatch, Watch
-from taskflow_controller.controller import Controller, Limits
 from taskflow_controller.kube.api import ApiResource, KindNotServedError
 from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.reconcile.controller import Controller, Limits
 from taskflow_controller.triggers.dependents import DependentKind, DependentKinds, is_watched_for
 
 WIDGET = WATCH.gvk

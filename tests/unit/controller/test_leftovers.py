@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller import leftovers
 from taskflow_controller.config.overrides import Defaults, Overrides
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.store import Store, Stored
-from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
+from taskflow_controller.reconcile import leftovers
+from taskflow_controller.reconcile.leftovers import LeftoverSearch, WatchedKind
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.runner import ColdRunner
 from taskflow_controller.runs.workspace import Workspaces

@@ -13,13 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from object_server import KEY, PATH, WIDGET, ObjectServer
 
-from taskflow_controller.conditions import Ending
 from taskflow_controller.kube import objects
 from taskflow_controller.kube.api import MERGE_PATCH, ApiResource, KindNotServedError, object_path
 from taskflow_controller.kube.kinds import GroupVersionKind, Object
 from taskflow_controller.kube.objects import Objects, Patch, Patience
+from taskflow_controller.reconcile.conditions import Ending
+from taskflow_controller.reconcile.status_writer import StatusWriter
 from taskflow_controller.runs.run_events import RunCounts
-from taskflow_controller.status_writer import StatusWriter
 
 FIVE_SECONDS = Patience(5)
 NO_ANSWER = urllib3.exceptions.ProtocolError("cut")
@@ -170,7 +170,7 @@ def test_a_start_that_cannot_be_written_keeps_nobody_from_running(
 def test_a_verdict_that_cannot_be_written_is_logged(
     api: ObjectServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("taskflow_controller.status_writer.ENDING_PATIENCE", 0)
+    monkeypatch.setattr("taskflow_controller.reconcile.status_writer.ENDING_PATIENCE", 0)
     api.refusals = [NO_ANSWER]
     assert writer(api).ended(KEY, api.object, ENDING) is False
     assert caplog.records[-1].verdict == "failure: disk full" and caplog.records[-1].resource == "Widget ns/w"

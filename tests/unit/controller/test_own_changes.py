@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from object_server import WIDGET, ObjectServer
 
-from taskflow_controller.conditions import Ending, conditions_of, ended
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.own_changes import is_own_change
+from taskflow_controller.reconcile.conditions import Ending, conditions_of, ended
+from taskflow_controller.reconcile.own_changes import is_own_change
 from taskflow_controller.runs.run_events import RunCounts
 
 MANAGED = Watch(

@@ -14,20 +14,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from object_server import KEY, WIDGET, ObjectServer
 
-from taskflow_controller import causes, finalizers, status_writer
 from taskflow_controller.config.overrides import RECONCILE_PERIOD, VERBOSITY, Defaults, Overrides
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube import objects
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
-from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.reconcile import causes, finalizers, status_writer
+from taskflow_controller.reconcile.reconciler import Reconciler
+from taskflow_controller.reconcile.verdicts import Next
 from taskflow_controller.runs.launcher import Launcher, Work
 from taskflow_controller.runs.resource_verdicts import ResourceVerdict
 from taskflow_controller.runs.run_events import RunCounts, TaskFailure
 from taskflow_controller.runs.runner import RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve.metrics import Metrics, Outcome
-from taskflow_controller.verdicts import Next
 
 NAME = "example.com/ours"
 NO_ANSWER = urllib3.exceptions.ProtocolError("cut")

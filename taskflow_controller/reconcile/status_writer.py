@@ -8,11 +8,11 @@ from typing import Any
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller import conditions
-from taskflow_controller.conditions import Ending, conditions_of
 from taskflow_controller.kube.api import MERGE_PATCH, plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.objects import Change, Objects, Patch, Patience, is_conflict, is_passing
+from taskflow_controller.reconcile import conditions
+from taskflow_controller.reconcile.conditions import Ending, conditions_of
 
 logger = logging.getLogger(__name__)
 

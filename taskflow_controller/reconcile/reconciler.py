@@ -9,19 +9,19 @@ from typing import TypeVar
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller import run_log
-from taskflow_controller.causes import RunHistory
-from taskflow_controller.conditions import Ending
 from taskflow_controller.config.overrides import Overrides
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
 from taskflow_controller.kube.api import plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
+from taskflow_controller.reconcile import run_log
+from taskflow_controller.reconcile.causes import RunHistory
+from taskflow_controller.reconcile.conditions import Ending
+from taskflow_controller.reconcile.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
+from taskflow_controller.reconcile.status_writer import StatusWriter
+from taskflow_controller.reconcile.verdicts import NOTHING, Next, Verdict, plan_next, verdicts
 from taskflow_controller.runs.launcher import Launcher, Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
-from taskflow_controller.status_writer import StatusWriter
-from taskflow_controller.verdicts import NOTHING, Next, Verdict, plan_next, verdicts
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskflow_controller.kube.kinds import ResourceKey
+from taskflow_controller.reconcile.verdicts import Verdict
 from taskflow_controller.runs.runner import RunResult
-from taskflow_controller.verdicts import Verdict
 
-logger = logging.getLogger("taskflow_controller.reconciler")
+logger = logging.getLogger("taskflow_controller.reconcile.reconciler")
 
 
 def log_start(causes: Mapping[ResourceKey, str], *, finalizing: bool) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from taskflow_controller.conditions import OWN_TYPES, conditions_of
 from taskflow_controller.config.watches import Watch
-from taskflow_controller.finalizers import finalizers_of
 from taskflow_controller.kube.kinds import Object
+from taskflow_controller.reconcile.conditions import OWN_TYPES, conditions_of
+from taskflow_controller.reconcile.finalizers import finalizers_of
 
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
 

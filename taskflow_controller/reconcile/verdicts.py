@@ -4,8 +4,8 @@ import dataclasses
 import random
 from collections.abc import Iterable
 
-from taskflow_controller.causes import PERIOD, requeue_after_cause
 from taskflow_controller.kube.kinds import ResourceKey
+from taskflow_controller.reconcile.causes import PERIOD, requeue_after_cause
 from taskflow_controller.runs.resource_verdicts import ResourceVerdict
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import RunResult

@@ -8,22 +8,22 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow_controller.causes import retry_cause
 from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.kube.api import ApiServer
 from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces, stuck_watches
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
-from taskflow_controller.leftovers import LeftoverSearch, WatchedKind
-from taskflow_controller.own_changes import is_own_change
-from taskflow_controller.reconciler import Reconciler
+from taskflow_controller.reconcile.causes import retry_cause
+from taskflow_controller.reconcile.leftovers import LeftoverSearch, WatchedKind
+from taskflow_controller.reconcile.own_changes import is_own_change
+from taskflow_controller.reconcile.reconciler import Reconciler
+from taskflow_controller.reconcile.verdicts import Next
 from taskflow_controller.runs.launcher import Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.triggers.dependents import DependentKinds
 from taskflow_controller.triggers.ownership import owner_names
 from taskflow_controller.triggers.predicates import dependent_reason, keep_only, primary_reason
-from taskflow_controller.verdicts import Next
 
 logger = logging.getLogger(__name__)
 
