@@ -21,12 +21,12 @@ from taskflow_controller.reconcile.controller import Controller, Limits
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.runner import ColdRunner, end_stray_runs
+from taskflow_controller.runs.warm.runner import WarmRunner
 from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve.health import health_endpoint
 from taskflow_controller.serve.http_endpoint import HttpEndpoint
 from taskflow_controller.serve.metrics import Metrics, metrics_endpoint
 from taskflow_controller.serve.user_metrics import user_metrics_endpoint
-from taskflow_controller.warm.runner import WarmRunner
 
 logger = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, NO
 
 
 def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
-    from taskflow_controller.warm.runner import (
+    from taskflow_controller.runs.warm.runner import (
         WarmRunner,
     )  # not at the top: it may refuse the versions that are installed
 

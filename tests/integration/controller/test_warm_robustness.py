@@ -341,7 +341,7 @@ def test_what_asks_on_a_terminal_is_cold(own: Callable[..., Project]) -> None:
 def test_unknown_versions_are_cold(
     own: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("taskflow_controller.warm.versions.KNOWN", {"ansible-core": ("9.9",)})
+    monkeypatch.setattr("taskflow_controller.runs.warm.versions.KNOWN", {"ansible-core": ("9.9",)})
     project = own({"ok.yml": OK})
     project.warm.may_be_cold = True
     project.warm.start()

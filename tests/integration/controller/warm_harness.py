@@ -11,8 +11,8 @@ from typing import Any
 
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.warm.runner import WarmRunner
 from taskflow_controller.runs.workspace import Workspaces
-from taskflow_controller.warm.runner import WarmRunner
 
 # What differs between any two runs, cold ones too.
 _UNIQUE = {

@@ -10,9 +10,9 @@ import pytest
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.log_events import EventLog
 from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.warm.runner import WarmRunner
 from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve import logs
-from taskflow_controller.warm.runner import WarmRunner
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 KEY = ResourceKey(WIDGET, "ns", "w")

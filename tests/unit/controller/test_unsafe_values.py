@@ -11,8 +11,8 @@ from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.extra_vars import extra_vars
 from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest
+from taskflow_controller.runs.warm.runner import WarmRunner
 from taskflow_controller.runs.workspace import Workspaces
-from taskflow_controller.warm.runner import WarmRunner
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 TEMPLATE = "{{ 7 * 7 }}"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller.warm import modules, versions
-from taskflow_controller.warm.stamps import Stamps
+from taskflow_controller.runs.warm import versions
+from taskflow_controller.runs.warm.server import modules
+from taskflow_controller.runs.warm.server.stamps import Stamps
 
 ROOT = Path(__file__).parents[3]
 

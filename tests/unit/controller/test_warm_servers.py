@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from taskflow_controller.warm import servers
-from taskflow_controller.warm.process import ServerGoneError
-from taskflow_controller.warm.servers import ForkServers
-from taskflow_controller.warm.spec import Spec, settings_of
+from taskflow_controller.runs.warm import servers
+from taskflow_controller.runs.warm.process import ServerGoneError
+from taskflow_controller.runs.warm.servers import ForkServers
+from taskflow_controller.runs.warm.spec import Spec, settings_of
 
 SPEC = Spec("/", "/project", ())
 
@@ -230,7 +230,7 @@ def test_a_process_that_can_not_be_started(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_keeper_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither from a server that is gone, nor from one that is stopped."""
-    monkeypatch.setattr("taskflow_controller.warm.process._ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("taskflow_controller.runs.warm.process._ANSWER_SECONDS", 0.1)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         process = servers.WarmProcess(ours)

@@ -23,10 +23,10 @@ from ansible.plugins import strategy
 from ansible.utils import display as ansible_display
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 
-from taskflow_controller.warm import child, in_process, inline, singletons
-from taskflow_controller.warm.files import FileCache, code_files, plugin_folders
-from taskflow_controller.warm.spec import Spec
-from taskflow_controller.warm.stamps import Stamps
+from taskflow_controller.runs.warm.server import child, in_process, inline, singletons
+from taskflow_controller.runs.warm.server.files import FileCache, code_files, plugin_folders
+from taskflow_controller.runs.warm.server.stamps import Stamps
+from taskflow_controller.runs.warm.spec import Spec
 
 _EVENT_DATA = re.compile(r"\x1b\[K.*?\x1b\[K")  # what ansible-runner's callback adds to the output
 _CALLBACK = "awx_display"  # ansible-runner's

@@ -1,6 +1,6 @@
 """The fork server's process: warms up, then forks a keeper for each run that the controller asks for.
 
-    python -P -c "from taskflow_controller.warm.server import main; main()" <descriptor> <directory>
+    python -P -c "from taskflow_controller.runs.warm.server.main import main; main()" <descriptor> <directory>
 
 ``descriptor`` is its end of the control socket; ``directory`` is its own while it warms up, and holds ``spec.json``.
 """
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskflow_controller.runs.process_tree import kill_and_wait
-from taskflow_controller.warm import linux
-from taskflow_controller.warm.keeper import keep
-from taskflow_controller.warm.protocol import Lines, receive_asked, send_ready
-from taskflow_controller.warm.spec import Spec
+from taskflow_controller.runs.warm.protocol import Lines, receive_asked, send_ready
+from taskflow_controller.runs.warm.server import linux
+from taskflow_controller.runs.warm.server.keeper import keep
+from taskflow_controller.runs.warm.spec import Spec
 
 if TYPE_CHECKING:
-    from taskflow_controller.warm.warmup import Warm
+    from taskflow_controller.runs.warm.server.warmup import Warm
 
 _GARBAGE = 20_000  # objects that a child may make before it looks for garbage; most runs end with fewer
 
@@ -35,7 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: it is the controller that ends
     try:
         spec = Spec.read(directory)
-        from taskflow_controller.warm.warmup import warm_up  # noqa: PLC0415  imports Ansible, by spec's settings
+        from taskflow_controller.runs.warm.server.warmup import warm_up  # noqa: PLC0415  imports Ansible, by spec's settings
 
         warm = warm_up(spec, directory)
     finally:

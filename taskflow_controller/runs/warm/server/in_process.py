@@ -26,8 +26,8 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from taskflow_controller.warm import modules, temporary
-from taskflow_controller.warm.modules import PROFILE, AnotherPythonError, Call, Module
+from taskflow_controller.runs.warm.server import modules, temporary
+from taskflow_controller.runs.warm.server.modules import PROFILE, AnotherPythonError, Call, Module
 
 # A Python reads these as it starts, and the loader of shared libraries does.
 _START_UP_VARIABLES = ("PYTHON", "LD_")

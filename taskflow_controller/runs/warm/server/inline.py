@@ -20,7 +20,7 @@ from ansible.plugins import strategy
 from ansible.plugins.loader import action_loader
 from ansible.utils.display import Display
 
-from taskflow_controller.warm.temporary import is_ansibles_path
+from taskflow_controller.runs.warm.server.temporary import is_ansibles_path
 
 # By themselves they start nothing, and use no connection.
 _ACTIONS = ("assert", "debug", "fail", "set_fact")

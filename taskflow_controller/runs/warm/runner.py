@@ -13,10 +13,10 @@ from ansible_runner import runner as runner_module
 from ansible_runner.interface import init_runner
 
 from taskflow_controller.runs.runner import ColdRunner, RunRequest, run_environment
-from taskflow_controller.warm.process import WarmProcess
-from taskflow_controller.warm.servers import ForkServers
-from taskflow_controller.warm.spec import Spec, settings_of
-from taskflow_controller.warm.versions import unknown_version
+from taskflow_controller.runs.warm.process import WarmProcess
+from taskflow_controller.runs.warm.servers import ForkServers
+from taskflow_controller.runs.warm.spec import Spec, settings_of
+from taskflow_controller.runs.warm.versions import unknown_version
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from ansible.utils.collection_loader._collection_finder import (
 )
 from ansible.vars.manager import VariableManager
 
-from taskflow_controller.warm.stamps import Stamps
+from taskflow_controller.runs.warm.server.stamps import Stamps
 
 # What is installed: it does not change under a running controller.
 _INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})

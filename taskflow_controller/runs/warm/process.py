@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from ansible_runner.runner import pexpect
 
-from taskflow_controller.warm.protocol import Lines, ask_for_keeper
+from taskflow_controller.runs.warm.protocol import Lines, ask_for_keeper
 
 _F_SETPIPE_SZ = 1031
 _PIPE_SIZE = 256 * 1024  # a run waits for us only when we are that far behind

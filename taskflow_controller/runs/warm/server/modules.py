@@ -34,7 +34,7 @@ from ansible.module_utils._internal._ansiballz import _loader
 from ansible.module_utils.common import respawn
 from ansible.utils.display import Display
 
-from taskflow_controller.warm import singletons
+from taskflow_controller.runs.warm.server import singletons
 
 PROFILE = "legacy"  # how arguments and results are serialised, save for experimental modules
 

@@ -16,7 +16,7 @@ from ansible.cli.playbook import PlaybookCLI
 from ansible.utils import display as ansible_display
 
 from taskflow_controller.runs.out_of_memory import be_killed_first
-from taskflow_controller.warm import singletons
+from taskflow_controller.runs.warm.server import singletons
 
 _OUTPUT_BUFFER = 65536
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from taskflow_controller.warm.process import ServerGoneError, WarmProcess
-from taskflow_controller.warm.protocol import receive_ready
-from taskflow_controller.warm.spec import Spec
+from taskflow_controller.runs.warm.process import ServerGoneError, WarmProcess
+from taskflow_controller.runs.warm.protocol import receive_ready
+from taskflow_controller.runs.warm.spec import Spec
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _RETIRE_SECONDS = 1.0
 _MAX_SERVERS = 8  # each is some 100 MB
 _PACKAGE_PARENT = str(Path(__file__).parents[2])
 _PROGRAM = (
-    f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from taskflow_controller.warm.server import main; "
+    f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from taskflow_controller.runs.warm.server.main import main; "
     f"sys.path.pop(); main()"
 )
 _LOG_TAIL = 2000

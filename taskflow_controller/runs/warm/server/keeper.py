@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from taskflow_controller.runs.process_tree import kill_and_wait
-from taskflow_controller.warm import linux
-from taskflow_controller.warm.protocol import Lines
+from taskflow_controller.runs.warm.protocol import Lines
+from taskflow_controller.runs.warm.server import linux
 
 _PASSES = 100  # each kills one generation of a run's descendants
 
