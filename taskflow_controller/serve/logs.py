@@ -3,11 +3,13 @@
 import datetime
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
 LEVELS = ("debug", "info", "warning", "error")
+
+_PACKAGE = __name__.partition(".")[0]
 
 # Libraries that log what we say better, or not at all:
 _QUIET = {
@@ -31,9 +33,19 @@ class _Formatter(JsonFormatter):  # type: ignore[misc]
             },
         )
 
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        super().add_fields(log_data, record, message_dict)
+        log_data["logger"] = _short(record.name)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _short(name: str) -> str:
+    """Return a logger's name without the rooms of our package, which readers of the log need not know."""
+    package, _, module = name.partition(".")
+    return f"{package}.{module.rpartition('.')[2]}" if package == _PACKAGE and module else name
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:

@@ -27,7 +27,7 @@ _LONGEST_BACK_OFF = 300.0
 _LONG_LIFE = 60.0  # a server that ends after so many seconds was not to blame for it
 _RETIRE_SECONDS = 1.0
 _MAX_SERVERS = 8  # each is some 100 MB
-_PACKAGE_PARENT = str(Path(__file__).parents[2])
+_PACKAGE_PARENT = str(Path(__file__).parents[3])
 _PROGRAM = (
     f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from taskflow_controller.runs.warm.server.main import main; "
     f"sys.path.pop(); main()"

@@ -24,7 +24,7 @@ from taskflow_controller.runs.warm.server.stamps import Stamps
 
 # What is installed: it does not change under a running controller.
 _INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_OWN = str(Path(__file__).parents[1]) + os.sep
+_OWN = str(Path(__file__).parents[3]) + os.sep
 
 
 class FileCache:
