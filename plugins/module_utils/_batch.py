@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ._cluster import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
+from ._kube.client import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
 from ._errors import Postponed, TaskError
 from ._run import is_owned_by
 

@@ -13,18 +13,7 @@ import typing as t
 
 from . import _order
 from ._build import CLONE_STEP, REVISION, build_hash
-from ._build_plan import (
-    FAILURE,
-    FINAL,
-    PENDING,
-    RUNNING,
-    SUCCESSFUL,
-    current_job,
-    end_of,
-    expiry,
-    is_alive,
-    recorded_status,
-)
+from ._build_plan import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, current_job, end_of, expiry, is_alive, recorded_status
 from ._durations import format_duration, parse_time, seconds_until
 from ._errors import TaskError, reason_of
 from ._run import CONDITION, condition_of, has_ended

@@ -8,30 +8,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ._build import (
-    API_VERSION,
-    BUILD_LABEL,
-    PLURAL,
-    as_task,
-    build_job,
-    is_for,
-    is_pod_for,
-    labels_of,
-    own_field,
-    secret_name,
-)
+from ._build import API_VERSION, BUILD_LABEL, PLURAL, as_task, build_job, is_for, is_pod_for, labels_of, own_field, secret_name
 from ._build_plan import Plan, plan_jobs
-from ._build_status import (
-    WAITING_PAUSE,
-    Seen,
-    compute_events,
-    compute_status,
-    lacks_pod,
-    latest_pod,
-    next_look,
-    refusal_of,
-)
-from ._cluster import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, namespace_path, timestamp
+from ._build_status import WAITING_PAUSE, Seen, compute_events, compute_status, lacks_pod, latest_pod, next_look, refusal_of
+from ._kube.client import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, namespace_path, timestamp
 from ._contract import ORDER_QUIT
 from ._errors import InvalidSpec, TaskError
 from ._images import Images

@@ -10,9 +10,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from . import _cluster
+from ._kube import client as _cluster
 from . import _contract as c
-from ._access import CLUSTER_ARGUMENTS
+from ._kube.access import CLUSTER_ARGUMENTS
 from ._batch import Found, Target, serve_all
 from ._errors import Postponed, TaskError, describe
 from ._image import parse_mirrors

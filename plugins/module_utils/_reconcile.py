@@ -11,7 +11,7 @@ import typing as t
 from . import _contract as c
 from ._attempts import Plan, current_pod, plan_pods
 from ._batch import Found
-from ._cluster import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
+from ._kube.client import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
 from ._durations import seconds_until
 from ._errors import Postponed, TaskError, describe
 from ._image import ImageConfig

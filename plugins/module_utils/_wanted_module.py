@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._access import CLUSTER_ARGUMENTS
+from ._kube.access import CLUSTER_ARGUMENTS
 from ._errors import TaskError
 from ._module import Arguments, failure_of, require
 from ._wanted import Kind, wanted_resource

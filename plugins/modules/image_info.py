@@ -113,7 +113,7 @@ retry_after:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.taskflow.operator.plugins.module_utils._access import CLUSTER_ARGUMENTS
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._find import describe_images
 from ansible_collections.taskflow.operator.plugins.module_utils._module import (

@@ -91,7 +91,7 @@ permanent:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.taskflow.operator.plugins.module_utils._access import CLUSTER_ARGUMENTS
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._find import find_tasks
 from ansible_collections.taskflow.operator.plugins.module_utils._module import failure_of, require

@@ -16,7 +16,7 @@ from unittest import mock
 
 from ansible_collections.taskflow.operator.plugins.module_utils import _reconcile
 from ansible_collections.taskflow.operator.plugins.module_utils._batch import Found, Target, serve_all
-from ansible_collections.taskflow.operator.plugins.module_utils._cluster import ALREADY_EXISTS
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import ALREADY_EXISTS
 from ansible_collections.taskflow.operator.plugins.module_utils._durations import parse_time
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash

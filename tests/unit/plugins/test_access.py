@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.taskflow.operator.plugins.module_utils import _access
+from ansible_collections.taskflow.operator.plugins.module_utils._kube import access as _access
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 
 URL = "https://api.example.com:6443"

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _batch
-from ansible_collections.taskflow.operator.plugins.module_utils._cluster import Cluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Cluster
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import Postponed, TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
 from hypothesis import given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._cluster import Cluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Cluster
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 
 ORDER = "/metadata/annotations/taskorder"

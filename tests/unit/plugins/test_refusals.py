@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _cluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube import client as _cluster
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._jobs import BuildCluster
 

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible.module_utils.basic import env_fallback
 
-from ._errors import TaskError
+from .._errors import TaskError
 
 with contextlib.suppress(ImportError):  # the modules say so: _cluster.HAS_KUBERNETES
     import kubernetes
