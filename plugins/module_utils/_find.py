@@ -9,8 +9,8 @@ import base64
 import json
 import typing as t
 
-from ._image import parse_image
-from ._lookup import LookupSettings, PullSecrets, look_up
+from ._image.name import parse_image
+from ._image.lookup import LookupSettings, PullSecrets, look_up
 from ._wanted import TASK
 from ._wanted_api import ResourceCluster
 

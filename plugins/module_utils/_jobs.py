@@ -14,7 +14,7 @@ from ._build_status import WAITING_PAUSE, Seen, compute_events, compute_status, 
 from ._kube.client import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, namespace_path, timestamp
 from ._contract import ORDER_QUIT
 from ._errors import InvalidSpec, TaskError
-from ._images import Images
+from ._image.batch import Images
 from ._order import orders_to_come, pod_order
 from ._pod import build_pod, images_to_look_up
 from ._run import has_ended

@@ -15,11 +15,11 @@ from . import _contract as c
 from ._kube.access import CLUSTER_ARGUMENTS
 from ._batch import Found, Target, serve_all
 from ._errors import Postponed, TaskError, describe
-from ._image import parse_mirrors
-from ._images import Images
-from ._lookup import LookupSettings
+from ._image.name import parse_mirrors
+from ._image.batch import Images
+from ._image.lookup import LookupSettings
 from ._reconcile import Reconciler
-from ._registry import local_architecture
+from ._image.registry import local_architecture
 
 Object = dict[str, t.Any]
 Arguments = t.Mapping[str, dict[str, t.Any]]

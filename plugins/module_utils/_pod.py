@@ -15,7 +15,7 @@ from . import _agent
 from . import _contract as c
 from ._durations import seconds_of
 from ._errors import InvalidSpec
-from ._image import ImageConfig
+from ._image.name import ImageConfig
 from ._merge import merge_step
 from ._resources import keep_largest_requests
 from ._run import spec_hash

@@ -14,8 +14,8 @@ from ._batch import Found
 from ._kube.client import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
 from ._durations import seconds_until
 from ._errors import Postponed, TaskError, describe
-from ._image import ImageConfig
-from ._images import Images
+from ._image.name import ImageConfig
+from ._image.batch import Images
 from ._order import orders_to_come, orders_to_write, pod_order
 from ._pod import Attempt, build_pod, images_to_look_up
 from ._run import condition_of, expiry

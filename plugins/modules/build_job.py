@@ -107,7 +107,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils import _contract
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._build import DEFAULT_GIT_IMAGE, GIT_IMAGE_ENV
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._images import Images
+from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
 from ansible_collections.taskflow.operator.plugins.module_utils._jobs import BuildCluster, BuildReconciler
 from ansible_collections.taskflow.operator.plugins.module_utils._module import (
     POD_ARGUMENTS,
@@ -115,7 +115,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._module import (
     lookup_settings,
     require,
 )
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import HAS_DXF
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},

@@ -122,7 +122,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._module import (
     lookup_settings,
     require,
 )
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import HAS_DXF
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 from ansible_collections.taskflow.operator.plugins.module_utils._wanted_api import ResourceCluster
 
 ARGUMENTS = {

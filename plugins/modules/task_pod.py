@@ -156,7 +156,7 @@ resources:
 """
 
 from ansible_collections.taskflow.operator.plugins.module_utils._module import POD_ARGUMENTS, run_module
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import HAS_DXF
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 
 
 def main() -> None:

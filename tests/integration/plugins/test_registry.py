@@ -7,9 +7,9 @@ import json
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import ImageCache
-from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import ImageCache
+from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
 from registries import (
     DOCKER_LIST,
     DOCKER_MANIFEST,

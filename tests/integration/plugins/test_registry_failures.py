@@ -13,11 +13,11 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _transport
+from ansible_collections.taskflow.operator.plugins.module_utils._image import transport as _transport
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import Endpoints
-from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, look_up
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import DEADLINE
+from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import Endpoints
+from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import DEADLINE
 from registries import PASSWORD, USER, Stand, send
 from test_registry import Cluster, look, pull_secret, refusal
 
@@ -258,7 +258,7 @@ def test_one_that_hangs_takes_the_others_not_along_for_good(stand, trusted, auth
 PROGRAM = """
 import sys
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
 
 
 class Cluster:

@@ -15,7 +15,7 @@ from unittest import mock
 from ansible_collections.taskflow.operator.plugins.module_utils import _jobs
 from ansible_collections.taskflow.operator.plugins.module_utils._build import API_VERSION, KIND, build_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._images import Images
+from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
 
 Object = dict[str, Any]
 Action = Callable[[], None]

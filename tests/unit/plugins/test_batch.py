@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _batch
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Cluster
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import Postponed, TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Worlds, quota, serve, world_of

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible_collections.taskflow.operator.plugins.module_utils import _build
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import build_pod
 
 GIT_IMAGE = "git:1"

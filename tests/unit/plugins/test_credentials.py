@@ -6,7 +6,7 @@ import base64
 import json
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _credentials as c
+from ansible_collections.taskflow.operator.plugins.module_utils._image import credentials as c
 
 
 def encode(text: str) -> str:

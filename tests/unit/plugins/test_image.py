@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _image
+from ansible_collections.taskflow.operator.plugins.module_utils._image import name as _image
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

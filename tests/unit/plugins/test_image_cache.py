@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import (
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import (
     LAST_REST,
     LATELY,
     Endpoints,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _images
+from ansible_collections.taskflow.operator.plugins.module_utils._image import batch as _images
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import Postponed, TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import Endpoints, ImageCache
-from ansible_collections.taskflow.operator.plugins.module_utils._images import Images
-from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, is_quick
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import Endpoints, ImageCache
+from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
+from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, is_quick
 
 FAILURE = TaskError("ImageLookupFailed", "no such image")
 DIGEST = "sha256:" + "a" * 64

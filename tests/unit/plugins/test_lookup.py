@@ -9,13 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _lookup, _registry
-from ansible_collections.taskflow.operator.plugins.module_utils._credentials import Credential, Keyring
+from ansible_collections.taskflow.operator.plugins.module_utils._image import lookup as _lookup, registry as _registry
+from ansible_collections.taskflow.operator.plugins.module_utils._image.credentials import Credential, Keyring
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig, parse_image
-from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import Endpoints, ImageCache
-from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, look_up
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import Cause, RegistryFailure
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig, parse_image
+from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import Endpoints, ImageCache
+from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import Cause, RegistryFailure
 from shelf import Shelf
 
 
@@ -140,7 +140,7 @@ DENIED, MISSING = RegistryFailure(Cause.DENIED, "HTTP 401"), RegistryFailure(Cau
 @pytest.fixture
 def ask(monkeypatch, tmp_path):
     """Return a function that looks up m.example's mirror and r.example itself, as they answer on the stage."""
-    from ansible_collections.taskflow.operator.plugins.module_utils import _transport
+    from ansible_collections.taskflow.operator.plugins.module_utils._image import transport as _transport
 
     def look(stage: Stage, cluster: Cluster | None = None, *names: str, images=("r.example/x",), cache=True):
         monkeypatch.setattr(_transport, "Repository", stage)
@@ -259,8 +259,8 @@ def test_a_digest_that_is_known_needs_neither_network_nor_secrets_nor_their_libr
     ImageCache(str(tmp_path)).put(digest, "amd64", ImageConfig(("/e",)))
     program = (
         "import sys\n"
-        "from ansible_collections.taskflow.operator.plugins.module_utils._lookup import LookupSettings, look_up\n"
-        "from ansible_collections.taskflow.operator.plugins.module_utils._registry import HAS_DXF\n"
+        "from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up\n"
+        "from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF\n"
         "settings = LookupSettings({}, 'amd64', cache_dir=sys.argv[1])\n"
         "print(look_up(None, 'n', 'default', ['s'], [f'r.example/x@{sys.argv[2]}'], settings))\n"
         "print(HAS_DXF, {'dxf', 'requests', 'urllib3', 'ssl', 'concurrent.futures'} & set(sys.modules))\n"
@@ -291,6 +291,6 @@ def test_the_local_architecture_is_named_as_images_name_it(monkeypatch):
     ],
 )
 def test_retry_after_is_a_number_of_seconds_or_a_date(header, seconds):
-    from ansible_collections.taskflow.operator.plugins.module_utils._transport import retry_after
+    from ansible_collections.taskflow.operator.plugins.module_utils._image.transport import retry_after
 
     assert retry_after(header, now=946684740.0) == seconds

@@ -9,7 +9,7 @@ import random
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils import _agent, _pod
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import Attempt
 from ansible_collections.taskflow.operator.plugins.module_utils._spec import resolve
 from factory import build, changed, container_of, flags_of, make_step, make_task, values_of, words_of

@@ -7,7 +7,7 @@ import copy
 import gzip
 import json
 
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import Attempt, build_pod, images_to_look_up
 from ansible_collections.taskflow.operator.plugins.module_utils._spec import resolve
 from factory import changed, container_of, make_task, values_of, words_of

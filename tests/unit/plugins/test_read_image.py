@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._image_cache import ImageCache
-from ansible_collections.taskflow.operator.plugins.module_utils._registry import Cause, RegistryFailure, read_image
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import ImageCache
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import Cause, RegistryFailure, read_image
 from shelf import Shelf, digest_of
 
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -10,7 +10,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.taskflow.operator.plugins.module_utils import _find, _wanted_api, _wanted_module
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._image import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._wanted_api import ResourceCluster
 from ansible_collections.taskflow.operator.plugins.modules import build, image_info, task, task_info
 
@@ -321,7 +321,7 @@ def test_images_are_looked_up_as_a_user(run, asked):
 
 
 def _find_keyring(*asked):
-    from ansible_collections.taskflow.operator.plugins.module_utils._lookup import _read_keyring
+    from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import _read_keyring
 
     return _read_keyring(*asked)
 

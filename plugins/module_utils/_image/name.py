@@ -10,7 +10,7 @@ import json
 import re
 import typing as t
 
-from ._errors import TaskError
+from .._errors import TaskError
 
 DEFAULT_REGISTRY = "docker.io"
 # What Docker Hub was called in image names of old.

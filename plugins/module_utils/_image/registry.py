@@ -11,11 +11,11 @@ import importlib.util
 import platform
 import typing as t
 
-from . import _image
-from ._image import ImageConfig
+from . import name as _image
+from .name import ImageConfig
 
 if t.TYPE_CHECKING:
-    from ._image_cache import ImageCache
+    from .cache import ImageCache
 
 # Looked for only: importing it costs more than a look-up that the cache answers.
 HAS_DXF = importlib.util.find_spec("dxf") is not None

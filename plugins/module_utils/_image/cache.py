@@ -22,7 +22,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ._image import ImageConfig
+from .name import ImageConfig
 
 # How many files a folder keeps; the oldest go first.
 MAX_FILES = 1000

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ._errors import Postponed, TaskError
-from ._image import ImageConfig
-from ._lookup import LookupSettings, PullSecrets, is_quick, look_up
+from .._errors import Postponed, TaskError
+from .name import ImageConfig
+from .lookup import LookupSettings, PullSecrets, is_quick, look_up
 
 Configs = dict[str, ImageConfig]
 

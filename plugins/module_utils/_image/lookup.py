@@ -16,12 +16,12 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
-from . import _credentials, _image
-from ._credentials import Credential, Keyring
-from ._errors import TaskError
-from ._image import ImageConfig, ImageName
-from ._image_cache import Endpoints, ImageCache, Refusal, is_digest
-from ._registry import DEADLINE, Cause, RegistryFailure, read_image
+from . import credentials as _credentials, name as _image
+from .credentials import Credential, Keyring
+from .._errors import TaskError
+from .name import ImageConfig, ImageName
+from .cache import Endpoints, ImageCache, Refusal, is_digest
+from .registry import DEADLINE, Cause, RegistryFailure, read_image
 
 Object = dict[str, t.Any]
 
@@ -115,7 +115,7 @@ def look_up(  # noqa: PLR0917
         _refuse_resting(searches, endpoints)
         keyring = _read_keyring(cluster, namespace, service_account, secret_names)
         # Imported this late, for it costs more than all that the cache knows; and before the clock starts.
-        from . import _transport  # noqa: PLC0415
+        from . import transport as _transport  # noqa: PLC0415
 
         asker = _Asker(_transport.Repository, endpoints, cache, keyring, settings, time.monotonic() + DEADLINE)
         found |= _search_all(searches, asker)

@@ -13,7 +13,7 @@ import json
 import re
 import typing as t
 
-from ._image import DEFAULT_REGISTRY, LEGACY_DEFAULT_REGISTRY
+from .name import DEFAULT_REGISTRY, LEGACY_DEFAULT_REGISTRY
 
 Object = dict[str, t.Any]
 

@@ -13,8 +13,8 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
-from ._credentials import Credential
-from ._registry import Cause, RegistryFailure
+from .credentials import Credential
+from .registry import Cause, RegistryFailure
 
 try:
     import dxf
