@@ -13,7 +13,7 @@ from . import _contract as c
 from . import _order, _verdict
 from ._durations import parse_time
 from ._errors import TaskError
-from ._pod import Attempt
+from ._pod.pod import Attempt
 from ._run import has_ended, is_ending, is_finished, is_in_the_way, is_of_run, is_told_to_end, number_of, recorded_status, sidecar_failure, with_cancellations
 
 Object = dict[str, t.Any]

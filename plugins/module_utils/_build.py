@@ -13,7 +13,7 @@ import urllib.parse
 
 from . import _contract as c
 from ._errors import InvalidSpec
-from ._pod import NAME_MAX, label_value
+from ._pod.pod import NAME_MAX, label_value
 
 Object = dict[str, t.Any]
 

@@ -16,9 +16,9 @@ from ._contract import ORDER_QUIT
 from ._errors import InvalidSpec, TaskError
 from ._image.batch import Images
 from ._order import orders_to_come, pod_order
-from ._pod import build_pod, images_to_look_up
+from ._pod.pod import build_pod, images_to_look_up
 from ._run import has_ended
-from ._spec import resolve
+from ._pod.spec import resolve
 from ._status import Event
 
 Object = dict[str, t.Any]

@@ -17,9 +17,9 @@ from ._errors import Postponed, TaskError, describe
 from ._image.name import ImageConfig
 from ._image.batch import Images
 from ._order import orders_to_come, orders_to_write, pod_order
-from ._pod import Attempt, build_pod, images_to_look_up
+from ._pod.pod import Attempt, build_pod, images_to_look_up
 from ._run import condition_of, expiry
-from ._spec import Resolved, resolve
+from ._pod.spec import Resolved, resolve
 from ._status import Event, compute_events, compute_status, next_look
 from ._verdict import shall_stop
 

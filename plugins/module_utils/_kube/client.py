@@ -15,7 +15,7 @@ import uuid
 from .. import _contract as c
 from .access import configuration_of
 from .._errors import TaskError, reason_of
-from .._pod import task_selector
+from .._pod.pod import task_selector
 from .._run import is_owned_by
 from .._status import Event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.taskflow.operator.plugins.module_utils._pod import build_pod
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
 from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
 
 Object = dict[str, Any]

@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.taskflow.operator.plugins.module_utils import _build
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._pod import build_pod
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
 
 GIT_IMAGE = "git:1"
 

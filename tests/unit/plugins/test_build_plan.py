@@ -13,7 +13,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._build_status im
     next_look,
 )
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec, TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._pod import build_pod
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
 from ansible_collections.taskflow.operator.plugins.module_utils._run import condition_of
 
 NOW = "2024-01-06T22:30:00Z"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._merge import merge_step
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.merge import merge_step
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,11 +7,11 @@ import gzip
 import random
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _agent, _pod
+from ansible_collections.taskflow.operator.plugins.module_utils._pod import agent as _agent, pod as _pod
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._pod import Attempt
-from ansible_collections.taskflow.operator.plugins.module_utils._spec import resolve
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import Attempt
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 from factory import build, changed, container_of, flags_of, make_step, make_task, values_of, words_of
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,8 +8,8 @@ import gzip
 import json
 
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._pod import Attempt, build_pod, images_to_look_up
-from ansible_collections.taskflow.operator.plugins.module_utils._spec import resolve
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import Attempt, build_pod, images_to_look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 from factory import changed, container_of, make_task, values_of, words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.taskflow.operator.plugins.module_utils._resources import keep_largest_requests
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.resources import keep_largest_requests
 from factory import build, container_of, make_step, make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st

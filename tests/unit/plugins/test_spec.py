@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.taskflow.operator.plugins.module_utils._spec import resolve
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 from factory import build, make_step, make_task
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._spec import resolve
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 from factory import build, container_of, flags_of, make_step, make_task, values_of, words_of
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -13,7 +13,7 @@ import json
 import re
 import typing as t
 
-from ._errors import InvalidSpec
+from .._errors import InvalidSpec
 
 Object = dict[str, t.Any]
 Words = t.Sequence[t.Any]

@@ -11,16 +11,16 @@ import hashlib
 import math
 import typing as t
 
-from . import _agent
-from . import _contract as c
-from ._durations import seconds_of
-from ._errors import InvalidSpec
-from ._image.name import ImageConfig
-from ._merge import merge_step
-from ._resources import keep_largest_requests
-from ._run import spec_hash
-from ._spec import Resolved, resolve
-from ._variables import refuse_inline
+from . import agent as _agent
+from .. import _contract as c
+from .._durations import seconds_of
+from .._errors import InvalidSpec
+from .._image.name import ImageConfig
+from .merge import merge_step
+from .resources import keep_largest_requests
+from .._run import spec_hash
+from .spec import Resolved, resolve
+from .variables import refuse_inline
 
 Object = dict[str, t.Any]
 

@@ -13,8 +13,8 @@ import gzip
 import math
 import typing as t
 
-from . import _contract as c
-from ._durations import seconds_of
+from .. import _contract as c
+from .._durations import seconds_of
 
 Object = dict[str, t.Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from ._errors import InvalidSpec
+from .._errors import InvalidSpec
 
 Object = dict[str, t.Any]
 
