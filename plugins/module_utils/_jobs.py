@@ -15,11 +15,11 @@ from ._kube.client import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, nam
 from ._contract import ORDER_QUIT
 from ._errors import InvalidSpec, TaskError
 from ._image.batch import Images
-from ._order import orders_to_come, pod_order
+from ._task.order import orders_to_come, pod_order
 from ._pod.pod import build_pod, images_to_look_up
-from ._run import has_ended
+from ._task.observed import has_ended
 from ._pod.spec import resolve
-from ._status import Event
+from ._task.status import Event
 
 Object = dict[str, t.Any]
 

@@ -13,12 +13,12 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ._kube import client as _cluster
 from . import _contract as c
 from ._kube.access import CLUSTER_ARGUMENTS
-from ._batch import Found, Target, serve_all
+from ._task.batch import Found, Target, serve_all
 from ._errors import Postponed, TaskError, describe
 from ._image.name import parse_mirrors
 from ._image.batch import Images
 from ._image.lookup import LookupSettings
-from ._reconcile import Reconciler
+from ._task.reconcile import Reconciler
 from ._image.registry import local_architecture
 
 Object = dict[str, t.Any]

@@ -12,7 +12,7 @@ from . import _build as b
 from . import _contract as c
 from ._build_plan import PENDING, SUCCESSFUL
 from ._errors import TaskError
-from ._run import FINAL, condition_of
+from ._task.observed import FINAL, condition_of
 
 Object = dict[str, t.Any]
 

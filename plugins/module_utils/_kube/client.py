@@ -16,8 +16,8 @@ from .. import _contract as c
 from .access import configuration_of
 from .._errors import TaskError, reason_of
 from .._pod.pod import task_selector
-from .._run import is_owned_by
-from .._status import Event
+from .._task.observed import is_owned_by
+from .._task.status import Event
 
 try:
     import kubernetes

@@ -18,7 +18,7 @@ from .._errors import InvalidSpec
 from .._image.name import ImageConfig
 from .merge import merge_step
 from .resources import keep_largest_requests
-from .._run import spec_hash
+from .._task.observed import spec_hash
 from .spec import Resolved, resolve
 from .variables import refuse_inline
 

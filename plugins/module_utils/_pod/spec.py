@@ -17,7 +17,7 @@ from .. import _contract as c
 from .._durations import seconds_of
 from .._errors import InvalidSpec
 from .merge import merge_step
-from .._run import spec_hash
+from .._task.observed import spec_hash
 from .variables import Scope, Step, fill_container, fill_plain, param_values, read_results, written_results
 
 Object = dict[str, t.Any]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
-from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 
 Object = dict[str, Any]
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
-from ansible_collections.taskflow.operator.plugins.module_utils import _reconcile
-from ansible_collections.taskflow.operator.plugins.module_utils._batch import Found, Target, serve_all
+from ansible_collections.taskflow.operator.plugins.module_utils._task import reconcile as _reconcile
+from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found, Target, serve_all
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import ALREADY_EXISTS
 from ansible_collections.taskflow.operator.plugins.module_utils._durations import parse_time
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 from factory import condition
 
 Object = dict[str, Any]

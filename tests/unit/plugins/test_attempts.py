@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _attempts
+from ansible_collections.taskflow.operator.plugins.module_utils._task import attempts as _attempts
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import Attempt
-from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
-from ansible_collections.taskflow.operator.plugins.module_utils._status import compute_status
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
 from factory import (
     CREATED,
     LATER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _batch
+from ansible_collections.taskflow.operator.plugins.module_utils._task import batch as _batch
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Cluster
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import Postponed, TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig

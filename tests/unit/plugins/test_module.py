@@ -6,7 +6,8 @@ import json
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.taskflow.operator.plugins.module_utils import _module, _reconcile
+from ansible_collections.taskflow.operator.plugins.module_utils import _module
+from ansible_collections.taskflow.operator.plugins.module_utils._task import reconcile as _reconcile
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.modules import task_order, task_pod, task_reconcile, task_status
 from worlds import NOW, Worlds, quota, world_of

@@ -6,7 +6,7 @@ import itertools
 import json
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _order
+from ansible_collections.taskflow.operator.plugins.module_utils._task import order as _order
 from factory import RUNNING, continued, ended, make_pod, make_step, make_task, set_states, waiting
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._order import next_order
-from ansible_collections.taskflow.operator.plugins.module_utils._status import compute_status
+from ansible_collections.taskflow.operator.plugins.module_utils._task.order import next_order
+from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
 from factory import NOW, make_pod, make_step, make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _run
+from ansible_collections.taskflow.operator.plugins.module_utils._task import observed as _run
 from factory import changed, make_pod, make_task
 from hypothesis import given
 from hypothesis import strategies as st

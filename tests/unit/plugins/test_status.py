@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _status
+from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._run import spec_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 from factory import (
     CREATED,
     LATER,

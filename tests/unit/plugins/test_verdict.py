@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils import _verdict
-from ansible_collections.taskflow.operator.plugins.module_utils._status import compute_status
+from ansible_collections.taskflow.operator.plugins.module_utils._task import verdict as _verdict
+from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
 from factory import (
     CREATED,
     LATER,

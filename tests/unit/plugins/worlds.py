@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from unittest import mock
 
-from ansible_collections.taskflow.operator.plugins.module_utils import _reconcile
-from ansible_collections.taskflow.operator.plugins.module_utils._batch import Found, Target, serve_all
+from ansible_collections.taskflow.operator.plugins.module_utils._task import reconcile as _reconcile
+from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found, Target, serve_all
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from factory import make_step, make_task
 from simulation import START, World

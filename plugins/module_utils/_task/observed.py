@@ -10,9 +10,9 @@ import hashlib
 import json
 import typing as t
 
-from . import _contract as c
-from ._durations import later, seconds_of
-from ._errors import InvalidSpec
+from .. import _contract as c
+from .._durations import later, seconds_of
+from .._errors import InvalidSpec
 
 Object = dict[str, t.Any]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from . import _contract as c
-from . import _order
-from ._durations import parse_time, seconds_until
-from ._run import FINAL, condition_of, deadline, has_ended, is_ending, is_in_the_way, is_terminal, is_told_to_end, number_of, recorded_status, sidecar_failure
+from .. import _contract as c
+from . import order as _order
+from .._durations import parse_time, seconds_until
+from .observed import FINAL, condition_of, deadline, has_ended, is_ending, is_in_the_way, is_terminal, is_told_to_end, number_of, recorded_status, sidecar_failure
 
 Object = dict[str, t.Any]
 

@@ -10,9 +10,9 @@ import json
 import re
 import typing as t
 
-from . import _contract as c
-from ._durations import parse_time
-from ._run import has_ended, is_ending, is_terminal, number_of, sidecar_failure
+from .. import _contract as c
+from .._durations import parse_time
+from .observed import has_ended, is_ending, is_terminal, number_of, sidecar_failure
 
 Object = dict[str, t.Any]
 

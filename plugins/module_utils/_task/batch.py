@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ._kube.client import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
-from ._errors import Postponed, TaskError
-from ._run import is_owned_by
+from .._kube.client import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
+from .._errors import Postponed, TaskError
+from .observed import is_owned_by
 
 Object = dict[str, t.Any]
 T = t.TypeVar("T")
