@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import _build as b
+from ._build import build as b
 from . import _contract as c
-from ._build_plan import PENDING, SUCCESSFUL
+from ._build.plan import PENDING, SUCCESSFUL
 from ._errors import TaskError
 from ._task.observed import FINAL, condition_of
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._build import CLONE_SCRIPT
+from ansible_collections.taskflow.operator.plugins.module_utils._build.build import CLONE_SCRIPT
 from git_server import GitServer, git
 from git_ssh_server import GitSshServer
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from ansible_collections.taskflow.operator.plugins.module_utils import _jobs
-from ansible_collections.taskflow.operator.plugins.module_utils._build import API_VERSION, KIND, build_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._build import reconcile as _jobs
+from ansible_collections.taskflow.operator.plugins.module_utils._build.build import API_VERSION, KIND, build_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._build import as_task, build_hash, build_job, job_name
-from ansible_collections.taskflow.operator.plugins.module_utils._build_plan import KEPT_JOBS, plan_jobs
-from ansible_collections.taskflow.operator.plugins.module_utils._build_status import (
+from ansible_collections.taskflow.operator.plugins.module_utils._build.build import as_task, build_hash, build_job, job_name
+from ansible_collections.taskflow.operator.plugins.module_utils._build.plan import KEPT_JOBS, plan_jobs
+from ansible_collections.taskflow.operator.plugins.module_utils._build.status import (
     HISTORY_MAX,
     Seen,
     compute_events,

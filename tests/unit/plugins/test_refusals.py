@@ -7,7 +7,7 @@ import json
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._kube import client as _cluster
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._jobs import BuildCluster
+from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildCluster
 
 
 def test_a_kind_that_is_not_served_says_what_is_missing():

@@ -11,9 +11,9 @@ import re
 import typing as t
 import urllib.parse
 
-from . import _contract as c
-from ._errors import InvalidSpec
-from ._pod.pod import NAME_MAX, label_value
+from .. import _contract as c
+from .._errors import InvalidSpec
+from .._pod.pod import NAME_MAX, label_value
 
 Object = dict[str, t.Any]
 

@@ -9,9 +9,9 @@ import dataclasses
 import datetime
 import typing as t
 
-from ._build import HASH_ANNOTATION, build_hash, job_name
-from ._durations import later, seconds_until
-from ._task.observed import has_ended, is_ending
+from .build import HASH_ANNOTATION, build_hash, job_name
+from .._durations import later, seconds_until
+from .._task.observed import has_ended, is_ending
 
 Object = dict[str, t.Any]
 
