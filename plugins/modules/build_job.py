@@ -109,7 +109,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._build.build imp
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
 from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildCluster, BuildReconciler
-from ansible_collections.taskflow.operator.plugins.module_utils._module import (
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
     POD_ARGUMENTS,
     failure_of,
     lookup_settings,

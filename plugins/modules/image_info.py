@@ -115,15 +115,15 @@ retry_after:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._find import describe_images
-from ansible_collections.taskflow.operator.plugins.module_utils._module import (
+from ansible_collections.taskflow.operator.plugins.module_utils._module.find import describe_images
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
     LOOKUP_ARGUMENTS,
     failure_of,
     lookup_settings,
     require,
 )
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
-from ansible_collections.taskflow.operator.plugins.module_utils._wanted_api import ResourceCluster
+from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 
 ARGUMENTS = {
     "images": {"type": "list", "elements": "str", "required": True},

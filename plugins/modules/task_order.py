@@ -118,7 +118,7 @@ resources:
       type: int
 """
 
-from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import run_module
 
 
 def main() -> None:

@@ -155,7 +155,7 @@ resources:
       type: int
 """
 
-from ansible_collections.taskflow.operator.plugins.module_utils._module import POD_ARGUMENTS, run_module
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import POD_ARGUMENTS, run_module
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 
 

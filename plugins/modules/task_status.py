@@ -184,7 +184,7 @@ resources:
       type: int
 """
 
-from ansible_collections.taskflow.operator.plugins.module_utils._module import PROBLEM_ARGUMENTS, run_module
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import PROBLEM_ARGUMENTS, run_module
 
 
 def main() -> None:

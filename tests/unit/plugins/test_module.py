@@ -6,7 +6,7 @@ import json
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.taskflow.operator.plugins.module_utils import _module
+from ansible_collections.taskflow.operator.plugins.module_utils._module import run_module as _module
 from ansible_collections.taskflow.operator.plugins.module_utils._task import reconcile as _reconcile
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.modules import task_order, task_pod, task_reconcile, task_status

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.taskflow.operator.plugins.module_utils import _find, _wanted_api, _wanted_module
+from ansible_collections.taskflow.operator.plugins.module_utils._module import find as _find, apply as _wanted_api, resource_module as _wanted_module
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._wanted_api import ResourceCluster
+from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 from ansible_collections.taskflow.operator.plugins.modules import build, image_info, task, task_info
 
 Object = dict[str, Any]

@@ -9,10 +9,10 @@ import base64
 import json
 import typing as t
 
-from ._image.name import parse_image
-from ._image.lookup import LookupSettings, PullSecrets, look_up
-from ._wanted import TASK
-from ._wanted_api import ResourceCluster
+from .._image.name import parse_image
+from .._image.lookup import LookupSettings, PullSecrets, look_up
+from .wanted import TASK
+from .apply import ResourceCluster
 
 Object = dict[str, t.Any]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ._build import build as b
-from . import _contract as c
-from ._build.plan import PENDING, SUCCESSFUL
-from ._errors import TaskError
-from ._task.observed import FINAL, condition_of
+from .._build import build as b
+from .. import _contract as c
+from .._build.plan import PENDING, SUCCESSFUL
+from .._errors import TaskError
+from .._task.observed import FINAL, condition_of
 
 Object = dict[str, t.Any]
 
