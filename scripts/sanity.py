@@ -23,7 +23,7 @@ WORK = ROOT / "build" / "ansible-test"
 HOME = WORK / "home"
 COLLECTION = WORK / "ansible_collections" / "taskflow" / "operator"
 # The unit tests of the plugins, and what makes them find the collection.
-TESTS = ("tests/conftest.py", "tests/unit/plugins/")
+TESTS = ("tests/conftest.py", "tests/support/", "tests/unit/plugins/")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # ansible-test would fetch this script from a place of its own. Python and the package index have all that it does.
 GET_PIP = """\

@@ -1,4 +1,4 @@
-"""Make the checkout importable as the collection that it is, and what the tests share as ``support``."""
+"""Make importable what the tests test and share: the only place that changes ``sys.path``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ROOT / "build" / "collections"
+CLUSTER_FILES = ROOT / "roles" / "taskflow_cluster" / "files"
+IMPORTABLE = (
+    ROOT,  # the controller, and the scripts
+    COLLECTIONS,  # the checkout as the collection that it is
+    ROOT / "roles" / "taskflow_agent" / "files" / "agent",
+    CLUSTER_FILES / "engine",
+    CLUSTER_FILES / "programs",
+    ROOT / "tests",  # what the tests share, as ``support``
+    ROOT / "tests" / "bench",
+)
 
 
 def link_collection() -> None:
@@ -32,7 +42,7 @@ def use_engine_of_cluster() -> None:
 
 link_collection()
 use_engine_of_cluster()
-sys.path[:0] = [str(ROOT), str(COLLECTIONS), str(ROOT / "tests")]
+sys.path[:0] = map(str, IMPORTABLE)
 
 # No example has to be quick: the machine may be busy.
 settings.register_profile("taskflow", deadline=None)

@@ -104,18 +104,18 @@ permanent:
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
-from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._build.build import DEFAULT_GIT_IMAGE, GIT_IMAGE_ENV
+from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildCluster, BuildReconciler
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
-from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildCluster, BuildReconciler
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
     POD_ARGUMENTS,
     failure_of,
     lookup_settings,
     require,
 )
-from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},

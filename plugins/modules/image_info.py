@@ -113,8 +113,10 @@ retry_after:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
+from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 from ansible_collections.taskflow.operator.plugins.module_utils._module.find import describe_images
 from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
     LOOKUP_ARGUMENTS,
@@ -122,8 +124,6 @@ from ansible_collections.taskflow.operator.plugins.module_utils._module.run_modu
     lookup_settings,
     require,
 )
-from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
-from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 
 ARGUMENTS = {
     "images": {"type": "list", "elements": "str", "required": True},

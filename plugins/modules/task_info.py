@@ -91,11 +91,11 @@ permanent:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
+from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 from ansible_collections.taskflow.operator.plugins.module_utils._module.find import find_tasks
 from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import failure_of, require
-from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 
 ARGUMENTS = {
     "name": {"type": "str"},

@@ -155,8 +155,8 @@ resources:
       type: int
 """
 
-from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import POD_ARGUMENTS, run_module
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import POD_ARGUMENTS, run_module
 
 
 def main() -> None:

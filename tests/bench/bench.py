@@ -16,6 +16,7 @@ from pathlib import Path
 from setting import ROOT, Setting, use_few_cores
 
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
 
 import part_agent
 import part_controller

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from measurement import Figure, Part, Target
-from setting import ROOT, Setting
-
-sys.path.append(str(ROOT / "tests/integration/agent"))
-import measure as agent
-from executable import build
+from setting import Setting
+from support.agent import measure as agent
+from support.agent.executable import build
 
 EXEC = Figure("agent: exec to main", "ms", Target(10))
 MEMORY = Figure("agent: memory while waiting", "MB RSS", Target(8))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORES = 2  # what the targets are for
 
 if TYPE_CHECKING:
-    from control_plane import ControlPlane
+    from support.api.control_plane import ControlPlane
 
 
 class Setting:
@@ -55,8 +54,7 @@ class Setting:
     @cached_property
     def control_plane(self) -> ControlPlane:
         """An etcd and an API server with nothing behind them."""
-        sys.path += [str(ROOT / "tests"), str(ROOT / "tests/integration/controller")]
-        from control_plane import ControlPlane
+        from support.api.control_plane import ControlPlane
 
         folder = self.folder / "control-plane"
         folder.mkdir()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from support import OPERATOR_NAMESPACE, Cluster
+from support.builds import Source
+from support.facts import facts
+from support.registry.git_server import GitServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +35,15 @@ def cluster() -> Iterator[Cluster]:
     )
     yield cluster
     cluster.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path / "site")
+
+
+@pytest.fixture
+def url(source: Source) -> Iterator[str]:
+    """The repository, for everybody."""
+    with GitServer(source.folder.parent, facts().gateway) as server:
+        yield f"{server.url}/site"

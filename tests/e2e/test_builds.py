@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 from support import ROOT, Cluster, Object, condition
+from support.builds import Source, make_build
 from support.facts import facts, needs_own_cluster
-
-sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
-
-from git_server import GitServer, git
-from git_ssh_server import GitSshServer
+from support.registry.git_server import GitServer
+from support.registry.git_ssh_server import GitSshServer
 
 pytestmark = needs_own_cluster
 USER, PASSWORD = "builder", "a secret word"
@@ -23,59 +19,11 @@ FINAL = ("Successful", "Failure")
 WAIT = "while [ ! -e told ]; do sleep 0.2; done"
 
 
-class Source:
-    """A repository that somebody pushes to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        git(folder, "init", "--quiet", "--initial-branch=main")
-        self.first = self.push("one")
-
-    def push(self, content: str) -> str:
-        """Put a commit on main, and return its hash."""
-        (self.folder / "content").write_text(f"{content}\n")
-        git(self.folder, "add", "content")
-        git(self.folder, "commit", "--quiet", "-m", content)
-        return git(self.folder, "rev-parse", "HEAD")
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Source:
-    return Source(tmp_path / "site")
-
-
-@pytest.fixture
-def url(source: Source) -> Iterator[str]:
-    """The repository, for everybody."""
-    with GitServer(source.folder.parent, facts().gateway) as server:
-        yield f"{server.url}/site"
-
-
 @pytest.fixture
 def private_url(source: Source) -> Iterator[str]:
     """The repository, for those who know the password."""
     with GitServer(source.folder.parent, facts().gateway, (USER, PASSWORD)) as server:
         yield f"{server.url}/site"
-
-
-def make_build(name: str, url: str, revision: str = "main", git_fields: Object | None = None, **spec: object) -> Object:
-    """Return a manifest; its steps show the source."""
-    steps = [
-        {"name": "show", "command": ["cat", "content"]},
-        {"name": "say", "script": 'echo "commit $BUILD_REVISION"'},
-    ]
-    return {
-        "apiVersion": "ci.zt.vapi.cc/v1",
-        "kind": "Build",
-        "metadata": {"name": name},
-        "spec": {
-            "source": {"git": {"url": url, "revision": revision, **(git_fields or {})}},
-            "image": "busybox:1.28",
-            "steps": steps,
-            **spec,
-        },
-    }
 
 
 def wait_for(cluster: Cluster, name: str, what: str, test: Callable[[Object], object]) -> Object:

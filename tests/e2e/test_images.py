@@ -9,7 +9,6 @@ import io
 import itertools
 import json
 import socket
-import sys
 import tarfile
 import threading
 import time
@@ -18,14 +17,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from installation import install_variables, run_playbook, wait_ready
-from support import OPERATOR_NAMESPACE, ROOT, Cluster, condition, make_task, shell
+from support import OPERATOR_NAMESPACE, Cluster, condition, make_task, shell
 from support.facts import facts, needs_own_cluster
+from support.installation import install_variables, run_playbook, wait_ready
 from support.nodes import ctr, node_run
-
-sys.path.insert(0, str(ROOT / "tests" / "integration" / "plugins"))
-
-from registries import MANIFEST, PASSWORD, USER, Authority, Registry, Repository
+from support.registry.registries import MANIFEST, PASSWORD, USER, Authority, Registry, Repository
 
 pytestmark = needs_own_cluster
 # Each time that a node pulls, it reads here what is said of the registry.

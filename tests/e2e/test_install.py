@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import requests
-from installation import (
+from support import OPERATOR_NAMESPACE, Cluster, make_task, shell, waiter
+from support.facts import facts
+from support.installation import (
     OPERATOR,
     install_variables,
     installed_objects,
@@ -16,8 +18,6 @@ from installation import (
     wait_ready,
     write_manifests,
 )
-from support import OPERATOR_NAMESPACE, Cluster, make_task, shell, waiter
-from support.facts import facts
 
 # Podman pushes the first, Docker the second.
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from installation import OPERATOR, install_variables, installed_objects, write_manifests
 from support import Object
+from support.installation import OPERATOR, install_variables, installed_objects, write_manifests
 
 
 @pytest.fixture(scope="module")

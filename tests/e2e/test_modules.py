@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import ROOT, Cluster, Object, make_task, run_module, shell
-from test_builds import Source, make_build, source, url
-
-__all__ = ["source", "url"]  # fixtures
+from support.builds import Source, make_build
 
 STEPS = [
     {

@@ -6,7 +6,6 @@ Each leaves the nodes as it found them. No node that the operator is on is taken
 from __future__ import annotations
 
 import pytest
-from installation import operator_pods, wait_ready
 from support import (
     OPERATOR_NAMESPACE,
     Cluster,
@@ -19,6 +18,7 @@ from support import (
     waiter,
 )
 from support.facts import needs_own_cluster
+from support.installation import operator_pods, wait_ready
 from support.nodes import (
     containerd_stopped,
     crictl,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from installation import OPERATOR, install_variables, operator_pods, wait_ready
 from support import OPERATOR_NAMESPACE, Cluster, condition, make_task, run_module, shell, step_states
+from support.installation import OPERATOR, install_variables, operator_pods, wait_ready
 
 
 def test_the_operators_pod_is_restricted():

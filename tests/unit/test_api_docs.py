@@ -177,12 +177,12 @@ def documented_reasons(text=DOCUMENT):
 
 
 # What only Builds have to do with.
-OF_BUILDS = ("_build.py", "_build_plan.py", "_build_status.py", "_jobs.py")
+OF_BUILDS = "_build"
 
 
 def modules(folder="plugins/module_utils", of_builds=False):
-    paths = sorted((ROOT / folder).glob("*.py"))
-    return [ast.parse(path.read_text()) for path in paths if (path.name in OF_BUILDS) == of_builds]
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    return [ast.parse(path.read_text()) for path in paths if (path.parent.name == OF_BUILDS) == of_builds]
 
 
 def constants(folder):

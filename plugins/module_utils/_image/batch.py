@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import Postponed, TaskError
-from .name import ImageConfig
 from .lookup import LookupSettings, PullSecrets, is_quick, look_up
+from .name import ImageConfig
 
 Configs = dict[str, ImageConfig]
 

@@ -16,11 +16,12 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
-from . import credentials as _credentials, name as _image
-from .credentials import Credential, Keyring
 from .._errors import TaskError
-from .name import ImageConfig, ImageName
+from . import credentials as _credentials
+from . import name as _image
 from .cache import Endpoints, ImageCache, Refusal, is_digest
+from .credentials import Credential, Keyring
+from .name import ImageConfig, ImageName
 from .registry import DEADLINE, Cause, RegistryFailure, read_image
 
 Object = dict[str, t.Any]

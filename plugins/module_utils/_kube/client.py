@@ -13,11 +13,11 @@ import typing as t
 import uuid
 
 from .. import _contract as c
-from .access import configuration_of
 from .._errors import TaskError, reason_of
 from .._pod.pod import task_selector
 from .._task.observed import is_owned_by
 from .._task.status import Event
+from .access import configuration_of
 
 try:
     import kubernetes

@@ -9,8 +9,8 @@ import dataclasses
 import time
 import typing as t
 
-from .._kube.client import ALREADY_EXISTS, CONFLICT, Cluster, namespace_path
 from .._errors import TaskError
+from .._kube.client import ALREADY_EXISTS, CONFLICT, Cluster, namespace_path
 from .wanted import Kind, dropped_fields, failed_step, has_ended, has_succeeded, merged, message_of, outline
 
 Object = dict[str, t.Any]

@@ -9,10 +9,10 @@ import base64
 import json
 import typing as t
 
-from .._image.name import parse_image
 from .._image.lookup import LookupSettings, PullSecrets, look_up
-from .wanted import TASK
+from .._image.name import parse_image
 from .apply import ResourceCluster
+from .wanted import TASK
 
 Object = dict[str, t.Any]
 

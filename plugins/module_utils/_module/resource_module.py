@@ -9,11 +9,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._kube.access import CLUSTER_ARGUMENTS
 from .._errors import TaskError
+from .._kube.access import CLUSTER_ARGUMENTS
+from .apply import ResourceCluster, Wanted
 from .run_module import Arguments, failure_of, require
 from .wanted import Kind, wanted_resource
-from .apply import ResourceCluster, Wanted
 
 Object = dict[str, t.Any]
 

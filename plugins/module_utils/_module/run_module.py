@@ -10,16 +10,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from .._kube import client as _cluster
 from .. import _contract as c
-from .._kube.access import CLUSTER_ARGUMENTS
-from .._task.batch import Found, Target, serve_all
 from .._errors import Postponed, TaskError, describe
-from .._image.name import parse_mirrors
 from .._image.batch import Images
 from .._image.lookup import LookupSettings
-from .._task.reconcile import Reconciler
+from .._image.name import parse_mirrors
 from .._image.registry import local_architecture
+from .._kube import client as _cluster
+from .._kube.access import CLUSTER_ARGUMENTS
+from .._task.batch import Found, Target, serve_all
+from .._task.reconcile import Reconciler
 
 Object = dict[str, t.Any]
 Arguments = t.Mapping[str, dict[str, t.Any]]

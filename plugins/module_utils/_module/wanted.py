@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._build import build as b
 from .. import _contract as c
+from .._build import build as b
 from .._build.plan import PENDING, SUCCESSFUL
 from .._errors import TaskError
 from .._task.observed import FINAL, condition_of

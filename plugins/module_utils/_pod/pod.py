@@ -11,14 +11,14 @@ import hashlib
 import math
 import typing as t
 
-from . import agent as _agent
 from .. import _contract as c
 from .._durations import seconds_of
 from .._errors import InvalidSpec
 from .._image.name import ImageConfig
+from .._task.observed import spec_hash
+from . import agent as _agent
 from .merge import merge_step
 from .resources import keep_largest_requests
-from .._task.observed import spec_hash
 from .spec import Resolved, resolve
 from .variables import refuse_inline
 

@@ -10,11 +10,23 @@ import datetime
 import typing as t
 
 from .. import _contract as c
-from . import order as _order, verdict as _verdict
 from .._durations import parse_time
 from .._errors import TaskError
 from .._pod.pod import Attempt
-from .observed import has_ended, is_ending, is_finished, is_in_the_way, is_of_run, is_told_to_end, number_of, recorded_status, sidecar_failure, with_cancellations
+from . import order as _order
+from . import verdict as _verdict
+from .observed import (
+    has_ended,
+    is_ending,
+    is_finished,
+    is_in_the_way,
+    is_of_run,
+    is_told_to_end,
+    number_of,
+    recorded_status,
+    sidecar_failure,
+    with_cancellations,
+)
 
 Object = dict[str, t.Any]
 

@@ -9,17 +9,17 @@ import dataclasses
 import typing as t
 
 from .. import _contract as c
-from .attempts import Plan, current_pod, plan_pods
-from .batch import Found
-from .._kube.client import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
 from .._durations import seconds_until
 from .._errors import Postponed, TaskError, describe
-from .._image.name import ImageConfig
 from .._image.batch import Images
-from .order import orders_to_come, orders_to_write, pod_order
+from .._image.name import ImageConfig
+from .._kube.client import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
 from .._pod.pod import Attempt, build_pod, images_to_look_up
-from .observed import condition_of, expiry
 from .._pod.spec import Resolved, resolve
+from .attempts import Plan, current_pod, plan_pods
+from .batch import Found
+from .observed import condition_of, expiry
+from .order import orders_to_come, orders_to_write, pod_order
 from .status import Event, compute_events, compute_status, next_look
 from .verdict import shall_stop
 

@@ -9,12 +9,39 @@ import math
 import typing as t
 
 from .. import _contract as c
-from . import order as _order
-from .attempts import current_pod
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError
-from .observed import CANCELLED_GENERATION, CONDITION, FINAL, condition_of, deadline, expiry, has_ended, number_of, recorded_status, spec_hash, with_cancellations
-from .verdict import CANCELLED, FAILURE, PENDING, SIDECAR_FAILED, SUCCESSFUL, TIMED_OUT, Verdict, cause_of, deaths_of_sidecars, is_suspended, judge, judge_without_pod, next_death_in, suspended
+from . import order as _order
+from .attempts import current_pod
+from .observed import (
+    CANCELLED_GENERATION,
+    CONDITION,
+    FINAL,
+    condition_of,
+    deadline,
+    expiry,
+    has_ended,
+    number_of,
+    recorded_status,
+    spec_hash,
+    with_cancellations,
+)
+from .verdict import (
+    CANCELLED,
+    FAILURE,
+    PENDING,
+    SIDECAR_FAILED,
+    SUCCESSFUL,
+    TIMED_OUT,
+    Verdict,
+    cause_of,
+    deaths_of_sidecars,
+    is_suspended,
+    judge,
+    judge_without_pod,
+    next_death_in,
+    suspended,
+)
 
 Object = dict[str, t.Any]
 

@@ -9,9 +9,21 @@ import datetime
 import typing as t
 
 from .. import _contract as c
-from . import order as _order
 from .._durations import parse_time, seconds_until
-from .observed import FINAL, condition_of, deadline, has_ended, is_ending, is_in_the_way, is_terminal, is_told_to_end, number_of, recorded_status, sidecar_failure
+from . import order as _order
+from .observed import (
+    FINAL,
+    condition_of,
+    deadline,
+    has_ended,
+    is_ending,
+    is_in_the_way,
+    is_terminal,
+    is_told_to_end,
+    number_of,
+    recorded_status,
+    sidecar_failure,
+)
 
 Object = dict[str, t.Any]
 

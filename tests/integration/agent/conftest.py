@@ -5,13 +5,10 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from executable import build
+from support.agent.executable import build
 
 
 def eventually(condition):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from executable import have_busybox
+from support.agent.executable import have_busybox
 
 # Everything happens in a mount namespace of its own, so nothing is left mounted.
 ENTER = """

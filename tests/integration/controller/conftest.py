@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Any
 
 import pytest
 from kubernetes import client, config
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from control_plane import ControlPlane
-from controller_harness import GROUP, PLAYBOOK, VERSION, Controller, Crd
-from trial import Trial
+from support.api.control_plane import ControlPlane
+from support.controller.controller_harness import GROUP, PLAYBOOK, VERSION, Controller, Crd
+from support.controller.trial import Trial
 
 
 @pytest.fixture(scope="session")

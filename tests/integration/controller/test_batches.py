@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controller_harness import GROUP, VERSION, Controller, Crd, until
+from support.controller.controller_harness import GROUP, VERSION, Controller, Crd, until
 
 Operate = Callable[..., Controller]
 FIRST = [f"w{number}" for number in range(30)]

@@ -5,8 +5,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from controller_harness import GROUP, VERSION, Controller, Crd, until
 from kubernetes import client
+from support.controller.controller_harness import GROUP, VERSION, Controller, Crd, until
 
 Start = Callable[..., Controller]
 SETTLE = 3.0  # seconds in which a run that should not come would have started

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controller_harness import GROUP, VERSION, Controller, Crd, until
+from support.controller.controller_harness import GROUP, VERSION, Controller, Crd, until
 
 Operate = Callable[..., Controller]
 NAME, OTHER = "ctl-try.example.com/end", "other.example.com/keep"

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import processes
-from controller_harness import GROUP, VERSION, Controller, until
 from kubernetes import client
-from trial import Trial
+from support.controller import processes
+from support.controller.controller_harness import GROUP, VERSION, Controller, until
+from support.controller.trial import Trial
 
 FLAGS = (
     "--leader-elect",

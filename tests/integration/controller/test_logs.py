@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from controller_harness import GROUP, VERSION, until
 from kubernetes import client
-from trial import Trial
+from support.controller.controller_harness import GROUP, VERSION, until
+from support.controller.trial import Trial
 
 SECRET = "qx7-very-secret-93"
 PLAY = """

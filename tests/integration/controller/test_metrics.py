@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from controller_harness import GROUP, VERSION, Controller, Crd, free_port, until
+from support.controller.controller_harness import GROUP, VERSION, Controller, Crd, free_port, until
 
 Start = Callable[..., Controller]
 

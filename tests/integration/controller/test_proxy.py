@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controller_harness import GROUP, VERSION, Crd, until
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
+from support.controller.controller_harness import GROUP, VERSION, Crd, until
 
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.api import ApiServer

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from controller_harness import Controller, Crd, until
+from support.controller.controller_harness import Controller, Crd, until
 
 Operate = Callable[..., Controller]
 SETTLE = 4.0  # seconds in which a write or a run that should not come would have come

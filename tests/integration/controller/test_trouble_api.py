@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import processes
-from controller_harness import Controller, until
 from kubernetes.client.exceptions import ApiException
-from trial import Trial
+from support.controller import processes
+from support.controller.controller_harness import Controller, until
+from support.controller.trial import Trial
 
 Begin = Callable[..., Trial]
 ROUNDS = 6

@@ -4,11 +4,11 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
-import processes
 import pytest
-from controller_harness import Controller, until
-from memory_limit import little_memory
-from trial import PLAY, Trial
+from support.controller import processes
+from support.controller.controller_harness import Controller, until
+from support.controller.memory_limit import little_memory
+from support.controller.trial import PLAY, Trial
 
 Begin = Callable[..., Trial]
 

@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from controller_harness import until
-from warm_harness import Project, StrictlyWarm
+from support.controller.controller_harness import until
+from support.controller.warm_harness import Project, StrictlyWarm
 
 from taskflow_controller.runs.runner import ColdRunner
 
@@ -237,7 +234,8 @@ def test_servers_and_runs_end_with_the_controller(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         os.environ["TMPDIR"] = str(tmp_path / "temporary")
-        os.execv(sys.executable, [sys.executable, "-c", CONTROLLER, str(tmp_path), str(Path(__file__).parent)])
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        os.execv(sys.executable, [sys.executable, "-c", CONTROLLER, str(tmp_path)])
     try:
         until(lambda: processes("sleep\x0076.25"), what="the module's start")
     finally:
@@ -251,8 +249,7 @@ def test_servers_and_runs_end_with_the_controller(tmp_path: Path) -> None:
 CONTROLLER = """
 import sys
 from pathlib import Path
-sys.path[:0] = [str(Path(sys.argv[2]).parents[2]), sys.argv[2]]
-from warm_harness import Project
+from support.controller.warm_harness import Project
 project = Project(Path(sys.argv[1]))
 project.run('sleep.yml')
 """

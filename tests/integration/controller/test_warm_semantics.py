@@ -2,18 +2,14 @@
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from warm_files import FILES
-from warm_harness import Project, StrictlyWarm, assert_same
-from warm_playbooks import HEAD, TASKS, WHOLE
+from support.controller.warm_files import FILES
+from support.controller.warm_harness import Project, StrictlyWarm, assert_same
+from support.controller.warm_playbooks import HEAD, TASKS, WHOLE
 
 from taskflow_controller.runs.runner import ColdRunner
 

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._build.build import CLONE_SCRIPT
-from git_server import GitServer, git
-from git_ssh_server import GitSshServer
+from support.registry.git_server import GitServer, git
+from support.registry.git_ssh_server import GitSshServer
 
 USER, PASSWORD = "builder", 'pass word "$HOME" %s'
 

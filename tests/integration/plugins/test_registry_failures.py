@@ -13,13 +13,13 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._image import transport as _transport
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._image import transport as _transport
 from ansible_collections.taskflow.operator.plugins.module_utils._image.cache import Endpoints
 from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import DEADLINE
-from registries import PASSWORD, USER, Stand, send
-from test_registry import Cluster, look, pull_secret, refusal
+from support.registry.looking import Cluster, look, pull_secret, refusal
+from support.registry.registries import PASSWORD, USER, Stand, send
 
 # What a busy machine may add to a deadline.
 SLACK = 2.0

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from executable import base_image, engine
-from registries import PASSWORD, USER, Authority, Registry
+from support.agent.executable import base_image, engine
+from support.registry.registries import PASSWORD, USER, Authority, Registry
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "taskflow/agent:v1"

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 SOURCE = pathlib.Path(__file__).parents[3] / "roles/taskflow_agent/files/agent"
-sys.path.insert(0, str(SOURCE))
 
 
 class SourceAgent:

@@ -7,7 +7,11 @@ import itertools
 import threading
 import time
 
-from ansible_collections.taskflow.operator.plugins.module_utils._task.order import is_over, orders_to_come, step_statuses
+from ansible_collections.taskflow.operator.plugins.module_utils._task.order import (
+    is_over,
+    orders_to_come,
+    step_statuses,
+)
 from pod_life import Pace, PodLife
 from raw_api import NOT_FOUND, RefusedError
 from simulated_kubelet import SimulatedKubelet

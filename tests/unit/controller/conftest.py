@@ -1,15 +1,11 @@
 """An API proxy before a fake API server, and a client with a run's kubeconfig."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kubernetes import client
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from proxy_harness import WATCH, Client, FakeApiServer
+from support.api.proxy_harness import WATCH, Client, FakeApiServer
 
 from taskflow_controller.proxy import ApiProxy
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._task.order import next_order
 from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
-from factory import NOW, make_pod, make_step, make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import CRASHES, FAILS, FINAL, KILLED, OK, RUNS, World
+from support.tasks.factory import NOW, make_pod, make_step, make_task
+from support.tasks.simulation import CRASHES, FAILS, FINAL, KILLED, OK, RUNS, World
 
 from taskflow_controller.config.watches import load_watches
 from taskflow_controller.triggers.predicates import dependent_reason, primary_reason

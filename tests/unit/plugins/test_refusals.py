@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._kube import client as _cluster
-from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildCluster
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._kube import client as _cluster
 
 
 def test_a_kind_that_is_not_served_says_what_is_missing():

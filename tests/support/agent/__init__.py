@@ -1,0 +1,1 @@
+"""The agent's executable for tests."""

@@ -1,0 +1,1 @@
+"""API servers for tests, fake ones and a real one."""

@@ -1,0 +1,1 @@
+"""The controller as tests run it."""

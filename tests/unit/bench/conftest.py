@@ -1,8 +1,0 @@
-"""Make the bench's files importable, as its own scripts import them."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
