@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from taskflow_controller import __version__, flags, legacy_flags, process
+from taskflow_controller.compose import compose
 from taskflow_controller.config.playbooks import ROLES_PATH, roles_path
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.options import PROGRAM, Options
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # For this process as for all that it starts: a fork server takes the settings that it was started with.
     os.environ.update(ansible_environment(options, os.environ))
     try:
-        return process.serve(dataclasses.replace(options, leader_election_id=name), os.environ)
+        return process.serve(compose(dataclasses.replace(options, leader_election_id=name), os.environ))
     except ConfigError as exc:
         print(f"{PROGRAM}: error: {exc}", file=sys.stderr)
         return USAGE_ERROR

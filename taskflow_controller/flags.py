@@ -101,9 +101,6 @@ def _add_ansible(group: argparse._ArgumentGroup) -> None:
         help="time after which a run is killed, unless its watch has a runTimeout; 0: none (%(default)s)",
     )
     _add_boolean(group, "--cold", False, "start a new ansible-playbook for each run, many times slower (false)")
-    _add_boolean(
-        group, "--no-worker-fork", False, "run tasks on variables in the process of their run, a fifth faster (false)"
-    )
     group.add_argument(
         "--runner-dir",
         metavar="DIR",

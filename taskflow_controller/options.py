@@ -15,7 +15,6 @@ class Options:
     reconcile_period: float
     run_timeout: float
     cold: bool
-    no_worker_fork: bool
     runner_dir: str
     inject_owner_ref: bool
     ansible_verbosity: int

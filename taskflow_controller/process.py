@@ -5,28 +5,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
-from taskflow_controller.config.overrides import Defaults, Overrides
-from taskflow_controller.config.watches import Finalizer, Watch, load_watches
-from taskflow_controller.errors import ConfigError
-from taskflow_controller.flags import boolean
-from taskflow_controller.kube.api import ApiServer, connect
-from taskflow_controller.kube.leader import LeaderElector, Timing, default_namespace
-from taskflow_controller.kube.objects import Objects
+from taskflow_controller.kube.leader import LeaderElector
 from taskflow_controller.options import Options
 from taskflow_controller.proxy import ApiProxy
-from taskflow_controller.reconcile.controller import Controller, Limits
-from taskflow_controller.reconcile.reconciler import Reconciler
-from taskflow_controller.runs.launcher import Launcher
-from taskflow_controller.runs.runner import ColdRunner, end_stray_runs
-from taskflow_controller.runs.warm.runner import WarmRunner
+from taskflow_controller.reconcile.controller import Controller
+from taskflow_controller.runs.runner import end_stray_runs
+from taskflow_controller.runs.warm.starter import WarmStarter
 from taskflow_controller.runs.workspace import Workspaces
-from taskflow_controller.serve.health import health_endpoint
 from taskflow_controller.serve.http_endpoint import HttpEndpoint
-from taskflow_controller.serve.metrics import Metrics, metrics_endpoint
-from taskflow_controller.serve.user_metrics import user_metrics_endpoint
+from taskflow_controller.serve.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -35,198 +25,148 @@ POLL_SECONDS = 0.1
 LOST_LEASE = 1
 
 
-def serve(options: Options, environ: Mapping[str, str]) -> int:
-    """Run until a signal or a lost lease ends it; return the exit code. Raises ConfigError at the start."""
-    code = _Process(options, environ).run()
+def serve(process: "Process") -> int:
+    """Run until a signal or a lost lease ends it; return the exit code."""
+    code = process.run()
     if code == LOST_LEASE:  # at once: a request that hangs would keep its thread, and so this process, for a while
         logging.shutdown()
         os._exit(code)
     return code
 
 
-class _Process:
-    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
-        self._options = options
-        loaded = load_watches(options.watches_file, environ)
-        for warning in loaded.warnings:
-            logger.warning(warning)
-        # Plain values, no Events: a signal handler must not take a lock that the main thread may hold.
-        self._signals = 0
-        self._cancelling = False  # running plays are to be killed
-        api = ApiServer(connect(options.kubeconfig or None))
-        kubeconfig = os.path.abspath(options.kubeconfig) if options.kubeconfig else ""
-        self._proxy = ApiProxy(api.client) if any(watch.api_proxy for watch in loaded.watches) else None
-        limits = Limits(options.max_concurrent, options.max_total)
-        self._metrics = Metrics({watch.gvk: limits.for_watch(watch) for watch in loaded.watches})
-        overrides = Overrides(Defaults(options.reconcile_period, options.ansible_verbosity, options.run_timeout))
-        self._workspaces = Workspaces(options.runner_dir)
-        environment = {"KUBECONFIG": kubeconfig, "K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else {}
-        self._warm = None if options.cold else warm_runner(loaded.watches, environment, options.no_worker_fork)
-        launcher = Launcher(
-            self._warm or ColdRunner(),
-            self._workspaces,
-            overrides,
-            arguments=options.ansible_args,
-            log_events=options.ansible_log_events,
-            log_output=ansible_debug_logs(environ),
-            environment=environment,
-            proxy=self._proxy,
-            cancelled=self._must_stop,
-        )
-        reconciler = Reconciler(launcher, Objects(api), overrides, cancelled=self._must_stop, metrics=self._metrics)
-        self._controller = Controller(
-            api, loaded.watches, reconciler, limits, watched_namespaces(environ), metrics=self._metrics
-        )
-        self._elector: LeaderElector | None = None
-        if options.leader_elect:
-            namespace = options.leader_election_namespace or default_namespace()
-            timing = Timing(options.lease_duration, options.renew_deadline)
-            self._elector = LeaderElector(api.client, options.leader_election_id, namespace, timing)
-            self._metrics.leading(options.leader_election_id, leads=False)
-        self._endpoints = self._bind_endpoints()
+class Stopping:
+    """Whether the process is to end, and how.
 
-    def _bind_endpoints(self) -> list[HttpEndpoint]:
-        health, metrics = self._options.health_address, self._options.metrics_address
-        proxy = {"api-proxy": self._proxy.problem} if self._proxy else {}
-        warm = {"fork-servers": self._warm.problem} if self._warm else {}
-        # An API server that is away makes this replica unready, and no more: a restart would not bring it back.
-        checks = {
-            "/healthz": {"threads": self._controller.thread_problem, **proxy},
-            "/readyz": {
-                "informers": self._controller.informer_problem,
-                "watches": self._controller.watch_problem,
-                **warm,
-            },
-        }
-        endpoints = [health_endpoint(health, checks)] if health else []
-        if metrics:
-            endpoints.append(metrics_endpoint(metrics, self._metrics))
-        return endpoints + self._bind_user_metrics()
+    Plain values, no Events: a signal handler must not take a lock that the main thread may hold.
+    """
 
-    def _bind_user_metrics(self) -> list[HttpEndpoint]:
-        """Not at all rather than no start: its port is fixed by the module, and another controller may have it."""
-        address = self._options.user_metrics_address
-        try:
-            return [user_metrics_endpoint(address, self._metrics.registry)] if address else []
-        except ConfigError as exc:
-            logger.warning("metrics of playbooks are not taken: %s", exc)
-            return []
+    def __init__(self, elector: LeaderElector | None) -> None:
+        """Take what tells that the lease is lost, where there is one."""
+        self._elector = elector
+        self.signals = 0
+        self.cancelling = False  # running plays are to be killed
+
+    def asked(self) -> bool:
+        """Whether the process is to end."""
+        return self.signals > 0 or self.lost()
+
+    def at_once(self) -> bool:
+        """Whether nothing may be run or written any more."""
+        return self.cancelling or self.lost()
+
+    def lost(self) -> bool:
+        """Whether the lease is lost: another replica may lead."""
+        return self._elector is not None and self._elector.lost()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a process starts and stops; ``compose`` makes it."""
+
+    controller: Controller
+    metrics: Metrics
+    workspaces: Workspaces
+    endpoints: tuple[HttpEndpoint, ...]
+    proxy: ApiProxy | None
+    warm: WarmStarter | None
+    elector: LeaderElector | None
+
+
+class Process:
+    """A controller's process, from its start to its end."""
+
+    def __init__(self, options: Options, parts: Parts, stopping: Stopping) -> None:
+        self._options, self._parts, self._stopping = options, parts, stopping
 
     def run(self) -> int:
+        """Run until a signal or a lost lease ends it; return the exit code."""
+        parts = self._parts
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
-        if self._proxy:
-            self._proxy.start(self._controller.dependents if self._options.inject_owner_ref else None)
-        if self._warm:
-            self._warm.start()
-        self._controller.start_informers()
-        for endpoint in self._endpoints:
+        self._lead(False)
+        if parts.proxy:
+            parts.proxy.start(parts.controller.dependents if self._options.inject_owner_ref else None)
+        if parts.warm:
+            parts.warm.start()
+        parts.controller.start_informers()
+        for endpoint in parts.endpoints:
             endpoint.start()
-        if self._elector:
-            self._elector.start()
-        _end_stray_runs(self._workspaces)
+        if parts.elector:
+            parts.elector.start()
+        _end_stray_runs(parts.workspaces)
         if self._wait_for_leadership():
-            if self._elector:
-                self._metrics.leading(self._options.leader_election_id, leads=True)
-            self._controller.start_workers()
+            self._lead(True)
+            parts.controller.start_workers()
             logger.info("controller started")
             self._wait_for_end()
         return self._end()
 
+    def _lead(self, leads: bool) -> None:
+        if self._parts.elector:
+            self._parts.metrics.leading(self._options.leader_election_id, leads=leads)
+
     def _wait_for_leadership(self) -> bool:
         """Return true once this replica leads (or needs not to), false if it is to end before."""
-        while self._elector and not self._elector.leading.is_set():
-            if self._ending():
+        elector = self._parts.elector
+        while elector and not elector.leading.is_set():
+            if self._stopping.asked():
                 return False
             time.sleep(POLL_SECONDS)
         return True
 
     def _wait_for_end(self) -> None:
-        while not self._ending():
+        while not self._stopping.asked():
             time.sleep(POLL_SECONDS)
-
-    def _ending(self) -> bool:
-        return self._signals > 0 or self._lost()
-
-    def _lost(self) -> bool:
-        return self._elector is not None and self._elector.lost()
-
-    def _must_stop(self) -> bool:
-        """Whether nothing may be run or written any more."""
-        return self._cancelling or self._lost()
 
     def _finish_running(self, timeout: float) -> bool:
         """Wait for the running plays; return whether they ended in time, and before the lease was lost."""
         deadline = time.monotonic() + timeout
-        while not self._controller.shut_down(POLL_SECONDS):
-            if self._lost() or time.monotonic() >= deadline:
+        while not self._parts.controller.shut_down(POLL_SECONDS):
+            if self._stopping.lost() or time.monotonic() >= deadline:
                 return False
         return True
 
     def _cancel_running(self) -> bool:
         """Kill the running plays; return whether they are gone."""
-        logger.warning("cancelling %d running", self._controller.queue.working())
-        self._cancelling = True
-        return self._controller.shut_down(CANCEL_SECONDS)
+        controller = self._parts.controller
+        logger.warning("cancelling %d running", controller.queue.working())
+        self._stopping.cancelling = True
+        return controller.shut_down(CANCEL_SECONDS)
 
     def _end(self) -> int:
-        timeout = 0.0 if self._lost() else self._options.graceful_shutdown_timeout
+        parts = self._parts
+        timeout = 0.0 if self._stopping.lost() else self._options.graceful_shutdown_timeout
         if timeout:
-            running = self._controller.queue.working()
+            running = parts.controller.queue.working()
             logger.info("stopping: waiting up to %g s for %d running", timeout, running)
         ended = self._finish_running(timeout) or self._cancel_running()
-        self._controller.stop_informers()
-        if self._proxy:
-            self._proxy.stop()
-        if self._warm:
-            self._warm.stop()
-        lost = self._lost()
-        if self._elector and not lost and ended:  # else the next leader waits until the lease has run out
-            self._elector.release()
-        for endpoint in self._endpoints:
+        parts.controller.stop_informers()
+        if parts.proxy:
+            parts.proxy.stop()
+        if parts.warm:
+            parts.warm.stop()
+        lost = self._stopping.lost()
+        if parts.elector and not lost and ended:  # else the next leader waits until the lease has run out
+            parts.elector.release()
+        for endpoint in parts.endpoints:
             endpoint.stop()
         logger.info("stopped")
         return LOST_LEASE if lost else 0
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         """First signal: a graceful end. Second: kill what runs, and exit at once."""
-        self._signals += 1
-        if self._signals > 1:
-            self._cancelling = True
-            # A thread, so that the plays (sessions of their own, deaf to our signals) get killed meanwhile.
+        self._stopping.signals += 1
+        if self._stopping.signals > 1:
+            self._stopping.cancelling = True
+            # A thread, so that the plays (sessions of their own, deaf to our signals) get killed in the meantime.
             threading.Thread(target=self._exit_at_once, args=(128 + number,), daemon=True).start()
 
     def _exit_at_once(self, code: int) -> None:
-        self._controller.shut_down(timeout=1.0)
+        self._parts.controller.shut_down(timeout=1.0)
         os._exit(code)
 
 
 def _end_stray_runs(workspaces: Workspaces) -> None:
-    """Kill what a predecessor that was killed has left running, lest two runs of a resource go on at once."""
+    """Kill what a predecessor that was killed has left running: two runs of a resource may not go on at once."""
     if workspaces.claim() and (count := end_stray_runs(workspaces.base)):
         logger.warning("killed %d processes of runs that an earlier controller has left behind", count)
-
-
-def warm_runner(watches: Sequence[Watch], environment: Mapping[str, str], no_worker_fork: bool) -> WarmRunner:
-    """Return a runner that knows beforehand what the watches run."""
-    finalizers = [watch.finalizer for watch in watches if watch.finalizer]
-    commands: list[Watch | Finalizer] = [*watches, *finalizers]
-    playbooks = [command.playbook for command in commands if command.playbook]
-    roles = [command.role for command in commands if command.role]
-    return WarmRunner(playbooks, roles, environment, no_worker_fork=no_worker_fork)
-
-
-def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the namespaces of ``WATCH_NAMESPACE``, a comma list; none for all."""
-    names = (name.strip() for name in environ.get("WATCH_NAMESPACE", "").split(","))
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def ansible_debug_logs(environ: Mapping[str, str]) -> bool:
-    """Return whether ``ANSIBLE_DEBUG_LOGS`` asks for all that Ansible prints."""
-    text = environ.get("ANSIBLE_DEBUG_LOGS", "")
-    try:
-        return bool(text) and boolean(text)
-    except ValueError as exc:
-        logger.warning("ANSIBLE_DEBUG_LOGS is ignored: %s", exc)
-        return False

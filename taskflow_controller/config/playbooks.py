@@ -5,6 +5,7 @@ import os
 import re
 import sysconfig
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 _COLLECTION_NAME = re.compile(r"[a-z_]\w*\.[a-z_]\w*(\.\w+)+")
@@ -12,6 +13,19 @@ _PLAYBOOK_SUFFIXES = (".yml", ".yaml")
 ROLES_PATH = "ANSIBLE_ROLES_PATH"
 _COLLECTIONS_KEYS = ("collections_path", "collections_paths")
 _ANSIBLE_CFG = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a run runs: a playbook or a role, one of which is set.
+
+    Attributes:
+        playbook: an absolute path, or the name that a collection gives it, such as ``ns.name.playbook``.
+        role: the same for a role.
+    """
+
+    playbook: str | None = None
+    role: str | None = None
 
 
 class NotFoundError(Exception):

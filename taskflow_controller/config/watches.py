@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from taskflow_controller.config.located_yaml import LocatedDict, LocatedYamlError, load_located
-from taskflow_controller.config.playbooks import NotFoundError, find_playbook, find_role
+from taskflow_controller.config.playbooks import Command, NotFoundError, find_playbook, find_role
 from taskflow_controller.config.watch_fields import Entry
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.field_paths import FieldPath
@@ -52,13 +52,14 @@ class DependentWatch:
 class Finalizer:
     """What runs before a resource may go, and the name that keeps it until then.
 
-    ``playbook`` or ``role`` is set as in a Watch, or neither: then the watch's own runs. ``vars`` are laid over
-    all other extra vars of that run.
+    Attributes:
+        name: the finalizer's name.
+        command: what runs; None for the watch's own.
+        vars: laid over all other extra vars of that run.
     """
 
     name: str
-    playbook: str | None
-    role: str | None
+    command: Command | None
     vars: Mapping[str, Any]
 
 
@@ -66,15 +67,33 @@ class Finalizer:
 class Watch:
     """One entry of the watches file.
 
-    ``playbook`` (absolute path or collection name) or ``role`` (the same) is set, not both. ``selector`` is in the
-    API's query form, "" for all. ``reconcile_period`` and ``run_timeout`` are in seconds, 0 for none. None in them,
-    in ``max_concurrent`` or ``verbosity``: the flag's value. ``batch`` is how many resources one run may serve.
-    Without ``api_proxy`` a run talks to the API server directly.
+    Where ``reconcile_period``, ``run_timeout``, ``max_concurrent`` or ``verbosity`` is None, the flag's value counts.
+
+    Attributes:
+        gvk: the kind that is watched.
+        command: what runs for each of its resources.
+        vars: extra vars of each run.
+        reconcile_period: seconds until a run without any change; 0 for none.
+        max_runner_artifacts: how many runs' artifacts are kept.
+        snake_case_parameters: whether the names of a spec's fields become snake_case.
+        watch_annotations_changes: whether a change of the annotations needs a run.
+        dependents: other kinds whose changes need a run of their owner.
+        max_concurrent: how many runs of the kind may go on at once.
+        verbosity: Ansible's, 0 to 7.
+        manage_status: whether the controller writes conditions into the status.
+        watch_dependent_resources: whether kinds that plays turn out to use are watched.
+        watch_cluster_scoped_resources: whether cluster-scoped ones among them are, too.
+        mark_unsafe: whether the values of a resource are no templates.
+        blacklist: kinds among them that are not watched.
+        selector: a label selector in the API's query form, "" for all.
+        finalizer: what runs before a resource may go.
+        batch: how many resources one run may serve.
+        api_proxy: False for runs that talk to the API server directly.
+        run_timeout: seconds after which a run is killed; 0 for none.
     """
 
     gvk: GroupVersionKind
-    playbook: str | None
-    role: str | None
+    command: Command
     vars: Mapping[str, Any]
     reconcile_period: float | None
     max_runner_artifacts: int
@@ -93,6 +112,15 @@ class Watch:
     batch: int = 1
     api_proxy: bool = True
     run_timeout: float | None = None
+
+    def command_for(self, *, finalizing: bool) -> Command:
+        """Return what runs for a resource, or before it may go."""
+        own = self.finalizer.command if finalizing and self.finalizer else None
+        return own or self.command
+
+    def commands(self) -> tuple[Command, ...]:
+        """Return all that may run for the watch's resources."""
+        return tuple(dict.fromkeys([self.command, self.command_for(finalizing=True)]))
 
 
 @dataclass(frozen=True)
@@ -143,12 +171,13 @@ def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Wat
     odd: list[str] = []  # the entry's name, which a warning needs, is among the fields
     gvk = _gvk(entry.spelled(_SUPPORTED, odd))
     entry = entry.named(str(gvk)).spelled(_SUPPORTED, warnings)
-    playbook, role = _command(entry, environ)
+    command = _command(entry, environ)
+    if command is None:
+        raise entry.error("playbook", "is required (or a role)")
     artifacts = entry.integer("maxRunnerArtifacts", 0, least=0)
     watch = Watch(
         gvk=gvk,
-        playbook=playbook,
-        role=role,
+        command=command,
         vars=entry.variables("vars"),
         reconcile_period=entry.duration("reconcilePeriod"),
         max_runner_artifacts=artifacts or DEFAULT_MAX_RUNNER_ARTIFACTS,
@@ -181,26 +210,18 @@ def _gvk(entry: Entry) -> GroupVersionKind:
     return GroupVersionKind(group, version, kind)
 
 
-def _command(entry: Entry, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return (playbook, role), of which one is set."""
-    playbook, role = _optional_command(entry, environ)
-    if not playbook and not role:
-        raise entry.error("playbook", "is required (or a role)")
-    return playbook, role
-
-
-def _optional_command(entry: Entry, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return (playbook, role), of which one is set at most; the playbook wins."""
+def _command(entry: Entry, environ: Mapping[str, str]) -> Command | None:
+    """Return what an entry runs, None if it names nothing. Of a playbook and a role, the playbook wins."""
     playbook, role = entry.string("playbook"), entry.string("role")
     field = "playbook" if playbook else "role"
     try:
         if playbook:
-            return find_playbook(playbook, environ), None
+            return Command(playbook=find_playbook(playbook, environ))
         if role:
-            return None, find_role(role, environ)
+            return Command(role=find_role(role, environ))
     except NotFoundError as exc:
         raise entry.error(field, str(exc)) from exc
-    return None, None
+    return None
 
 
 def _finalizer(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Finalizer | None:
@@ -215,8 +236,7 @@ def _finalizer(entry: Entry, environ: Mapping[str, str], warnings: list[str]) ->
         raise finalizer.error("name", "is required")
     if not QUALIFIED_NAME.fullmatch(name):
         raise finalizer.error("name", f"must be a name such as example.com/finalizer, not {name!r}")
-    playbook, role = _optional_command(finalizer, environ)
-    return Finalizer(name, playbook, role, finalizer.variables("vars"))
+    return Finalizer(name, _command(finalizer, environ), finalizer.variables("vars"))
 
 
 def _blacklist(entry: Entry, warnings: list[str]) -> frozenset[GroupVersionKind]:

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from taskflow_controller.config.watches import Finalizer, Watch
+from taskflow_controller.config.watches import Finalizer
 from taskflow_controller.kube.api import JSON_PATCH, MERGE_PATCH
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects, Patch, Patience
@@ -32,16 +32,6 @@ def next_step(finalizer: Finalizer | None, obj: Object) -> Step:
 def finalizers_of(obj: Object) -> list[Any]:
     """Return the names of an object's finalizers."""
     return (obj.get("metadata") or {}).get("finalizers") or []
-
-
-def command(watch: Watch, *, finalizing: bool) -> tuple[str | None, str | None]:
-    """Return what runs: (playbook, role), of which one is set."""
-    own = watch.finalizer if finalizing else None
-    if own and own.playbook:
-        return own.playbook, None
-    if own and own.role:
-        return None, own.role
-    return watch.playbook, watch.role
 
 
 class FinalizerKeeper:

@@ -13,7 +13,6 @@ from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.proxy.kubeconfig import environment
-from taskflow_controller.reconcile.finalizers import command
 from taskflow_controller.runs.extra_vars import extra_vars
 from taskflow_controller.runs.log_events import EventLog
 from taskflow_controller.runs.run_events import RunCounts
@@ -84,15 +83,13 @@ class Launcher:
 
     def _run(self, watch: Watch, works: Sequence[Work], settings: RunSettings, directory: Path) -> RunResult:
         single = works[0] if len(works) == 1 else None
-        playbook, role = command(watch, finalizing=works[0].finalizing)
         events = EventLog(self._log_events, str(single.key) if single else _name(works), output=self._log_output)
         with self._access(watch, single.obj if single else None, directory) as access:
             result = self._runner.run(
                 RunRequest(
                     directory=directory,
                     extra_vars=_variables(watch, works),
-                    playbook=playbook,
-                    role=role,
+                    command=watch.command_for(finalizing=works[0].finalizing),
                     arguments=self._arguments,
                     verbosity=settings.verbosity,
                     max_artifacts=settings.max_artifacts,

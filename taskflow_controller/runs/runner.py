@@ -1,4 +1,4 @@
-"""Runs a playbook or role once. ``Runner`` is the place where another way of starting a run can be put."""
+"""Runs a playbook or role once, through ansible-runner. ``Starter`` is the place for other ways to start a run."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import ansible_runner
 from ansible_runner.interface import init_runner
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.runs import discovery_cache
 from taskflow_controller.runs.out_of_memory import BE_KILLED_FIRST, OomWatch
 from taskflow_controller.runs.process_tree import kill_by_environment
@@ -32,19 +33,24 @@ _MARK = "AWX_ISOLATED_DATA_DIR"  # set by ansible-runner, for its callback, to t
 class RunRequest:
     """What to run, and with what.
 
-    ``directory`` is the resource's own (see ``workspace``) and is used by one run at a time, whose temporary files
-    are in ``tmp`` there and go with it, but for what they learnt of the API server's kinds, which is kept in the folder
-    ``discovery``, if one is given. ``playbook`` or ``role`` is set. ``arguments`` are more of them for
-    ansible-playbook, as a shell would split them. ``environment`` is laid over the controller's own. ``timeout`` is
-    in seconds, None for none: a run that takes longer is killed with all its processes. ``cancelled`` is asked from
-    time to time; once it says true, the run is killed in the same way. ``on_event`` gets each of ansible-runner's
-    events as it comes.
+    Attributes:
+        directory: the resource's own (see ``workspace``), used by one run at a time. Temporary files are in ``tmp``
+            there and go with the run.
+        extra_vars: the run's extra vars.
+        command: the playbook or role.
+        arguments: more arguments for ansible-playbook, split as by a shell.
+        verbosity: Ansible's, 0 to 7.
+        max_artifacts: how many runs' artifacts are kept in the directory.
+        discovery: a folder that keeps what runs learn of the API server's kinds; None for none.
+        environment: laid over the controller's own.
+        timeout: in seconds, None for none. A run that takes longer is killed with all its processes.
+        cancelled: asked from time to time. Once it says true, the run is killed in the same way.
+        on_event: gets each of ansible-runner's events as it comes.
     """
 
     directory: Path
     extra_vars: Mapping[str, Any]
-    playbook: str | None = None
-    role: str | None = None
+    command: Command
     arguments: str = ""
     verbosity: int = 0
     max_artifacts: int = 20
@@ -92,12 +98,47 @@ class Runner(Protocol):
         """Run to the end, or until cancelled."""
 
 
-class ColdRunner:
-    """Starts a new ``ansible-playbook`` for each run, through ansible-runner.
+class Starter(Protocol):
+    """How a run that is prepared is started. Called from several threads at once."""
+
+    def perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
+        """Run it to its end, and see that nothing of it is left.
+
+        Args:
+            process: ansible-runner's, with its command, environment and callbacks.
+            request: what it was made from.
+
+        Returns:
+            Whether the run was warm.
+        """
+
+
+class ColdStarter:
+    """Starts a new ``ansible-playbook`` for each run."""
+
+    def perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
+        """See ``Starter``."""
+        if request.cancelled():  # which ansible-runner asks only once it has begun
+            process.status = "canceled"
+            return False
+        process.config.command = [*BE_KILLED_FIRST, *process.config.command]
+        try:
+            process.run()
+        finally:
+            end_leftovers(process)
+        return False
+
+
+class AnsibleRunner:
+    """Runs requests through ansible-runner, which makes the artifacts and the events.
 
     Safe in threads: given a cancel callback ansible-runner installs no signal handlers, it does not change
     the working directory or the umask of this process, and all its files are in the run's own directory.
     """
+
+    def __init__(self, starter: Starter | None = None) -> None:
+        """Take how runs are started; each one anew if not given."""
+        self._starter = starter or ColdStarter()
 
     def run(self, request: RunRequest) -> RunResult:
         """See ``Runner``."""
@@ -125,7 +166,7 @@ class ColdRunner:
                 private_data_dir=str(request.directory),
                 project_dir=os.getcwd(),
                 ident=ident,
-                playbook=request.playbook or _play_of(request.role),
+                playbook=request.command.playbook or _play_of(request.command.role),
                 inventory=_inventory(),
                 extravars=variables,
                 envvars=run_environment(request.environment or {}),
@@ -141,7 +182,7 @@ class ColdRunner:
             )
             process.cancel_callback = _Watchdog(request, process)
             process.config.env.update(TMPDIR=str(temporary), ANSIBLE_LOCAL_TEMP=str(temporary))
-            warm = self._perform(process, request)
+            warm = self._starter.perform(process, request)
         finally:
             with suppress(FileNotFoundError):
                 (request.directory / variables).unlink()
@@ -160,20 +201,10 @@ class ColdRunner:
             warm=warm,
         )
 
-    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
-        """Run a prepared run to its end, see to it that nothing of it is left; return whether it was warm."""
-        if request.cancelled():  # which ansible-runner asks only once it has begun
-            process.status = "canceled"
-            return False
-        process.config.command = [*BE_KILLED_FIRST, *process.config.command]
-        try:
-            process.run()
-        finally:
-            self._end_leftovers(process)
-        return False
 
-    def _end_leftovers(self, process: ansible_runner.Runner) -> None:
-        kill_by_environment(_MARK, process.config.artifact_dir, reap=True)
+def end_leftovers(process: ansible_runner.Runner) -> None:
+    """Kill all processes of a run."""
+    kill_by_environment(_MARK, process.config.artifact_dir, reap=True)
 
 
 def end_stray_runs(base: Path) -> int:

@@ -14,15 +14,15 @@ from pathlib import Path
 from measurement import Figure, NotMeasuredError, Part, Target, in_turn, milliseconds
 from setting import ROOT, Setting
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest
+from taskflow_controller.runs.runner import AnsibleRunner, Runner, RunRequest
 from taskflow_controller.runs.workspace import Workspaces
 
 WARM, COLD, SDK = "warm", "ansible_runner.run", "ansible-runner run"
-NO_FORK = "warm, --no-worker-fork"
 ROUNDS = 7
 # A warm run is short; three in a row are as in a controller that has work.
-IN_TURN = (WARM, WARM, WARM, NO_FORK, NO_FORK, NO_FORK, COLD, SDK)
+IN_TURN = (WARM, WARM, WARM, COLD, SDK)
 PLAYS = Path(__file__).parent / "plays"
 NAMES = {"noop": "a module that does nothing", "one_get": "a module with one GET", "role": "a role with one GET"}
 
@@ -37,28 +37,24 @@ def _time(name: str, kind: str) -> Figure:
 
 AGAINST_COLD = {name: _against(name, COLD, 10) for name in NAMES}
 AGAINST_SDK = {name: _against(name, SDK, 15) for name in NAMES}
-TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, NO_FORK, COLD, SDK)}
+TIMES = {(name, kind): _time(name, kind) for name in NAMES for kind in (WARM, COLD, SDK)}
 
 
 def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
-    from taskflow_controller.runs.warm.runner import (
-        WarmRunner,
-    )  # not at the top: it may refuse the versions that are installed
+    # Not at the top: it may refuse the versions that are installed.
+    from taskflow_controller.runs.warm.starter import WarmStarter
 
     environment = {"KUBECONFIG": str(setting.control_plane.kubeconfig), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     environment["K8S_AUTH_KUBECONFIG"] = environment["KUBECONFIG"]
     os.environ.update(environment)
-    playbooks = [str(PLAYS / f"{name}.yml") for name in NAMES]
-    warm = {WARM: WarmRunner(playbooks), NO_FORK: WarmRunner(playbooks, no_worker_fork=True)}
-    for runner in warm.values():
-        runner.start()
+    warm = WarmStarter([Command(str(PLAYS / f"{name}.yml")) for name in NAMES])
+    warm.start()
     try:
         workspaces = Workspaces(setting.folder / "runs")
         for name in NAMES:
-            yield from _one_play(name, {**warm, COLD: ColdRunner()}, workspaces)
+            yield from _one_play(name, {WARM: AnsibleRunner(warm), COLD: AnsibleRunner()}, workspaces)
     finally:
-        for runner in warm.values():
-            runner.stop()
+        warm.stop()
 
 
 def _one_play(name: str, runners: Mapping[str, Runner], workspaces: Workspaces) -> Iterator[tuple[str, float]]:
@@ -69,11 +65,10 @@ def _one_play(name: str, runners: Mapping[str, Runner], workspaces: Workspaces) 
         directory = workspaces.prepare(ResourceKey(gvk, name.replace("_", "-"), "-".join(re.findall(r"\w+", kind))))
         if kind == SDK:
             return milliseconds(lambda: run_as_the_sdk_does(directory, playbook))
-        request = RunRequest(directory, extra_vars(), playbook=playbook, discovery=workspaces.discovery)
+        request = RunRequest(directory, extra_vars(), Command(playbook), discovery=workspaces.discovery)
         return milliseconds(lambda: _run(runners[kind], request))
 
-    for kind in (WARM, NO_FORK):
-        once(kind)  # what the first run of a playbook reads and compiles is kept for the others
+    once(WARM)  # what the first run of a playbook reads and compiles is kept for the others
     times = {kind: statistics.median(values) for kind, values in in_turn(IN_TURN, ROUNDS, once).items()}
     for kind, value in times.items():
         yield TIMES[name, kind].name, value
@@ -84,7 +79,7 @@ def _one_play(name: str, runners: Mapping[str, Runner], workspaces: Workspaces) 
 def _run(runner: Runner, request: RunRequest) -> None:
     result = runner.run(request)
     if not result.successful:
-        raise NotMeasuredError(f"{request.playbook} failed: {result.error or result.failures}")
+        raise NotMeasuredError(f"{request.command.playbook} failed: {result.error or result.failures}")
 
 
 def extra_vars() -> dict[str, object]:

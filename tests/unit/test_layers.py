@@ -42,7 +42,7 @@ PARTS = (
             "": "reconcile runs runs/warm proxy triggers config serve kube",
             "reconcile": "runs proxy triggers config serve kube",
             "runs": "proxy triggers config kube",
-            "runs/warm": "runs",
+            "runs/warm": "runs config",
             "runs/warm/server": "runs/warm runs",
             "runs/ansible_plugins/callback": "",
             "proxy": "triggers config kube",

@@ -5,7 +5,7 @@ at once. What this relies on is private to ansible-core and ansible-runner, and 
 ``versions`` for those it is known to work with.
 
     controller                                fork server (one per playbook folder and settings)
-      WarmRunner ── servers ── process  ═══▶  server ── fork ──▶ keeper ── fork ──▶ child
-      (runner.py)                             (warmup.py first)  (kills what       (child.py; its modules
-                                                                  the run leaves)   run by modules.py)
+      WarmStarter ── servers ── process ═══▶  server/main ─ fork ──▶ keeper ── fork ──▶ child
+      (starter.py)                            (warmup.py first)     (kills what       (child.py; its modules
+                                                                     the run leaves)   run by modules.py)
 """

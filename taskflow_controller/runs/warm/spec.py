@@ -22,8 +22,7 @@ _PER_RUN = {"ANSIBLE_LOCAL_TEMP"}
 @dataclass(frozen=True)
 class Spec:
     """``folder`` is that of the playbooks ("" for roles), ``cwd`` where they run, ``settings`` what of the
-    environment Ansible reads once; ``playbooks`` and ``roles`` are those known beforehand; ``no_worker_fork``: see
-    ``inline``.
+    environment Ansible reads once; ``playbooks`` and ``roles`` are those known beforehand.
     """
 
     cwd: str
@@ -31,7 +30,6 @@ class Spec:
     settings: tuple[tuple[str, str], ...]
     playbooks: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
-    no_worker_fork: bool = False
 
     def write(self, directory: Path) -> None:
         """Write it into the server's directory."""

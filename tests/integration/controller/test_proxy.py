@@ -16,6 +16,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 from support.controller.controller_harness import GROUP, VERSION, Crd, until
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.api import ApiServer
 from taskflow_controller.kube.kinds import GroupVersionKind
@@ -34,8 +35,7 @@ def owner(crd: Crd, namespace: str) -> dict[str, Any]:
 def watch(crd: Crd) -> Watch:
     return Watch(
         GroupVersionKind(GROUP, VERSION, crd.kind),
-        playbook="play.yml",
-        role=None,
+        command=Command(playbook="play.yml"),
         vars={},
         reconcile_period=None,
         max_runner_artifacts=20,

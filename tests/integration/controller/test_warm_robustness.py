@@ -15,7 +15,7 @@ import pytest
 from support.controller.controller_harness import until
 from support.controller.warm_harness import Project, StrictlyWarm
 
-from taskflow_controller.runs.runner import ColdRunner
+from taskflow_controller.runs.runner import ColdStarter
 
 HEAD = "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
 OK = HEAD + "    - ansible.builtin.ping:\n"
@@ -159,8 +159,8 @@ def start(project: Project, playbook: str, **request: Any) -> tuple[threading.Th
 def test_a_run_out_of_time_is_killed_whole(shared: Project) -> None:
     shared.run("ok.yml")  # so that the server is there
     results = [
-        shared.run("sleep.yml", runner, extra_vars={"seconds": "71.25"}, timeout=2.0).result
-        for runner in (ColdRunner(), shared.warm)
+        shared.run("sleep.yml", starter, extra_vars={"seconds": "71.25"}, timeout=2.0).result
+        for starter in (ColdStarter(), shared.warm)
     ]
     assert {(result.status, result.rc, result.successful) for result in results} == {("timeout", 254, False)}
     assert {result.error for result in results} == {"the run was killed: it took longer than its timeout of 2 s"}

@@ -11,26 +11,17 @@ from support.controller.warm_files import FILES
 from support.controller.warm_harness import Project, StrictlyWarm, assert_same
 from support.controller.warm_playbooks import HEAD, TASKS, WHOLE
 
-from taskflow_controller.runs.runner import ColdRunner
+from taskflow_controller.config.playbooks import Command
+from taskflow_controller.runs.runner import ColdStarter
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """One folder for all: its server is to stand whatever the runs do."""
-    yield from _project(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def no_worker_fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The same, with --no-worker-fork."""
-    yield from _project(tmp_path_factory, no_worker_fork=True)
-
-
-def _project(tmp_path_factory: pytest.TempPathFactory, **options: bool) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("semantics") / "project"
     playbooks = {_file(name): HEAD + tasks for name, (tasks, _) in TASKS.items()}
     playbooks |= {_file(name): text for name, (text, _) in WHOLE.items()}
-    warm = StrictlyWarm([str(folder / name) for name in playbooks], **options)
+    warm = StrictlyWarm([str(folder / name) for name in playbooks])
     project = Project(folder, warm)
     project.write(FILES | playbooks)
     warm.start()
@@ -47,18 +38,6 @@ def test_warm_is_as_cold(project: Project, name: str) -> None:
     _compare(project, name)
 
 
-@pytest.mark.parametrize("name", [*TASKS, *WHOLE])
-def test_warm_is_as_cold_without_worker_forks(no_worker_fork: Project, name: str) -> None:
-    _compare(no_worker_fork, name)
-
-
-def test_only_with_no_worker_fork_tasks_on_variables_share_a_process(project: Project, no_worker_fork: Project) -> None:
-    play = HEAD + "    - debug: {msg: \"<{{ lookup('process') }}>\"}\n" * 2
-    for one, processes in ((project, 2), (no_worker_fork, 1)):
-        one.write({"processes.yml": play})
-        assert len(set(re.findall(r"<\d+>", one.run("processes.yml").stdout))) == processes
-
-
 def test_temporary_directories_need_no_shell(project: Project, tmp_path: Path) -> None:
     shell, log = tmp_path / "shell", tmp_path / "log"
     shell.write_text(f'#!/bin/sh\necho "$*" >>{log}\nexec /bin/sh "$@"\n')
@@ -66,7 +45,7 @@ def test_temporary_directories_need_no_shell(project: Project, tmp_path: Path) -
     file, environment = _file("temporary directory"), {"ANSIBLE_EXECUTABLE": str(shell)}
     assert project.run(file, environment=environment).result.successful
     assert not log.exists()
-    assert project.run(file, ColdRunner(), environment=environment).result.successful
+    assert project.run(file, ColdStarter(), environment=environment).result.successful
     assert {"mkdir", "chmod", "rm"} <= set(re.findall(r"\w+", log.read_text()))
 
 
@@ -94,7 +73,7 @@ LATER = """
 def test_async_task_that_is_asked_for_later(project: Project) -> None:
     """How often it has to be asked for differs."""
     project.write({"later.yml": HEAD + LATER})
-    for outcome in (project.run("later.yml", ColdRunner()), project.run("later.yml")):
+    for outcome in (project.run("later.yml", ColdStarter()), project.run("later.yml")):
         assert outcome.result.successful, outcome.stdout
         assert outcome.result.counts.ok == 3
 
@@ -199,8 +178,8 @@ def test_collection_beside_the_playbook(own: Any) -> None:
     assert cold.result.counts.ok == 2, cold.stdout
     collections = {"ANSIBLE_COLLECTIONS_PATH": str(project.folder / "collections")}
     cold, warm = (
-        project.run("", runner, collection_playbook="our.own.whole", environment=collections)
-        for runner in (ColdRunner(), project.warm)
+        project.run("", starter, command=Command("our.own.whole"), environment=collections)
+        for starter in (ColdStarter(), project.warm)
     )
     assert_same(cold, warm)
     assert warm.result.counts.ok == 1, warm.stdout
@@ -209,7 +188,7 @@ def test_collection_beside_the_playbook(own: Any) -> None:
 def test_role(own: Any) -> None:
     project = own({"roles/greeting/tasks/main.yml": "- ansible.builtin.command: echo {{ given.name }}\n"})
     cold, _ = project.both(
-        "", role=str(project.folder / "roles/greeting"), environment={"ANSIBLE_GATHERING": "explicit"}
+        "", command=Command(role=str(project.folder / "roles/greeting")), environment={"ANSIBLE_GATHERING": "explicit"}
     )
     assert cold.result.counts.changed == 1, cold.stdout
 

@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind
 
 WATCH = Watch(
     GroupVersionKind("example.com", "v1", "Widget"),
-    playbook="play.yml",
-    role=None,
+    command=Command(playbook="play.yml"),
     vars={},
     reconcile_period=None,
     max_runner_artifacts=20,

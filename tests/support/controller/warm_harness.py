@@ -4,14 +4,15 @@ import difflib
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest, RunResult
-from taskflow_controller.runs.warm.runner import WarmRunner
+from taskflow_controller.runs.runner import AnsibleRunner, ColdStarter, RunRequest, RunResult, Starter
+from taskflow_controller.runs.warm.starter import WarmStarter
 from taskflow_controller.runs.workspace import Workspaces
 
 # What differs between any two runs, cold ones too.
@@ -54,30 +55,30 @@ class Outcome:
         ]
 
 
-class StrictlyWarm(WarmRunner):
-    """Fails where WarmRunner would fall back, unless that is what is tested."""
+class StrictlyWarm(WarmStarter):
+    """Fails where WarmStarter would fall back, unless that is what is tested."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, playbooks: Iterable[str] = ()) -> None:
+        super().__init__([Command(playbook) for playbook in playbooks])
         self.cold_runs = 0
         self.may_be_cold = False
 
-    def run(self, request: RunRequest) -> RunResult:
-        result = super().run(request)
-        if not result.warm:
+    def perform(self, process: Any, request: RunRequest) -> bool:
+        warm = super().perform(process, request)
+        if not warm:
             self.cold_runs += 1
             assert self.may_be_cold, f"the run was cold: {self.problem()}"
-        return result
+        return warm
 
 
 class Project:
-    """A folder of playbooks, with whatever belongs to it, and both runners for it."""
+    """A folder of playbooks, with whatever belongs to it, and both starters for it."""
 
     def __init__(self, folder: Path, warm: StrictlyWarm | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.warm = warm or StrictlyWarm()
-        self._cold = ColdRunner()
+        self._cold = ColdStarter()
         self._numbers = itertools.count()
 
     def write(self, files: Mapping[str, str]) -> None:
@@ -87,19 +88,16 @@ class Project:
             path.write_text(text)
             path.chmod(0o755 if text.startswith("#!") else 0o644)
 
-    def run(self, playbook: str, runner: Runner | None = None, **request: Any) -> Outcome:
-        """Run a playbook of the folder, warm if not told otherwise."""
-        runner = runner or self.warm
-        word = "warm" if runner is self.warm else "cold"
+    def run(self, playbook: str, starter: Starter | None = None, **request: Any) -> Outcome:
+        """Run a playbook of the folder, or another command, warm if not told otherwise."""
+        starter = starter or self.warm
+        word = "warm" if starter is self.warm else "cold"
         base = self.folder.parent / "runs" / str(next(self._numbers))
         key = ResourceKey(GroupVersionKind("example.com", "v1", word), "ns", "w")
         directory = Workspaces(base).prepare(key)
         request.setdefault("extra_vars", {"given": {"name": "n"}})
-        if "collection_playbook" in request:
-            request["playbook"] = request.pop("collection_playbook")
-        elif "role" not in request:
-            request["playbook"] = str(self.folder / playbook)
-        result = runner.run(RunRequest(directory=directory, **request))
+        request.setdefault("command", Command(str(self.folder / playbook)))
+        result = AnsibleRunner(starter).run(RunRequest(directory=directory, **request))
         (artifacts,) = (directory / "artifacts").iterdir()
         return _outcome(result, artifacts, base)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from taskflow_controller import __version__, process
+from taskflow_controller import __version__, cli
 from taskflow_controller.cli import main
+from taskflow_controller.compose import ansible_debug_logs
 from taskflow_controller.options import Options
 
 KUBECONFIG = """
@@ -98,11 +99,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
     """What the command line comes to, in place of a start."""
     seen: list[Options] = []
 
-    def serve(options: Options, environ: object) -> int:
+    def compose(options: Options, environ: object) -> int:
         seen.append(options)
         return 0
 
-    monkeypatch.setattr(process, "serve", serve)
+    monkeypatch.setattr(cli, "compose", compose)
+    monkeypatch.setattr(cli.process, "serve", lambda code: code)
     for name in ("OPERATOR_NAME", "ANSIBLE_ROLES_PATH", "ANSIBLE_COLLECTIONS_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -192,5 +194,5 @@ def test_paths_of_ansible_become_its_variables(served: list[Options]) -> None:
     ("text", "wanted", "warned"), [("", False, False), ("true", True, False), ("0", False, False), ("si", False, True)]
 )
 def test_debug_logs(caplog: pytest.LogCaptureFixture, text: str, wanted: bool, warned: bool) -> None:
-    assert process.ansible_debug_logs({"ANSIBLE_DEBUG_LOGS": text}) == wanted
+    assert ansible_debug_logs({"ANSIBLE_DEBUG_LOGS": text}) == wanted
     assert ("ANSIBLE_DEBUG_LOGS is ignored: 'si' is neither" in caplog.text) == warned

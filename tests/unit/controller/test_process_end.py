@@ -28,36 +28,25 @@ class Controller:
 def test_the_lease_is_kept_while_a_run_can_not_be_ended(ends: bool) -> None:
     """The next leader would begin with the same resource at once."""
     released: list[bool] = []
-    elector = SimpleNamespace(lost=lambda: False, release=lambda: released.append(True))
-    ending: Any = object.__new__(process._Process)
-    vars(ending).update(
-        _options=SimpleNamespace(graceful_shutdown_timeout=0.01),
-        _controller=Controller(ends),
-        _elector=elector,
-        _proxy=None,
-        _warm=None,
-        _endpoints=[],
-        _cancelling=False,
+    elector: Any = SimpleNamespace(lost=lambda: False, release=lambda: released.append(True))
+    parts: Any = SimpleNamespace(
+        controller=Controller(ends), elector=elector, proxy=None, warm=None, endpoints=(), metrics=None
     )
-    assert ending._end() == 0
-    assert released == [True] * ends and ending._cancelling is not ends
+    options: Any = SimpleNamespace(graceful_shutdown_timeout=0.01)
+    stopping = process.Stopping(elector)
+    assert process.Process(options, parts, stopping)._end() == 0
+    assert released == [True] * ends and stopping.cancelling is not ends
 
 
 HANGING = """
 import threading, time
 from types import SimpleNamespace
 from taskflow_controller import process
-process._Process = lambda *_: SimpleNamespace(run=lambda: process.LOST_LEASE)
 threading.Thread(target=time.sleep, args=(600,)).start()
-process.serve(None, {})
+process.serve(SimpleNamespace(run=lambda: process.LOST_LEASE))
 """
 
 
 def test_a_request_that_hangs_does_not_keep_a_process_that_has_lost_its_lease() -> None:
     done = subprocess.run([sys.executable, "-c", HANGING], timeout=60, check=False)
     assert done.returncode == process.LOST_LEASE
-
-
-def test_the_warm_runner_is_told_of_no_worker_fork() -> None:
-    for wanted in (True, False):
-        assert process.warm_runner([], {}, wanted)._spec("", "/", {}).no_worker_fork is wanted

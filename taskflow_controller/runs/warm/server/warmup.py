@@ -75,8 +75,6 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
         singletons.reset()
         _rehearse(cli, directory / "rehearsal")
     _let_plugins_be_overridden()
-    if spec.no_worker_fork:
-        inline.install()
     code.note(code_files())
     code.note(plugin_folders(spec.folder))
     singletons.reset()

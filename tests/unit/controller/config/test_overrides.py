@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from taskflow_controller.config.overrides import Defaults, Overrides, RunSettings, run_settings
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 
@@ -15,8 +16,7 @@ DEFAULTS = Defaults(reconcile_period=36000.0, verbosity=1, run_timeout=60.0)
 def watch(**changes: Any) -> Watch:
     fields: dict[str, Any] = {
         "gvk": WIDGET,
-        "playbook": "/p.yml",
-        "role": None,
+        "command": Command("/p.yml"),
         "vars": {},
         "reconcile_period": None,
         "max_runner_artifacts": 20,

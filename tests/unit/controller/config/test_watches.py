@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Finalizer, WatchesFile, expand_environment, load_watches
 from taskflow_controller.errors import ConfigError
 from taskflow_controller.kube.kinds import GroupVersionKind
@@ -48,8 +49,8 @@ def entry(**changes: str | None) -> str:
 def test_defaults() -> None:
     (watch,) = load(entry()).watches
     assert watch.gvk == GroupVersionKind("example.com", "v1", "Widget")
-    assert watch.playbook == str(Path("play.yml").absolute())
-    assert watch.role is None
+    assert watch.command.playbook == str(Path("play.yml").absolute())
+    assert watch.command.role is None
     assert (watch.max_runner_artifacts, watch.snake_case_parameters) == (20, True)
     assert (watch.reconcile_period, watch.max_concurrent, watch.verbosity) == (None, None, None)
     assert not watch.watch_annotations_changes and not watch.dependents and not watch.vars
@@ -133,8 +134,8 @@ def test_every_field_of_what_shapes_a_run() -> None:
 )
 def test_finalizer(text: str, playbook: str | None, role: str | None, variables: dict[str, str], project: Path) -> None:
     (watch,) = load(entry(finalizer=text)).watches
-    expected = [path and path.format(here=project) for path in (playbook, role)]
-    assert watch.finalizer == Finalizer("example.com/f", *expected, variables)
+    expected = Command(*(path and path.format(here=project) for path in (playbook, role)))
+    assert watch.finalizer == Finalizer("example.com/f", expected if expected != Command() else None, variables)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,9 @@ def test_finalizer(text: str, playbook: str | None, role: str | None, variables:
 )
 def test_command_lookup(command: dict[str, str | None], expected: tuple[str | None, str | None], project: Path) -> None:
     (watch,) = load(entry(**command)).watches
-    assert (watch.playbook, watch.role) == tuple(path and path.format(here=project) for path in expected)
+    assert (watch.command.playbook, watch.command.role) == tuple(
+        path and path.format(here=project) for path in expected
+    )
 
 
 def test_roles_are_looked_up_in_order(project: Path) -> None:
@@ -169,7 +172,7 @@ def test_roles_are_looked_up_in_order(project: Path) -> None:
     search = {"ANSIBLE_COLLECTIONS_PATH": "col2:col", "ANSIBLE_ROLES_PATH": "first:elsewhere"}
     found = []
     for place in places:
-        found.append(load(entry(playbook=None, role="ns.tools.same"), **search).watches[0].role)
+        found.append(load(entry(playbook=None, role="ns.tools.same"), **search).watches[0].command.role)
         (project / place).rmdir()
     assert found == ["ns.tools.same"] * 2 + [str(project / place) for place in places[2:]]
     with pytest.raises(ConfigError, match=r"there is no role ns.tools.same; searched: .*first/ns.tools.same, "):
@@ -179,7 +182,7 @@ def test_roles_are_looked_up_in_order(project: Path) -> None:
 def test_collection_from_ansible_cfg(project: Path) -> None:
     (project / "ansible.cfg").write_text("[defaults]\ncollections_path = col\n")
     Path("watches.yaml").write_text(entry(playbook="ns.tools.widget"))
-    assert load_watches("watches.yaml", {}).watches[0].playbook == "ns.tools.widget"
+    assert load_watches("watches.yaml", {}).watches[0].command.playbook == "ns.tools.widget"
 
 
 @pytest.mark.parametrize(
@@ -343,7 +346,7 @@ def test_merged_keys_may_be_overridden() -> None:
     text = entry().replace("- ", "- &all\n  ", 1) + "- {<<: *all, kind: Gadget, vars: {<<: {a: 1, b: 1}, b: 2}}\n"
     widget, gadget = load(text).watches
     assert (gadget.gvk.kind, gadget.vars) == ("Gadget", {"a": 1, "b": 2})
-    assert gadget.playbook == widget.playbook
+    assert gadget.command == widget.command
 
 
 def test_case_of_keys_does_not_matter() -> None:

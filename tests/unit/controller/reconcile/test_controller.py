@@ -14,6 +14,7 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from taskflow_controller.config.overrides import Defaults, Overrides
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.kube.api import ApiResource, KindNotServedError, plain_cause
 from taskflow_controller.kube.informers import Change, ResourceInformer
@@ -206,8 +207,7 @@ class FakeRunner:
 def setup(api: FakeApi, tmp_path: Path):
     """A controller with a fake runner, its workers running; events are fed by hand."""
     fields = {
-        "playbook": "/p.yml",
-        "role": None,
+        "command": Command("/p.yml"),
         "vars": {},
         "reconcile_period": None,
         "max_runner_artifacts": 2,

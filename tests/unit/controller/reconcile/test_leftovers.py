@@ -14,7 +14,7 @@ from taskflow_controller.kube.store import Store, Stored
 from taskflow_controller.reconcile import leftovers
 from taskflow_controller.reconcile.leftovers import LeftoverSearch, WatchedKind
 from taskflow_controller.runs.launcher import Launcher
-from taskflow_controller.runs.runner import ColdRunner
+from taskflow_controller.runs.runner import AnsibleRunner
 from taskflow_controller.runs.workspace import Workspaces
 
 WIDGET, GADGET = (GroupVersionKind("example.com", "v1", kind) for kind in ("Widget", "Gadget"))
@@ -88,7 +88,7 @@ def test_stop_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_directories_are_ours_only_where_no_other_process_has_some(tmp_path: Path) -> None:
     spaces = Workspaces(tmp_path)
     spaces.prepare(key("x"))
-    launcher = Launcher(ColdRunner(), spaces, Overrides(Defaults(0, 0)), environment={}, cancelled=lambda: False)
+    launcher = Launcher(AnsibleRunner(), spaces, Overrides(Defaults(0, 0)), environment={}, cancelled=lambda: False)
     assert launcher.kept(WIDGET) == []
     spaces.claim()
     assert launcher.kept(WIDGET) == [key("x")]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from support.api.object_server import WIDGET, ObjectServer
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.kinds import Object
 from taskflow_controller.reconcile.conditions import Ending, conditions_of, ended
@@ -16,8 +17,7 @@ from taskflow_controller.runs.run_events import RunCounts
 
 MANAGED = Watch(
     gvk=WIDGET,
-    playbook="/p.yml",
-    role=None,
+    command=Command(playbook="/p.yml"),
     vars={},
     reconcile_period=None,
     max_runner_artifacts=2,
@@ -27,7 +27,7 @@ MANAGED = Watch(
     max_concurrent=None,
     verbosity=None,
 )
-FINALIZED = dataclasses.replace(MANAGED, manage_status=False, finalizer=Finalizer("a/b", None, None, {}))
+FINALIZED = dataclasses.replace(MANAGED, manage_status=False, finalizer=Finalizer("a/b", None, {}))
 PLAIN = dataclasses.replace(MANAGED, manage_status=False)
 ENDING = Ending(True, "", RunCounts(), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
 

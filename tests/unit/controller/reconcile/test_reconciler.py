@@ -11,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from support.api.object_server import KEY, WIDGET, ObjectServer
 
 from taskflow_controller.config.overrides import RECONCILE_PERIOD, VERBOSITY, Defaults, Overrides
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube import objects
 from taskflow_controller.kube.kinds import Object, ResourceKey
@@ -35,8 +36,7 @@ BAD: dict[str, Any] = {
 }
 WATCH = Watch(
     gvk=WIDGET,
-    playbook="/main.yml",
-    role=None,
+    command=Command(playbook="/main.yml"),
     vars={"from": "watch", "own": 1},
     reconcile_period=None,
     max_runner_artifacts=2,
@@ -48,7 +48,7 @@ WATCH = Watch(
     manage_status=False,
 )
 MANAGED = dataclasses.replace(WATCH, manage_status=True)
-FINALIZED = dataclasses.replace(WATCH, finalizer=Finalizer(NAME, "/end.yml", None, {"from": "finalizer"}))
+FINALIZED = dataclasses.replace(WATCH, finalizer=Finalizer(NAME, Command("/end.yml"), {"from": "finalizer"}))
 BATCHED = dataclasses.replace(WATCH, batch=3)
 
 
@@ -117,7 +117,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
 def test_plain_run(setup: Setup) -> None:
     following = setup.reconcile(WATCH)
     (request,) = setup.runner.requests
-    assert (request.playbook, request.role, request.verbosity, request.max_artifacts) == ("/main.yml", None, 3, 2)
+    assert (request.command, request.verbosity, request.max_artifacts) == (Command("/main.yml"), 3, 2)
     assert (request.environment, request.timeout) == ({"A": "B"}, 60)
     assert request.directory == setup.workspaces.path(KEY)
     assert request.extra_vars["from"] == "watch"
@@ -245,7 +245,7 @@ def test_finalizer_comes_before_the_first_run(setup: Setup) -> None:
     setup.runner.meanwhile = lambda: setup.server.touch(was=setup.server.seen()["metadata"]["finalizers"])
     assert setup.reconcile(FINALIZED).cause == "period"
     assert setup.server.object["metadata"]["was"] == ["other/one", NAME]
-    assert setup.runner.requests[0].playbook == "/main.yml"
+    assert setup.runner.requests[0].command == Command("/main.yml")
     setup.reconcile(FINALIZED)
     assert len(setup.server.patches) == 1, "it is there already"
 
@@ -282,17 +282,17 @@ def test_a_deletion_that_is_not_ours(setup: Setup, watch: Watch) -> None:
 @pytest.mark.parametrize(
     ("finalizer", "command"),
     [
-        (Finalizer(NAME, "/end.yml", None, {"from": "finalizer"}), ("/end.yml", None)),
-        (Finalizer(NAME, None, "/end", {"from": "finalizer"}), (None, "/end")),
-        (Finalizer(NAME, None, None, {"from": "finalizer"}), ("/main.yml", None)),
+        (Finalizer(NAME, Command("/end.yml"), {"from": "finalizer"}), Command("/end.yml")),
+        (Finalizer(NAME, Command(role="/end"), {"from": "finalizer"}), Command(role="/end")),
+        (Finalizer(NAME, None, {"from": "finalizer"}), Command("/main.yml")),
     ],
 )
-def test_finalizer_runs_and_goes(setup: Setup, finalizer: Finalizer, command: tuple[str | None, str | None]) -> None:
+def test_finalizer_runs_and_goes(setup: Setup, finalizer: Finalizer, command: Command) -> None:
     setup.delete(NAME)
     watch = dataclasses.replace(MANAGED, finalizer=finalizer)
     assert setup.reconcile(watch) == Next(Outcome.SUCCESS)
     (request,) = setup.runner.requests
-    assert (request.playbook, request.role) == command
+    assert request.command == command
     assert request.extra_vars["from"] == "finalizer" and request.extra_vars["own"] == 1
     assert setup.server.gone
 
@@ -420,7 +420,7 @@ def test_requests_of_a_batch_do_not_wait_for_each_other(setup: Setup) -> None:
 
 
 def test_finalizers_of_a_batch_run_one_by_one(setup: Setup) -> None:
-    watch = dataclasses.replace(BATCHED, finalizer=Finalizer(NAME, None, None, {"from": "finalizer"}))
+    watch = dataclasses.replace(BATCHED, finalizer=Finalizer(NAME, None, {"from": "finalizer"}))
     due = [*works("a", finalizers=[NAME]), *works("b", "c", finalizers=[NAME], deletionTimestamp="now")]
     due += works("d", finalizers=[NAME])
     setup.reconciler.reconcile(watch, due)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.runs.extra_vars import extra_vars, marked, snake_case, snake_case_keys
@@ -59,8 +60,7 @@ def test_snake_case_keys_at_every_depth() -> None:
 
 def watch(gvk: GroupVersionKind = WIDGET, **changes: Any) -> Watch:
     fields: dict[str, Any] = {
-        "playbook": "/p.yml",
-        "role": None,
+        "command": Command("/p.yml"),
         "vars": {},
         "reconcile_period": None,
         "max_runner_artifacts": 20,
@@ -121,7 +121,7 @@ def test_vars_win_over_all_that_comes_from_the_resource(layer: str) -> None:
 
 
 def test_finalizer_vars_win_over_vars_in_the_finalizers_run_only() -> None:
-    finalizer = Finalizer("example.com/f", None, None, {"state": "absent", "only": 1})
+    finalizer = Finalizer("example.com/f", None, {"state": "absent", "only": 1})
     finalized = watch(vars={"state": "present"}, finalizer=finalizer)
     assert extra_vars(finalized, widget())["state"] == "present"
     assert "only" not in extra_vars(finalized, widget())
@@ -131,7 +131,7 @@ def test_finalizer_vars_win_over_vars_in_the_finalizers_run_only() -> None:
 
 def test_what_comes_from_the_resource_is_marked_on_request() -> None:
     variables = extra_vars(
-        watch(mark_unsafe=True, vars={"v": "{{ a }}"}, finalizer=Finalizer("f", None, None, {"f": "{{ a }}"})),
+        watch(mark_unsafe=True, vars={"v": "{{ a }}"}, finalizer=Finalizer("f", None, {"f": "{{ a }}"})),
         widget(aKey="x", items=["y", 1, True, None, {"bKey": "z"}], ansible_connection="ssh"),
         finalizing=True,
     )

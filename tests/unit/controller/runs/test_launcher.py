@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from taskflow_controller.config.overrides import Defaults, Overrides
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.launcher import Launcher, Work
@@ -28,8 +29,7 @@ class Runner:
 def test_timeout_of_a_run(tmp_path: Path, flag: float, field: float | None, expected: float | None) -> None:
     watch = Watch(
         gvk=KEY.gvk,
-        playbook="/p.yml",
-        role=None,
+        command=Command(playbook="/p.yml"),
         vars={},
         reconcile_period=None,
         max_runner_artifacts=2,

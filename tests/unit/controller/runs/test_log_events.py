@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.log_events import EventLog
-from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest, RunResult
-from taskflow_controller.runs.warm.runner import WarmRunner
+from taskflow_controller.runs.runner import AnsibleRunner, Runner, RunRequest, RunResult
+from taskflow_controller.runs.warm.starter import WarmStarter
 from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve import logs
 
@@ -48,19 +49,24 @@ HIDDEN = """
 
 
 @pytest.fixture(params=["cold", "warm"])
-def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
+def way(request: pytest.FixtureRequest) -> str:
     """Either way to run a playbook."""
-    if request.param == "cold":
-        yield ColdRunner()
+    return str(request.param)
+
+
+@pytest.fixture
+def runner(way: str, tmp_path: Path) -> Iterator[Runner]:
+    if way == "cold":
+        yield AnsibleRunner()
         return
-    warm = WarmRunner([str(tmp_path / "play.yml")])
-    yield warm
+    warm = WarmStarter([Command(str(tmp_path / "play.yml"))])
+    yield AnsibleRunner(warm)
     assert warm.problem() is None
     warm.stop()
 
 
 @pytest.fixture
-def run(tmp_path: Path, runner: Runner) -> Callable[..., RunResult]:
+def run(tmp_path: Path, way: str, runner: Runner) -> Callable[..., RunResult]:
     """Run a playbook of these tasks for a Widget whose spec has a password; its events go to the log."""
     directory = Workspaces(tmp_path / "runner").prepare(KEY)
 
@@ -69,10 +75,10 @@ def run(tmp_path: Path, runner: Runner) -> Callable[..., RunResult]:
         events = EventLog(level, str(KEY), output=output)
         variables = {"ansible_operator_meta": {"name": "w", "namespace": "ns"}, "password": SECRET}
         result = runner.run(
-            RunRequest(directory, variables, str(tmp_path / "play.yml"), on_event=events.handle, **request)
+            RunRequest(directory, variables, Command(str(tmp_path / "play.yml")), on_event=events.handle, **request)
         )
         events.end()
-        assert result.warm is isinstance(runner, WarmRunner)
+        assert result.warm is (way == "warm")
         return result
 
     return run_

@@ -1,4 +1,4 @@
-"""ColdRunner with real playbooks: what a run's result says."""
+"""AnsibleRunner with real playbooks: what a run's result says."""
 
 import contextlib
 import os
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.out_of_memory import OomWatch
-from taskflow_controller.runs.runner import ColdRunner, RunRequest, RunResult
+from taskflow_controller.runs.runner import AnsibleRunner, RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
 
 PLAY = """
@@ -85,7 +86,7 @@ def run(tmp_path: Path):
         playbook.write_text(PLAY + tasks)
         directory = spaces.prepare(ResourceKey(GroupVersionKind("example.com", "v1", "Widget"), "ns", name))
         request.setdefault("extra_vars", {})
-        return ColdRunner().run(RunRequest(directory=directory, playbook=str(playbook), **request))
+        return AnsibleRunner().run(RunRequest(directory, command=Command(playbook=str(playbook)), **request))
 
     return run_
 
@@ -224,8 +225,8 @@ def test_artifacts_are_rotated_and_role_runs(tmp_path: Path) -> None:
         path.mkdir()
         os.utime(path, (number, number))
     environment = {"ANSIBLE_GATHERING": "explicit"}
-    request = RunRequest(directory, {"x": 1}, role=str(role), max_artifacts=2, environment=environment)
-    assert ColdRunner().run(request).successful
+    request = RunRequest(directory, {"x": 1}, Command(role=str(role)), max_artifacts=2, environment=environment)
+    assert AnsibleRunner().run(request).successful
     assert not old[0].exists() and old[1].exists()
 
 

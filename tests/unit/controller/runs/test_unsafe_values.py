@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.runs.extra_vars import extra_vars
-from taskflow_controller.runs.runner import ColdRunner, Runner, RunRequest
-from taskflow_controller.runs.warm.runner import WarmRunner
+from taskflow_controller.runs.runner import AnsibleRunner, Runner, RunRequest
+from taskflow_controller.runs.warm.starter import WarmStarter
 from taskflow_controller.runs.workspace import Workspaces
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
@@ -40,10 +41,10 @@ SEEN = """
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     """Both ways to run."""
     if request.param == "cold":
-        yield ColdRunner()
+        yield AnsibleRunner()
         return
-    warm = WarmRunner()
-    yield warm
+    warm = WarmStarter()
+    yield AnsibleRunner(warm)
     assert warm.problem() is None
     warm.stop()
 
@@ -54,8 +55,7 @@ def seen(runner: Runner, tmp_path: Path, *, mark_unsafe: bool) -> dict[str, Any]
     (tmp_path / "seen.j2").write_text(SEEN)
     watch = Watch(
         gvk=WIDGET,
-        playbook=str(tmp_path / "play.yml"),
-        role=None,
+        command=Command(playbook=str(tmp_path / "play.yml")),
         vars={"out": str(tmp_path / "out.json"), "indirect": "<{{ plain }}>"},
         reconcile_period=None,
         max_runner_artifacts=20,
@@ -68,7 +68,7 @@ def seen(runner: Runner, tmp_path: Path, *, mark_unsafe: bool) -> dict[str, Any]
     )
     obj = {"metadata": {"name": "w", "namespace": "ns"}, "spec": SPEC}
     directory = Workspaces(tmp_path / "base").prepare(ResourceKey(WIDGET, "ns", "w"))
-    result = runner.run(RunRequest(directory, extra_vars(watch, obj), playbook=watch.playbook))
+    result = runner.run(RunRequest(directory, extra_vars(watch, obj), watch.command))
     assert result.successful, (result.failures, result.error)
     values: dict[str, Any] = json.loads((tmp_path / "out.json").read_text())
     return values

@@ -1,4 +1,4 @@
-"""The Runner that needs no new Ansible for a run."""
+"""The Starter that needs no new Ansible for a run."""
 
 import logging
 import os
@@ -12,7 +12,8 @@ import ansible_runner
 from ansible_runner import runner as runner_module
 from ansible_runner.interface import init_runner
 
-from taskflow_controller.runs.runner import ColdRunner, RunRequest, run_environment
+from taskflow_controller.config.playbooks import Command
+from taskflow_controller.runs.runner import ColdStarter, RunRequest, Starter, end_leftovers, run_environment
 from taskflow_controller.runs.warm.process import WarmProcess
 from taskflow_controller.runs.warm.servers import ForkServers
 from taskflow_controller.runs.warm.spec import Spec, settings_of
@@ -24,28 +25,28 @@ logger = logging.getLogger(__name__)
 _ASKING = {"-k", "--ask-pass", "-K", "--ask-become-pass", "-J", "--ask-vault-password", "--ask-vault-pass", "--step"}
 
 
-class WarmRunner(ColdRunner):
-    """Runs playbooks in children of fork servers; what can't be run so is run as ColdRunner does.
+class WarmStarter:
+    """Starts runs in children of fork servers, and those that can't be started so as another starter does.
 
-    It is ansible-runner all the same, which makes the artifacts and the events: only the function by which it
-    starts its process is another.
+    It is ansible-runner that runs all the same: only the function by which it starts its process is another.
     """
 
     def __init__(
         self,
-        playbooks: Iterable[str] = (),
-        roles: Iterable[str] = (),
+        commands: Iterable[Command] = (),
         environment: Mapping[str, str] | None = None,
-        *,
-        no_worker_fork: bool = False,
+        cold: Starter | None = None,
     ) -> None:
-        """Take what will be run, as in RunRequest, as far as it is known: it is read beforehand.
+        """Take what is known of the runs to come.
 
-        ``no_worker_fork`` is for all runs; cold ones fork all the same.
+        Args:
+            commands: what will be run. It is read beforehand.
+            environment: laid over the controller's own, as in RunRequest.
+            cold: starts the runs that can't be warm.
         """
-        self._no_worker_fork = no_worker_fork
         self._environment = dict(environment or {})
-        self._playbooks, self._roles = tuple(dict.fromkeys(playbooks)), tuple(dict.fromkeys(roles))
+        self._commands = tuple(dict.fromkeys(commands))
+        self._cold = cold or ColdStarter()
         self._servers = ForkServers()
         self._unknown = unknown_version()
         if self._unknown:
@@ -61,7 +62,7 @@ class WarmRunner(ColdRunner):
 
     def _start_servers(self) -> None:
         actual = _actual_environment(self._environment)
-        for folder in sorted({_folder(playbook) for playbook in (*self._playbooks, *(None for _role in self._roles))}):
+        for folder in sorted(set(map(_folder, self._commands))):
             self._servers.start(self._spec(folder, os.getcwd(), actual), actual)
 
     def stop(self) -> None:
@@ -72,38 +73,40 @@ class WarmRunner(ColdRunner):
         """Return why runs are cold that could be warm; None if they are not."""
         return self._servers.problem()
 
-    def _perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
+    def perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
+        """See ``Starter``."""
         config = process.config
         warm = None
         if not self._unknown and _can_be_warm(config):
-            spec = self._spec(_folder(request.playbook), config.cwd, config.env)
+            spec = self._spec(_folder(request.command), config.cwd, config.env)
             warm = self._servers.open(spec, config.env)
         if warm is not None and request.cancelled():  # while a server started
             warm.close()
             warm = None
         if warm is None:
-            return super()._perform(process, request)
+            return self._cold.perform(process, request)
         try:
             _run_in(warm, process)
         finally:
             warm.close()
         if warm.signalstatus:
-            self._end_leftovers(process)  # its keeper may have been killed with it
+            end_leftovers(process)  # its keeper may have been killed with it
         return True
 
     def _spec(self, folder: str, cwd: str, environment: Mapping[str, str]) -> Spec:
+        known = [command for command in self._commands if _folder(command) == folder]
         return Spec(
             cwd=cwd,
             folder=folder,
             settings=settings_of(environment),
-            playbooks=tuple(playbook for playbook in self._playbooks if _folder(playbook) == folder),
-            roles=() if folder else self._roles,
-            no_worker_fork=self._no_worker_fork,
+            playbooks=tuple(command.playbook for command in known if command.playbook),
+            roles=tuple(command.role for command in known if command.role),
         )
 
 
-def _folder(playbook: str | None) -> str:
+def _folder(command: Command) -> str:
     """Return the folder whose plugins count for a playbook: "" for a collection's, and for a role."""
+    playbook = command.playbook
     return os.path.dirname(os.path.abspath(playbook)) if playbook and os.path.isfile(playbook) else ""
 
 
