@@ -10,26 +10,15 @@ Conditions of other types, and entries that are none, stay as they are and where
 """
 
 import datetime
-from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.reconcile.verdicts import Verdict
 
 RUNNING, SUCCESSFUL, FAILURE = "Running", "Successful", "Failure"
 OWN_TYPES = frozenset({RUNNING, SUCCESSFUL, FAILURE})
 MAX_MESSAGE = 4000
 _CUT = " [cut]"
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run ended for one resource, and when (UTC). ``message`` says why it failed."""
-
-    successful: bool
-    message: str
-    counts: RunCounts
-    completed: datetime.datetime
 
 
 def conditions_of(obj: Object) -> list[Any]:
@@ -47,10 +36,16 @@ def started(conditions: list[Any], now: datetime.datetime) -> list[Any]:
     return _merge(conditions, wanted, now)
 
 
-def ended(conditions: list[Any], ending: Ending) -> list[Any]:
-    """Return the conditions of a resource whose run has ended."""
-    result = _ansible_result(ending)
-    if ending.successful:
+def ended(conditions: list[Any], verdict: Verdict, completed: datetime.datetime) -> list[Any]:
+    """Return the conditions of a resource whose run has ended.
+
+    Args:
+        conditions: those that it has.
+        verdict: how the run ended for it.
+        completed: when, in UTC.
+    """
+    result = _ansible_result(verdict, completed)
+    if verdict.successful:
         wanted = [
             {**_condition(RUNNING, True, "Successful", "Awaiting next reconciliation"), "ansibleResult": result},
             _condition(SUCCESSFUL, True, "Successful", "Last reconciliation succeeded"),
@@ -59,10 +54,10 @@ def ended(conditions: list[Any], ending: Ending) -> list[Any]:
     else:
         wanted = [
             _condition(RUNNING, False, "Running", "Running reconciliation"),
-            {**_condition(FAILURE, True, "Failed", cut(ending.message)), "ansibleResult": result},
+            {**_condition(FAILURE, True, "Failed", cut(verdict.message)), "ansibleResult": result},
             _condition(SUCCESSFUL, False),
         ]
-    return _merge(conditions, wanted, ending.completed)
+    return _merge(conditions, wanted, completed)
 
 
 def cut(message: str) -> str:
@@ -74,14 +69,14 @@ def _condition(kind: str, status: bool, reason: str = "", message: str = "") -> 
     return {"type": kind, "status": str(status), "reason": reason, "message": message}
 
 
-def _ansible_result(ending: Ending) -> dict[str, Any]:
-    counts = ending.counts
+def _ansible_result(verdict: Verdict, completed: datetime.datetime) -> dict[str, Any]:
+    counts = verdict.counts
     return {
         "ok": counts.ok,
         "changed": counts.changed,
         "skipped": counts.skipped,
         "failures": counts.failed,
-        "completion": ending.completed.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+        "completion": completed.strftime("%Y-%m-%dT%H:%M:%S.%f"),
     }
 
 

@@ -16,7 +16,6 @@ from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.reconcile import run_log
 from taskflow_controller.reconcile.causes import RunHistory
-from taskflow_controller.reconcile.conditions import Ending
 from taskflow_controller.reconcile.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
 from taskflow_controller.reconcile.status_writer import StatusWriter
 from taskflow_controller.reconcile.verdicts import NOTHING, Next, Verdict, plan_next, verdicts
@@ -154,8 +153,8 @@ class Reconciler:
         return plan_next(verdict, self._overrides.settings(watch, work.key, work.obj).reconcile_period)
 
     def _write_ending(self, key: ResourceKey, latest: Object, verdict: Verdict, ended: datetime.datetime) -> Verdict:
-        ending = Ending(verdict.successful, verdict.message, verdict.counts, ended)
-        written = self._status.ended(key, latest, ending, only_if_unchanged=verdict.cancelled or self._cancelled())
+        unchanged = verdict.cancelled or self._cancelled()
+        written = self._status.ended(key, latest, verdict, ended, only_if_unchanged=unchanged)
         if written or not verdict.successful:
             return verdict
         return Verdict(False, counts=verdict.counts, retry="its status was not written")

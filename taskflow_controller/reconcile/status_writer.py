@@ -12,7 +12,8 @@ from taskflow_controller.kube.api import MERGE_PATCH, plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.objects import Change, Objects, Patch, Patience, is_conflict, is_passing
 from taskflow_controller.reconcile import conditions
-from taskflow_controller.reconcile.conditions import Ending, conditions_of
+from taskflow_controller.reconcile.conditions import conditions_of
+from taskflow_controller.reconcile.verdicts import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -40,21 +41,37 @@ class StatusWriter:
             logger.warning("cannot write that a run begins: %s", plain_cause(exc), extra={"resource": str(key)})
             return obj
 
-    def ended(self, key: ResourceKey, obj: Object, ending: Ending, *, only_if_unchanged: bool = False) -> bool:
-        """Write a verdict; return false, after an error in the log, if the API server did not answer in time.
+    def ended(
+        self,
+        key: ResourceKey,
+        obj: Object,
+        verdict: Verdict,
+        completed: datetime.datetime,
+        *,
+        only_if_unchanged: bool = False,
+    ) -> bool:
+        """Write a verdict.
 
-        What the API server refuses for good is an error in the log, too, but another run would change nothing.
-        ``only_if_unchanged``: drop the verdict if the object is not as in ``obj`` any more, for another replica may
-        be at work on it.
+        What the API server refuses for good is an error in the log, but another run would change nothing.
+
+        Args:
+            key: the resource.
+            obj: how it was last seen.
+            verdict: how its run ended.
+            completed: when, in UTC.
+            only_if_unchanged: drop the verdict if the object has changed: another replica may be at work on it.
+
+        Returns:
+            False, after an error in the log, if the API server did not answer in time.
         """
-        change = _change(lambda known: conditions.ended(known, ending))
+        change = _change(lambda known: conditions.ended(known, verdict, completed))
         if only_if_unchanged:
             change = _unless_changed(obj, change)
         try:
             self._write(key, obj, change, Patience(ENDING_PATIENCE, self._hurry))
         except (ApiException, urllib3.exceptions.HTTPError) as exc:
-            verdict = "success" if ending.successful else f"failure: {ending.message}"
-            fields = {"resource": str(key), "verdict": verdict}
+            words = "success" if verdict.successful else f"failure: {verdict.message}"
+            fields = {"resource": str(key), "verdict": words}
             logger.error("cannot write the status: %s", plain_cause(exc), extra=fields)
             return not (is_passing(exc) or is_conflict(exc))
         return True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from taskflow_controller.kube.kinds import ResourceKey
 from taskflow_controller.reconcile.causes import PERIOD, requeue_after_cause
-from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.resource_results import ResourceResult
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import RunResult
 from taskflow_controller.serve.metrics import Outcome
@@ -63,7 +63,7 @@ def verdicts(result: RunResult, keys: Iterable[ResourceKey]) -> dict[ResourceKey
     return {key: _named(shared, result.resources.get((key.namespace, key.name))) for key in keys}
 
 
-def _named(shared: Verdict, named: ResourceVerdict | None) -> Verdict:
+def _named(shared: Verdict, named: ResourceResult | None) -> Verdict:
     if named is None:
         return shared
     verdict = Verdict(not named.failed, named.message, named.requeue_after, shared.counts, named=True)

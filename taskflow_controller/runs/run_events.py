@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskflow_controller.durations import seconds_or_none
-from taskflow_controller.runs.resource_verdicts import ResourceVerdict, ResourceVerdicts
+from taskflow_controller.runs.resource_results import ResourceResult, ResourceResults
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _KEPT_LINES = 60
@@ -44,7 +44,7 @@ class EventCollector:
         self._recap: dict[str, Any] | None = None
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._requeue_after: float | None = None
-        self._resources = ResourceVerdicts()
+        self._resources = ResourceResults()
 
     def handle(self, event: Mapping[str, Any]) -> bool:
         """Take one event; true, for ansible-runner to keep its file."""
@@ -84,7 +84,7 @@ class EventCollector:
         """The shortest time, in seconds, that a module asked for the next run."""
         return self._requeue_after
 
-    def resources(self) -> dict[tuple[str, str], ResourceVerdict]:
+    def resources(self) -> dict[tuple[str, str], ResourceResult]:
         """Return what the run says of single resources, by (namespace, name)."""
         return self._resources.final(broke_off=self._recap is None)
 

@@ -19,7 +19,7 @@ from taskflow_controller.config.playbooks import Command
 from taskflow_controller.runs import discovery_cache
 from taskflow_controller.runs.out_of_memory import BE_KILLED_FIRST, OomWatch
 from taskflow_controller.runs.process_tree import kill_by_environment
-from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.resource_results import ResourceResult
 from taskflow_controller.runs.run_events import EventCollector, RunCounts, TaskFailure
 from taskflow_controller.runs.workspace import TEMPORARY
 
@@ -77,7 +77,7 @@ class RunResult:
     error: str
     requeue_after: float | None
     duration: float
-    resources: Mapping[tuple[str, str], ResourceVerdict] = field(default_factory=dict)
+    resources: Mapping[tuple[str, str], ResourceResult] = field(default_factory=dict)
     warm: bool = False
 
     @property

@@ -54,7 +54,7 @@ PARTS = (
         shared="__init__ errors durations",
         pure="config/overrides config/watch_fields kube/field_paths kube/selectors proxy/protobuf proxy/requests "
         "reconcile/causes reconcile/conditions reconcile/own_changes reconcile/verdicts runs/extra_vars "
-        "runs/resource_verdicts triggers/ownership triggers/predicates",
+        "runs/resource_results triggers/ownership triggers/predicates",
     ),
     Part(
         "plugins/module_utils",

@@ -12,9 +12,8 @@ from taskflow_controller.kube import objects
 from taskflow_controller.kube.api import MERGE_PATCH, ApiResource, KindNotServedError, object_path
 from taskflow_controller.kube.kinds import GroupVersionKind, Object
 from taskflow_controller.kube.objects import Objects, Patch, Patience
-from taskflow_controller.reconcile.conditions import Ending
 from taskflow_controller.reconcile.status_writer import StatusWriter
-from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.reconcile.verdicts import Verdict
 
 FIVE_SECONDS = Patience(5)
 NO_ANSWER = urllib3.exceptions.ProtocolError("cut")
@@ -130,7 +129,7 @@ def test_names_are_quoted() -> None:
     assert path == "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Aa%2Fb"
 
 
-ENDING = Ending(False, "disk full", RunCounts(), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
+ENDING = (Verdict(False, "disk full"), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
 
 
 def writer(api: ObjectServer) -> StatusWriter:
@@ -142,7 +141,7 @@ def test_status_of_a_run(api: ObjectServer) -> None:
     assert running == api.object and api.object["status"]["conditions"][0]["reason"] == "Running"
     assert writer(api).started(KEY, api.get(PATH)) == api.object
     assert len(api.patches) == 1, "nothing to write, no request"
-    assert writer(api).ended(KEY, running, ENDING)
+    assert writer(api).ended(KEY, running, *ENDING)
     assert api.object["status"]["mine"] == 1
     kinds = {entry["type"]: entry["status"] for entry in api.object["status"]["conditions"]}
     assert kinds == {"Running": "False", "Failure": "True", "Successful": "False"}
@@ -151,7 +150,7 @@ def test_status_of_a_run(api: ObjectServer) -> None:
 def test_status_of_what_is_gone(api: ObjectServer) -> None:
     api.refusals = [api.disappear]
     assert writer(api).started(KEY, api.object) is None
-    assert writer(api).ended(KEY, api.object, ENDING)
+    assert writer(api).ended(KEY, api.object, *ENDING)
 
 
 def test_a_start_that_cannot_be_written_keeps_nobody_from_running(
@@ -167,13 +166,13 @@ def test_a_verdict_that_cannot_be_written_is_logged(
 ) -> None:
     monkeypatch.setattr("taskflow_controller.reconcile.status_writer.ENDING_PATIENCE", 0)
     api.refusals = [NO_ANSWER]
-    assert writer(api).ended(KEY, api.object, ENDING) is False
+    assert writer(api).ended(KEY, api.object, *ENDING) is False
     assert caplog.records[-1].verdict == "failure: disk full" and caplog.records[-1].resource == "Widget ns/w"
     body = json.dumps({"message": "widgets/status is forbidden"})
     forbidden = ApiException(status=403)
     forbidden.body = body
     api.refusals = [forbidden]
-    assert writer(api).ended(KEY, api.object, ENDING) is True, "another run would be refused as well"
+    assert writer(api).ended(KEY, api.object, *ENDING) is True, "another run would be refused as well"
     assert "forbidden" in caplog.records[-1].getMessage()
 
 
@@ -181,5 +180,5 @@ def test_a_kind_that_keeps_no_conditions_is_told_once(api: ObjectServer, caplog:
     api.keeps_status = False
     one = writer(api)
     for _ in range(3):
-        assert one.ended(KEY, api.get(PATH), ENDING)
+        assert one.ended(KEY, api.get(PATH), *ENDING)
     assert caplog.text.count("Widget (example.com/v1) keeps no conditions in its status") == 1

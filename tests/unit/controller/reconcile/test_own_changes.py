@@ -11,9 +11,9 @@ from support.api.object_server import WIDGET, ObjectServer
 from taskflow_controller.config.playbooks import Command
 from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube.kinds import Object
-from taskflow_controller.reconcile.conditions import Ending, conditions_of, ended
+from taskflow_controller.reconcile.conditions import conditions_of, ended
 from taskflow_controller.reconcile.own_changes import is_own_change
-from taskflow_controller.runs.run_events import RunCounts
+from taskflow_controller.reconcile.verdicts import Verdict
 
 MANAGED = Watch(
     gvk=WIDGET,
@@ -29,12 +29,12 @@ MANAGED = Watch(
 )
 FINALIZED = dataclasses.replace(MANAGED, manage_status=False, finalizer=Finalizer("a/b", None, {}))
 PLAIN = dataclasses.replace(MANAGED, manage_status=False)
-ENDING = Ending(True, "", RunCounts(), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
+ENDING = (Verdict(True, ""), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
 
 
 def write_conditions(obj: Object) -> None:
     status = obj.setdefault("status", {})
-    status["conditions"] = ended(conditions_of(obj), ENDING)
+    status["conditions"] = ended(conditions_of(obj), *ENDING)
     obj["metadata"].update(resourceVersion="2", generation=2, managedFields=[{}])
 
 

@@ -20,7 +20,7 @@ from taskflow_controller.reconcile import causes, finalizers, status_writer
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.reconcile.verdicts import Next
 from taskflow_controller.runs.launcher import Launcher, Work
-from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.resource_results import ResourceResult
 from taskflow_controller.runs.run_events import RunCounts, TaskFailure
 from taskflow_controller.runs.runner import RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
@@ -354,9 +354,9 @@ def test_batch(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
             **BAD,
             "requeue_after": 1.0,
             "resources": {
-                ("ns", "a"): ResourceVerdict(False, "", 7.0),
-                ("ns", "b"): ResourceVerdict(True, "no image", 3.0),
-                ("ns", "elsewhere"): ResourceVerdict(True, "not ours", None),
+                ("ns", "a"): ResourceResult(False, "", 7.0),
+                ("ns", "b"): ResourceResult(True, "no image", 3.0),
+                ("ns", "elsewhere"): ResourceResult(True, "not ours", None),
             },
         }
     ]
@@ -383,9 +383,9 @@ def test_batch(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_is_left_out_of_a_batch_is_no_error(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    left_out = ResourceVerdict(True, "would hold up the others", None, alone=True)
+    left_out = ResourceResult(True, "would hold up the others", None, alone=True)
     setup.runner.outcomes = [
-        {**GOOD, "resources": {("ns", "a"): left_out, ("ns", "b"): ResourceVerdict(False, "", None)}}
+        {**GOOD, "resources": {("ns", "a"): left_out, ("ns", "b"): ResourceResult(False, "", None)}}
     ]
     following = setup.reconciler.reconcile(BATCHED, works("a", "b"))
     # A try after a back-off is never part of a batch.
@@ -405,7 +405,7 @@ def test_batch_of_one_is_a_batch(setup: Setup) -> None:
 def test_batch_with_status(setup: Setup) -> None:
     """Each resource has its own conditions; here there is only one to look at."""
     watch = dataclasses.replace(BATCHED, manage_status=True)
-    setup.runner.outcomes = [{**BAD, "resources": {("ns", "w"): ResourceVerdict(True, "no image", None)}}]
+    setup.runner.outcomes = [{**BAD, "resources": {("ns", "w"): ResourceResult(True, "no image", None)}}]
     setup.reconcile(watch)
     assert setup.conditions()["Failure"]["message"] == "no image"
 

@@ -15,7 +15,7 @@ MAX_MESSAGE = 2000
 
 
 @dataclass(frozen=True)
-class ResourceVerdict:
+class ResourceResult:
     """How a run ended for one of its resources; ``requeue_after`` is in seconds.
 
     ``alone``: it was left out, for it needs a run of its own.
@@ -27,7 +27,7 @@ class ResourceVerdict:
     alone: bool = False
 
 
-class ResourceVerdicts:
+class ResourceResults:
     """Takes a run's results as they come; not thread-safe, one per run.
 
     The last result that names a resource counts. A task that fails ends the run, so a success that an earlier
@@ -35,15 +35,15 @@ class ResourceVerdicts:
     """
 
     def __init__(self) -> None:
-        self._verdicts: dict[tuple[str, str], ResourceVerdict] = {}
+        self._results: dict[tuple[str, str], ResourceResult] = {}
 
     def note(self, result: Mapping[str, Any]) -> None:
         """Take the result of a task."""
         for entry in _entries(result):
             key = (str(entry.get("namespace") or ""), entry["name"])
-            known = self._verdicts.get(key)
+            known = self._results.get(key)
             waits = (seconds_or_none(entry.get("requeue_after")), known.requeue_after if known else None)
-            self._verdicts[key] = ResourceVerdict(
+            self._results[key] = ResourceResult(
                 failed=entry["failed"],
                 message=str(entry.get("msg") or "no message")[:MAX_MESSAGE] if entry["failed"] else "",
                 requeue_after=min((wait for wait in waits if wait is not None), default=None),
@@ -52,15 +52,15 @@ class ResourceVerdicts:
 
     def note_failed_task(self, result: Mapping[str, Any]) -> None:
         """Take the result of a task that failed."""
-        self._verdicts = self._failed()
+        self._results = self._failed()
         self.note(result)
 
-    def final(self, *, broke_off: bool) -> dict[tuple[str, str], ResourceVerdict]:
-        """Return the verdicts by (namespace, name); of a run that broke off only the failures."""
-        return self._failed() if broke_off else dict(self._verdicts)
+    def final(self, *, broke_off: bool) -> dict[tuple[str, str], ResourceResult]:
+        """Return them by (namespace, name); of a run that broke off only the failures."""
+        return self._failed() if broke_off else dict(self._results)
 
-    def _failed(self) -> dict[tuple[str, str], ResourceVerdict]:
-        return {key: verdict for key, verdict in self._verdicts.items() if verdict.failed}
+    def _failed(self) -> dict[tuple[str, str], ResourceResult]:
+        return {key: result for key, result in self._results.items() if result.failed}
 
 
 def _entries(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taskflow_controller.runs.resource_verdicts import ResourceVerdict
+from taskflow_controller.runs.resource_results import ResourceResult
 from taskflow_controller.runs.run_events import EventCollector
 
 
@@ -25,10 +25,10 @@ class Run:
     def unreachable(self) -> "Run":
         return self._event("runner_on_unreachable", {})
 
-    def broke_off(self) -> dict[str, ResourceVerdict]:
+    def broke_off(self) -> dict[str, ResourceResult]:
         return {name: verdict for (namespace, name), verdict in self.collector.resources().items() if namespace == "ns"}
 
-    def ended(self) -> dict[str, ResourceVerdict]:
+    def ended(self) -> dict[str, ResourceResult]:
         self._event("playbook_on_stats", {})
         return self.broke_off()
 
@@ -37,19 +37,19 @@ class Run:
         return self
 
 
-GOOD = ResourceVerdict(failed=False, message="", requeue_after=None)
+GOOD = ResourceResult(failed=False, message="", requeue_after=None)
 
 
 def test_the_last_result_counts() -> None:
     verdicts = Run().ok(named("a", True, msg="bad"), named("b")).ok(named("a"), named("b", True)).ended()
-    assert verdicts == {"a": GOOD, "b": ResourceVerdict(True, "no message", None)}
+    assert verdicts == {"a": GOOD, "b": ResourceResult(True, "no message", None)}
 
 
 def test_one_that_needs_a_run_of_its_own() -> None:
     run = Run().ok(named("a", True, alone=True, msg="slow"), named("b", True, alone="yes"), named("c", alone=True))
     assert run.ended() == {
-        "a": ResourceVerdict(True, "slow", None, alone=True),
-        "b": ResourceVerdict(True, "no message", None),
+        "a": ResourceResult(True, "slow", None, alone=True),
+        "b": ResourceResult(True, "no message", None),
         "c": GOOD,
     }
 
@@ -63,8 +63,8 @@ def test_a_failed_task_unsays_the_success_that_it_does_not_confirm() -> None:
     run = Run().ok(named("a"), named("b"), named("c", True, msg="bad")).failed(named("b"), named("d", True, msg="d"))
     assert run.ended() == {
         "b": GOOD,
-        "c": ResourceVerdict(True, "bad", None),
-        "d": ResourceVerdict(True, "d", None),
+        "c": ResourceResult(True, "bad", None),
+        "d": ResourceResult(True, "d", None),
     }
 
 
