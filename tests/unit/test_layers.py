@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -135,6 +137,17 @@ def file_of(module: str, part: Part) -> str | None:
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.folder)
 def test_every_file_is_in_a_room_of_the_table(part):
     assert {room_of(file) for file in files_of(part)} == set(part.arrows)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.folder)
+def test_the_architecture_page_has_the_rooms_and_arrows(part):
+    lines = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    rows = lines[next(n for n, line in enumerate(lines) if line.startswith(f"| room in `{part.folder}/`")) + 2 :]
+    told = {}
+    for row in itertools.takewhile(lambda line: line.startswith("|"), rows):
+        room, _, arrows = (cell.strip() for cell in row.strip("|").split("|"))
+        told[room.strip("`").rstrip("/")] = set(re.findall(r"`([^`]+)/`", arrows))
+    assert told == {room: set(arrows.split()) for room, arrows in part.arrows.items() if room}
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.folder)
