@@ -1,7 +1,7 @@
-"""Changes objects on the API server without undoing what others change meanwhile.
+"""Changes objects on the API server without undoing what others change at the same time.
 
-A change is a function that makes a patch out of the object as it is; when somebody else was faster, it is asked
-again with the fresh object. An object that is gone needs no change, and that is no error.
+A function makes the patch out of the object as it is. When somebody else was faster, it is asked again with the fresh
+object. An object that is gone needs no patch, and that is no error.
 """
 
 import random
@@ -32,8 +32,8 @@ class Patch:
     status: bool = False
 
 
-Change = Callable[[Object], Patch | None]
-"""Makes the patch that an object needs, None if it needs none."""
+PatchFor = Callable[[Object], Patch | None]
+"""Makes the patch for an object as it is, None if it needs none."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,19 @@ class _Pauses:
 
 
 class Objects:
-    """The objects on the API server. Thread-safe. A request that fails raises ApiException or HTTPError."""
+    """The objects on the API server. Thread-safe."""
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
         self._resources: dict[GroupVersionKind, ApiResource] = {}
 
     def read(self, gvk: GroupVersionKind, obj: Object) -> Object | None:
-        """Return the object of this name as it is now, None if it is gone or another one has its name."""
+        """Return an object as it is now, None if it is gone or another one has its name.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         try:
             found = self._api.get(object_path(gvk, self._resource(gvk), *namespace_and_name(obj)))
         except KindNotServedError:
@@ -84,12 +89,23 @@ class Objects:
             raise
         return found if found["metadata"].get("uid") == obj["metadata"].get("uid") else None
 
-    def change(self, gvk: GroupVersionKind, obj: Object, change: Change, patience: Patience) -> Object | None:
-        """Apply a change, beginning with ``obj`` as last known; return the object after it, None if it is gone."""
+    def change(self, gvk: GroupVersionKind, obj: Object, patch_for: PatchFor, patience: Patience) -> Object | None:
+        """Change an object and return it as it is then, None if it is gone.
+
+        Args:
+            gvk: its kind.
+            obj: the object as last known.
+            patch_for: asked for the patch, and asked again with the fresh object where another's write came first.
+            patience: how long to try.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         pauses, conflicts, latest = patience.pauses(), 0, obj
         while True:
             try:
-                done, fresh = self._attempt(gvk, latest, change, last=conflicts == _MAX_CONFLICTS)
+                done, fresh = self._attempt(gvk, latest, patch_for, last=conflicts == _MAX_CONFLICTS)
             except (ApiException, urllib3.exceptions.HTTPError) as exc:
                 if not is_passing(exc) or not pauses.wait():
                     raise
@@ -99,10 +115,10 @@ class Objects:
             conflicts, latest = conflicts + 1, fresh
 
     def _attempt(
-        self, gvk: GroupVersionKind, known: Object, change: Change, *, last: bool
+        self, gvk: GroupVersionKind, known: Object, patch_for: PatchFor, *, last: bool
     ) -> tuple[bool, Object | None]:
         """Return (true, the object changed), or (false, the fresh object) if another's change came first."""
-        patch = change(known)
+        patch = patch_for(known)
         if patch is None:
             return True, known
         try:

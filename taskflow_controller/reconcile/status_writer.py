@@ -10,7 +10,7 @@ from kubernetes.client.exceptions import ApiException
 
 from taskflow_controller.kube.api import MERGE_PATCH, plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
-from taskflow_controller.kube.objects import Change, Objects, Patch, Patience, is_conflict, is_passing
+from taskflow_controller.kube.objects import Objects, Patch, PatchFor, Patience, is_conflict, is_passing
 from taskflow_controller.reconcile import conditions
 from taskflow_controller.reconcile.conditions import conditions_of
 from taskflow_controller.reconcile.verdicts import Verdict
@@ -76,15 +76,15 @@ class StatusWriter:
             return not (is_passing(exc) or is_conflict(exc))
         return True
 
-    def _write(self, key: ResourceKey, obj: Object, change: Change, patience: Patience) -> Object | None:
-        written = self._objects.change(key.gvk, obj, change, patience)
+    def _write(self, key: ResourceKey, obj: Object, patch_for: PatchFor, patience: Patience) -> Object | None:
+        written = self._objects.change(key.gvk, obj, patch_for, patience)
         if written is not None and not conditions_of(written) and key.gvk not in self._without_status:
             self._without_status.add(key.gvk)
             logger.warning("%s keeps no conditions in its status; set manageStatus to false", key.gvk)
         return written
 
 
-def _change(make: Callable[[list[Any]], list[Any]]) -> Change:
+def _change(make: Callable[[list[Any]], list[Any]]) -> PatchFor:
     """Return the change that brings an object's conditions to what ``make`` makes of them."""
 
     def patch(obj: Object) -> Patch | None:
@@ -99,6 +99,6 @@ def _change(make: Callable[[list[Any]], list[Any]]) -> Change:
     return patch
 
 
-def _unless_changed(obj: Object, change: Change) -> Change:
+def _unless_changed(obj: Object, patch_for: PatchFor) -> PatchFor:
     version = obj["metadata"].get("resourceVersion")
-    return lambda known: change(known) if known["metadata"].get("resourceVersion") == version else None
+    return lambda known: patch_for(known) if known["metadata"].get("resourceVersion") == version else None
