@@ -1,8 +1,11 @@
-"""A LabelSelector as the API server's ``labelSelector`` query wants it."""
+"""Label selectors: a LabelSelector as the API server's query wants it, and such a query applied to labels. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+Matcher = Callable[[Mapping[str, str]], bool]
+"""Tells whether labels match a selector."""
 
 _DNS_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _PLAIN_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
@@ -12,11 +15,19 @@ _LABEL_VALUE = re.compile(rf"({_PLAIN_NAME})?")
 _SELECTOR_KEYS = {"matchLabels", "matchExpressions"}
 _EXPRESSION_KEYS = {"key", "operator", "values"}
 
+# The terms of a query.
+_TERM_KEY = r"(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)"
+_EQUALITY = re.compile(rf"{_TERM_KEY}\s*(?P<operator>==|=|!=)\s*(?P<value>[A-Za-z0-9._-]*)")
+_SET = re.compile(rf"{_TERM_KEY}\s+(?P<operator>in|notin)\s*\((?P<values>[A-Za-z0-9._,\s-]*)\)")
+_EXISTENCE = re.compile(rf"(?P<operator>!?)\s*{_TERM_KEY}")
+_COMMA_OUTSIDE = re.compile(r",(?![^(]*\))")
+
 
 def selector_string(selector: Mapping[str, Any]) -> str:
     """Turn a LabelSelector (matchLabels, matchExpressions) into a query string.
 
-    Raises ValueError with a plain text for anything the API server would not take.
+    Raises:
+        ValueError: the API server would not take it. The text says why.
     """
     unknown = set(selector) - _SELECTOR_KEYS
     if unknown:
@@ -29,6 +40,16 @@ def selector_string(selector: Mapping[str, Any]) -> str:
         raise ValueError("matchExpressions must be a list")
     terms = [f"{_name(key)}={_value(key, value)}" for key, value in labels.items()]
     return ",".join(terms + [_expression(expression) for expression in expressions])
+
+
+def parse_selector(text: str) -> Matcher | None:
+    """Turn a query string into a matcher, None if it is none that is understood here."""
+    terms = [term.strip() for term in _COMMA_OUTSIDE.split(text)] if text.strip() else []
+    matchers = [_matcher(term) for term in terms]
+    understood = [matcher for matcher in matchers if matcher is not None]
+    if len(understood) != len(matchers):
+        return None
+    return lambda labels: all(matches(labels) for matches in understood)
 
 
 def _expression(expression: object) -> str:
@@ -60,3 +81,20 @@ def _value(key: str, value: str) -> str:
     if not _LABEL_VALUE.fullmatch(value):
         raise ValueError(f"{value!r} can't be the value of the label {key!r}")
     return value
+
+
+def _matcher(term: str) -> Matcher | None:
+    if match := _EQUALITY.fullmatch(term):
+        return _among(match["key"], {match["value"]}, wanted=match["operator"] != "!=")
+    if match := _SET.fullmatch(term):
+        values = {value.strip() for value in match["values"].split(",")}
+        return _among(match["key"], values, wanted=match["operator"] == "in")
+    if match := _EXISTENCE.fullmatch(term):
+        key, wanted = match["key"], not match["operator"]
+        return lambda labels: (key in labels) is wanted
+    return None
+
+
+def _among(key: str, values: set[str], *, wanted: bool) -> Matcher:
+    # A label that is not there is among no values.
+    return lambda labels: (key in labels and labels[key] in values) is wanted

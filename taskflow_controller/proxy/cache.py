@@ -8,10 +8,10 @@ import h11
 
 from taskflow_controller.kube.informers import ResourceInformer
 from taskflow_controller.kube.kinds import GroupVersionKind, version_number
+from taskflow_controller.kube.selectors import parse_selector
 from taskflow_controller.proxy.bodies import encode, read_answer
 from taskflow_controller.proxy.freshness import Freshness
 from taskflow_controller.proxy.headers import impersonation, value
-from taskflow_controller.proxy.label_selector import parse_selector
 from taskflow_controller.proxy.requests import split_target
 from taskflow_controller.proxy.subject import Subject
 from taskflow_controller.triggers.dependents import WatchedKind

@@ -1,10 +1,10 @@
-"""Label selectors as a query."""
+"""Label selectors: as a query, and a query applied to labels."""
 
 from typing import Any
 
 import pytest
 
-from taskflow_controller.kube.selectors import selector_string
+from taskflow_controller.kube.selectors import parse_selector, selector_string
 
 
 def expression(**fields: Any) -> dict[str, Any]:
@@ -52,3 +52,29 @@ def test_query(selector: dict[str, Any], query: str) -> None:
 def test_refused(selector: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         selector_string(selector)
+
+
+@pytest.mark.parametrize(
+    ("text", "matching", "other"),
+    [
+        ("", [{}, {"a": "b"}], []),
+        ("a=b", [{"a": "b"}], [{}, {"a": "c"}]),
+        ("a==b , c=d", [{"a": "b", "c": "d"}], [{"a": "b"}]),
+        ("a=", [{"a": ""}], [{}, {"a": "b"}]),
+        ("a!=b", [{}, {"a": "c"}], [{"a": "b"}]),
+        ("example.com/a in (b, c),d", [{"example.com/a": "c", "d": ""}], [{"example.com/a": "d", "d": ""}]),
+        ("a notin (b,c)", [{}, {"a": "d"}], [{"a": "b"}, {"a": "c"}]),
+        ("a", [{"a": ""}], [{}]),
+        ("!a", [{}], [{"a": ""}]),
+        ("in", [{"in": ""}], [{}]),
+    ],
+)
+def test_what_a_query_selects(text: str, matching: list[dict[str, str]], other: list[dict[str, str]]) -> None:
+    matches = parse_selector(text)
+    assert matches
+    assert all(matches(labels) for labels in matching) and not any(matches(labels) for labels in other)
+
+
+@pytest.mark.parametrize("text", ["a>1", "a in b", "=b", "a=b=c", "a,,b", "a in (b", "(a)"])
+def test_what_is_no_query_here(text: str) -> None:
+    assert parse_selector(text) is None

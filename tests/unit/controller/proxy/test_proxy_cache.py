@@ -14,7 +14,6 @@ from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 from taskflow_controller.kube.store import Store, Stored
 from taskflow_controller.proxy import ApiProxy, freshness
-from taskflow_controller.proxy.label_selector import parse_selector
 from taskflow_controller.triggers.dependents import DependentKind, WatchedKind
 
 CONFIG_MAP, NODE = GroupVersionKind("", "v1", "ConfigMap"), GroupVersionKind("", "v1", "Node")
@@ -345,29 +344,3 @@ def test_a_write_that_is_never_seen_does_not_count_for_ever(
     written(server, {**STATUS, "details": {"uid": "uid of a"}})
     play.json("DELETE", PATH + "/a")
     assert cached(play, PATH + "/a")
-
-
-@pytest.mark.parametrize(
-    ("text", "matching", "other"),
-    [
-        ("", [{}, {"a": "b"}], []),
-        ("a=b", [{"a": "b"}], [{}, {"a": "c"}]),
-        ("a==b , c=d", [{"a": "b", "c": "d"}], [{"a": "b"}]),
-        ("a=", [{"a": ""}], [{}, {"a": "b"}]),
-        ("a!=b", [{}, {"a": "c"}], [{"a": "b"}]),
-        ("example.com/a in (b, c),d", [{"example.com/a": "c", "d": ""}], [{"example.com/a": "d", "d": ""}]),
-        ("a notin (b,c)", [{}, {"a": "d"}], [{"a": "b"}, {"a": "c"}]),
-        ("a", [{"a": ""}], [{}]),
-        ("!a", [{}], [{"a": ""}]),
-        ("in", [{"in": ""}], [{}]),
-    ],
-)
-def test_label_selectors(text: str, matching: list[dict[str, str]], other: list[dict[str, str]]) -> None:
-    matches = parse_selector(text)
-    assert matches
-    assert all(matches(labels) for labels in matching) and not any(matches(labels) for labels in other)
-
-
-@pytest.mark.parametrize("text", ["a>1", "a in b", "=b", "a=b=c", "a,,b", "a in (b", "(a)"])
-def test_what_is_no_label_selector_here(text: str) -> None:
-    assert parse_selector(text) is None

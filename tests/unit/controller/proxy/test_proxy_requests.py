@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
+from taskflow_controller.kube.selectors import parse_selector
 from taskflow_controller.proxy.bodies import media_type, objects_in, read_object
 from taskflow_controller.proxy.headers import Headers, end_to_end, for_upstream
-from taskflow_controller.proxy.label_selector import parse_selector
 from taskflow_controller.proxy.protobuf import MEDIA_TYPE, add_owner
 from taskflow_controller.proxy.requests import ResourcePath, is_long_running, is_watch, parse_path
 from taskflow_controller.triggers.ownership import with_owner
