@@ -1,7 +1,8 @@
 """The API server: how to reach it, raw JSON requests, and where a kind's resources are."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -39,10 +40,15 @@ class ApiResource:
 
 
 def connect(kubeconfig: str | None) -> client.ApiClient:
-    """Return a client for ``kubeconfig``, or for the Pod's ServiceAccount, or for the default kubeconfig.
+    """Return a client of the API server, which also becomes the default of the client library's LeaseLock.
 
-    It also becomes the client library's default, for its Watch and its LeaseLock make clients of their own.
-    Nothing is sent yet. Raises ConfigError.
+    Nothing is sent yet.
+
+    Args:
+        kubeconfig: a file; None for the Pod's ServiceAccount, and outside of a Pod for the default kubeconfig.
+
+    Raises:
+        ConfigError: there is no kubeconfig, or it is none.
     """
     configuration = client.Configuration()
     try:
@@ -69,29 +75,84 @@ def _load_default(configuration: client.Configuration) -> None:
         config.load_kube_config(client_configuration=configuration)
 
 
+class Stream:
+    """An answer that comes in pieces. One thread reads and closes it, any thread may interrupt it before the close."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield each piece as it comes.
+
+        Raises:
+            urllib3.exceptions.HTTPError: the connection broke, or was silent for too long.
+        """
+        return cast(Iterator[bytes], self._response.stream(amt=None, decode_content=False))
+
+    def interrupt(self) -> None:
+        """Have the reader see the end now, or an error. Does not wait."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended by itself
+            self._response.shutdown()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
+        self._response.release_conn()
+
+
 class ApiServer:
-    """Raw requests, without models: JSON in dicts."""
+    """Raw requests, without models: JSON in dicts. Thread-safe."""
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self.client = api_client
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the JSON at ``path``. Raises ApiException, or urllib3's HTTPError if there is no answer."""
+        """Return the JSON at a path.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         response = self._request("GET", path, query, READ_TIMEOUT)
         return cast(dict[str, Any], json.loads(response.data))
 
     def patch(self, path: str, body: Any, content_type: str) -> dict[str, Any]:
-        """Patch the object at ``path`` (``MERGE_PATCH`` or ``JSON_PATCH``) and return it; raises what ``get`` does."""
+        """Patch an object and return it.
+
+        Args:
+            path: where the object is.
+            body: the patch.
+            content_type: ``MERGE_PATCH`` or ``JSON_PATCH``.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         response = self._request("PATCH", path, None, READ_TIMEOUT, body=body, content_type=content_type)
         return cast(dict[str, Any], json.loads(response.data))
 
-    def stream(self, path: str, query: Mapping[str, Any], read_timeout: float) -> urllib3.BaseHTTPResponse:
-        """Return the open response at ``path``; ``read_timeout`` is the longest silence in seconds."""
-        response = self._request("GET", path, query, read_timeout, preload=False)
-        return cast(urllib3.BaseHTTPResponse, response.response)
+    def stream(self, path: str, query: Mapping[str, Any], read_timeout: float) -> Stream:
+        """Return the answer at a path, open.
+
+        Args:
+            path: what to ask for.
+            query: with which parameters.
+            read_timeout: the longest silence, in seconds.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
+        return Stream(self._request("GET", path, query, read_timeout, preload=False).response)
 
     def resource(self, gvk: GroupVersionKind) -> ApiResource:
-        """Look up where the objects of a kind are. Raises KindNotServedError, and what ``get`` raises."""
+        """Look up where the objects of a kind are.
+
+        Raises:
+            KindNotServedError: the server does not have the kind.
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         try:
             found = self.get(group_path(gvk))
         except ApiException as exc:
@@ -143,7 +204,13 @@ def group_path(gvk: GroupVersionKind) -> str:
 
 
 def list_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str | None) -> str:
-    """Return the path of a kind's objects, in one namespace or (None, or a cluster-scoped kind) in all."""
+    """Return the path of a kind's objects.
+
+    Args:
+        gvk: the kind.
+        resource: where its objects are.
+        namespace: None for all namespaces. A kind without namespaces has one path.
+    """
     inside = f"/namespaces/{namespace}" if namespace and resource.namespaced else ""
     return f"{group_path(gvk)}{inside}/{resource.plural}"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from taskflow_controller.kube.kinds import Object, namespace_and_name
+from taskflow_controller.kube.kinds import Object
 
 Labels = Mapping[str, str]
 
@@ -67,8 +67,18 @@ class Store:
         with self._lock:
             return self._objects.pop(key, None)
 
+    def names(self) -> list[tuple[str, str]]:
+        """Return the namespace and name of each object."""
+        with self._lock:
+            return list(self._objects)
+
     def select(self, namespace: str, matches: Callable[[Labels], bool]) -> list[bytes]:
-        """Return the JSON of objects with matching labels, in a namespace or ("") in all, as the API server sorts."""
+        """Return the JSON of objects, sorted as the API server does it.
+
+        Args:
+            namespace: where they are; "" for all namespaces.
+            matches: tells by an object's labels whether it is wanted.
+        """
         with self._lock:
             found = [
                 (key, stored.encoded)
@@ -88,21 +98,3 @@ class Store:
     def __len__(self) -> int:
         with self._lock:
             return len(self._objects)
-
-
-class Slim(dict[str, object]):
-    """An object cut down to its identity, with its stored form in ``stored`` until that is taken."""
-
-    __slots__ = ("stored",)
-
-    def __init__(self, obj: Object) -> None:
-        """Take what is needed of ``obj``."""
-        super().__init__(identity(obj))
-        self.stored: Stored | None = Stored.of(obj)
-
-
-def identity(obj: Object) -> Object:
-    """Return what tells one object from another, and its version."""
-    namespace, name = namespace_and_name(obj)
-    version = (obj.get("metadata") or {}).get("resourceVersion")
-    return {"metadata": {"name": name, "resourceVersion": version, **({"namespace": namespace} if namespace else {})}}

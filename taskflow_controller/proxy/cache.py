@@ -6,7 +6,7 @@ from typing import Protocol
 
 import h11
 
-from taskflow_controller.kube.informers import ResourceInformer
+from taskflow_controller.kube.informers import ResourceInformer, WatchedKind
 from taskflow_controller.kube.kinds import GroupVersionKind, version_number
 from taskflow_controller.kube.selectors import parse_selector
 from taskflow_controller.proxy.bodies import encode, read_answer
@@ -14,7 +14,6 @@ from taskflow_controller.proxy.freshness import Freshness
 from taskflow_controller.proxy.headers import impersonation, value
 from taskflow_controller.proxy.requests import split_target
 from taskflow_controller.proxy.subject import Subject
-from taskflow_controller.triggers.dependents import WatchedKind
 
 _SELECTING = {"labelSelector", "limit"}
 # What a write may answer that shows the cache to be behind, or that it may have been done nevertheless.
@@ -57,7 +56,14 @@ class ReadCache:
         return self._informer(subject) is not None
 
     def wrote(self, subject: Subject, method: bytes, status: int, body: bytes | None) -> None:
-        """Take note of a write and its answer; without a body, or with one that tells nothing, of a doubt."""
+        """Take note of a write and its answer.
+
+        Args:
+            subject: what was written.
+            method: of the request.
+            status: of the answer.
+            body: of the answer. None, or one that tells nothing, leaves a doubt.
+        """
         freshness = self._of(subject)
         answer = read_answer(body) if body else None
         if freshness is None or (400 <= status <= 499 and status not in _UNCLEAR):

@@ -10,12 +10,12 @@ from typing import Any
 
 from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.kube.api import ApiServer
-from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces, stuck_watches
+from taskflow_controller.kube.informers import Change, ResourceInformer, WatchedKind, for_namespaces, stuck_watches
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
 from taskflow_controller.reconcile.causes import retry_cause
-from taskflow_controller.reconcile.leftovers import LeftoverSearch, WatchedKind
+from taskflow_controller.reconcile.leftovers import LeftoverSearch
 from taskflow_controller.reconcile.own_changes import is_own_change
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.reconcile.verdicts import Next
@@ -154,19 +154,17 @@ class Controller:
 
     def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> WatchedKind:
         on_change = functools.partial(self._primary_changed, watch)
-        store, informers = for_namespaces(
-            api, watch.gvk, namespaces, on_change=on_change, label_selector=watch.selector
-        )
-        self._stores[watch.gvk] = store
+        kind = for_namespaces(api, watch.gvk, namespaces, on_change=on_change, label_selector=watch.selector)
+        self._stores[watch.gvk] = kind.store
         if not watch.selector:
-            self.dependents.share(watch.gvk, store, informers)
-        self.informers += informers
-        return WatchedKind(watch.gvk, informers, store)
+            self.dependents.share(kind)
+        self.informers += kind.informers
+        return kind
 
     def _watch_dependent(
         self, api: ApiServer, watch: Watch, dependent: DependentWatch, namespaces: tuple[str, ...]
     ) -> None:
-        _store, informers = for_namespaces(
+        kind = for_namespaces(
             api,
             dependent.gvk,
             namespaces,
@@ -174,7 +172,7 @@ class Controller:
             label_selector=dependent.label_selector,
             trim=functools.partial(keep_only, fields=dependent.fields),
         )
-        self.informers += informers
+        self.informers += kind.informers
 
     def _primary_changed(self, watch: Watch, change: Change) -> None:
         if not watch.selector:

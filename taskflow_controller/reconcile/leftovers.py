@@ -2,13 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from taskflow_controller.kube.informers import ResourceInformer
+from taskflow_controller.kube.informers import WatchedKind
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
-from taskflow_controller.kube.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -16,44 +14,30 @@ POLL_SECONDS = 1.0
 CAUSE = "has a directory, but is gone"
 
 
-@dataclass(frozen=True)
-class WatchedKind:
-    """A kind, its informers, and the store that they fill."""
-
-    gvk: GroupVersionKind
-    informers: Sequence[ResourceInformer]
-    store: Store
-
-    @property
-    def synced(self) -> bool:
-        """Whether the store has all resources of the kind that are watched."""
-        return all(informer.synced for informer in self.informers)
-
-    def gone(self, kept: Iterable[ResourceKey]) -> list[ResourceKey]:
-        """Return those of ``kept`` that would be in the store if they existed, and are not."""
-        namespaces = {informer.namespace for informer in self.informers}
-        watched = (key for key in kept if None in namespaces or not key.namespace or key.namespace in namespaces)
-        return [key for key in watched if self.store.stored(key.namespace, key.name) is None]
-
-
-class Keeper(Protocol):
-    """What keeps something for resources."""
+class KeptRecord(Protocol):
+    """Knows for which resources something is kept."""
 
     def kept(self, gvk: GroupVersionKind) -> Iterable[ResourceKey]:
         """Return the resources of a kind for which something is kept, whether they still exist or not."""
 
 
 class LeftoverSearch:
-    """Calls ``found`` for each resource that is gone, kind by kind, as soon as a kind's first list is there."""
+    """Finds the resources that are gone, kind by kind, as soon as a kind's first list is there.
+
+    Args:
+        kinds: where to look.
+        record: says for which resources something is kept.
+        found: called with each resource that is gone, and why.
+    """
 
     def __init__(
         self,
         kinds: Iterable[WatchedKind],
-        keeper: Keeper,
+        record: KeptRecord,
         found: Callable[[ResourceKey, str], None],
     ) -> None:
         self._pending = list(kinds)
-        self._keeper, self._found = keeper, found
+        self._record, self._found = record, found
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -74,7 +58,14 @@ class LeftoverSearch:
 
     def _search(self, kind: WatchedKind) -> None:
         try:
-            for key in kind.gone(self._keeper.kept(kind.gvk)):
+            for key in gone(kind, self._record.kept(kind.gvk)):
                 self._found(key, CAUSE)
         except OSError as exc:
             logger.warning("can't look for what resources that are gone have left: %s", exc)
+
+
+def gone(kind: WatchedKind, kept: Iterable[ResourceKey]) -> list[ResourceKey]:
+    """Return those of ``kept`` that would be in the kind's store if they existed, and are not."""
+    namespaces = {informer.namespace for informer in kind.informers}
+    watched = (key for key in kept if None in namespaces or not key.namespace or key.namespace in namespaces)
+    return [key for key in watched if kind.store.stored(key.namespace, key.name) is None]

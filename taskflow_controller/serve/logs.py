@@ -13,7 +13,6 @@ _PACKAGE = __name__.partition(".")[0]
 
 # Libraries that log what we say better, or not at all:
 _QUIET = {
-    "kubernetes.informer.informer": logging.CRITICAL,  # a traceback for each failed try, see informers.py
     "leaderelection": logging.WARNING,  # a line for each renewal
     "urllib3": logging.ERROR,
     "ansible-runner": logging.WARNING,

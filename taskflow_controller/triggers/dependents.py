@@ -4,13 +4,12 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.api import ApiServer
-from taskflow_controller.kube.informers import Change, ResourceInformer, for_namespaces
+from taskflow_controller.kube.informers import Change, ResourceInformer, WatchedKind, for_namespaces
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.kube.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -27,67 +26,51 @@ class DependentKind:
     owner_namespaced: bool
 
 
-@dataclass(frozen=True)
-class WatchedKind:
-    """The whole objects of a kind, the informers that see them, and the watches whose plays use it."""
-
-    store: Store
-    informers: Sequence[ResourceInformer]
-    watches: dict[GroupVersionKind, Watch] = field(default_factory=dict)
-
-    def informer_for(self, namespace: str, *, namespaced: bool) -> ResourceInformer | None:
-        """Return the one that sees a namespace, or with "" all of them or what has none; None if there is none."""
-        if not namespaced:
-            return self.informers[0]
-        return next((each for each in self.informers if each.namespace in (None, namespace)), None)
-
-
 class DependentKinds:
-    """Starts informers for a kind at the first call for it, and hands out what they see. Thread-safe."""
+    """Starts informers for a kind at the first call for it, and hands out what they see. Thread-safe.
+
+    Args:
+        api: the API server.
+        namespaces: where to watch. With none: everywhere.
+        on_change: called for each watch whose plays use the kind that changed.
+    """
 
     def __init__(self, api: ApiServer, namespaces: Sequence[str], on_change: Callable[[Watch, Change], None]) -> None:
-        """``on_change`` is called for each watch whose plays use the kind that changed."""
         self._api, self._namespaces, self._on_change = api, tuple(namespaces), on_change
         self._watched: dict[GroupVersionKind, WatchedKind] = {}
+        self._users: dict[GroupVersionKind, dict[GroupVersionKind, Watch]] = {}
         self._started: list[ResourceInformer] = []
         self._lock = threading.Lock()
         self._stopped = False
 
-    def share(self, gvk: GroupVersionKind, store: Store, informers: Sequence[ResourceInformer]) -> None:
+    def share(self, kind: WatchedKind) -> None:
         """Take a kind that somebody else watches, who passes its changes to ``changed``."""
-        self._watched[gvk] = WatchedKind(store, informers)
+        self._watched[kind.gvk] = kind
 
     def watched(self, gvk: GroupVersionKind) -> WatchedKind | None:
-        """Return what is known of a kind, None if it is not watched, or not whole."""
+        """Return the whole objects of a kind and who sees them, None if the kind is not watched, or not whole."""
         return self._watched.get(gvk)
 
     def wants(self, watch: Watch, kind: DependentKind) -> bool:
         """Whether a kind is to be watched for a watch, and is not yet."""
         if not is_watched_for(watch, kind, confined=bool(self._namespaces)):
             return False
-        watched = self._watched.get(kind.gvk)
-        return watched is None or watch.gvk not in watched.watches
+        return watch.gvk not in self._users.get(kind.gvk, {})
 
     def ensure(self, watch: Watch, kind: DependentKind) -> None:
         """Watch a kind for a watch from now on, if ``wants`` says so. Does not wait for it."""
         with self._lock:
             if self._stopped or not self.wants(watch, kind):
                 return
-            watched = self._watched.get(kind.gvk)
-            new = watched is None
-            watched = watched or self._prepare(kind)
-            watched.watches[watch.gvk] = watch
-            if new:
-                self._watched[kind.gvk] = watched
-                self._started += watched.informers
-        for informer in watched.informers if new else ():
+            self._users.setdefault(kind.gvk, {})[watch.gvk] = watch
+            new = [] if kind.gvk in self._watched else self._prepare(kind)
+        for informer in new:
             informer.start()
         logger.info("changes of %s reconcile their %s from now on, for its play uses them", kind.gvk, watch.gvk)
 
     def changed(self, gvk: GroupVersionKind, change: Change) -> None:
         """Tell of a change of a kind."""
-        watched = self._watched.get(gvk)
-        for watch in list(watched.watches.values()) if watched else ():
+        for watch in list(self._users.get(gvk, {}).values()):
             self._on_change(watch, change)
 
     def informers(self) -> list[ResourceInformer]:
@@ -95,24 +78,32 @@ class DependentKinds:
         return list(self._started)
 
     def stop(self) -> None:
-        """Stop watching, for good; does not wait for requests that are under way."""
+        """Stop watching, for good. Does not wait for requests that are under way."""
         with self._lock:
             self._stopped = True
         for informer in self._started:
             informer.stop()
 
-    def _prepare(self, kind: DependentKind) -> WatchedKind:
+    def _prepare(self, kind: DependentKind) -> Sequence[ResourceInformer]:
+        """Return the informers of a kind, to be started."""
         namespaces = self._namespaces if kind.namespaced else ()
         on_change = functools.partial(self.changed, kind.gvk)
-        store, informers = for_namespaces(self._api, kind.gvk, namespaces, on_change=on_change, tells_new=False)
-        return WatchedKind(store, informers)
+        watched = for_namespaces(self._api, kind.gvk, namespaces, on_change=on_change, tells_new=False)
+        self._watched[kind.gvk] = watched
+        self._started += watched.informers
+        return watched.informers
 
 
 def is_watched_for(watch: Watch, kind: DependentKind, *, confined: bool) -> bool:
-    """Whether a kind that a watch's plays use is to be watched; ``confined``: to some namespaces only.
+    """Tell whether a kind that a watch's plays use is to be watched.
 
     A cluster-scoped kind is not, unless the watch asks for it, or its owner is cluster-scoped too and the controller
     looks at the whole cluster anyway.
+
+    Args:
+        watch: whose plays use the kind.
+        kind: what they use.
+        confined: whether the controller looks at some namespaces only.
     """
     if not watch.watch_dependent_resources or kind.gvk in watch.blacklist:
         return False

@@ -1,73 +1,68 @@
 """A kind without namespaces, while the controller is told to watch some namespaces only."""
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.api.fake_cluster import FakeCluster, refusal
+from support.api.proxy_harness import until
 
-from taskflow_controller.kube import informers
-from taskflow_controller.kube.api import ApiResource
+from taskflow_controller.kube import reflector
 from taskflow_controller.kube.informers import Change, for_namespaces
-from taskflow_controller.kube.kinds import GroupVersionKind
+from taskflow_controller.kube.kinds import GroupVersionKind, Object
 
 ZONE = GroupVersionKind("example.com", "v1", "Zone")
-
-
-class FakeApi:
-    """Serves one object, and watches in which nothing happens; notes what is listed and watched."""
-
-    def __init__(self) -> None:
-        self.namespaced = False
-        self.listed: list[str] = []
-        self.watched: list[str] = []
-        self.closing = threading.Event()
-
-    def resource(self, gvk: GroupVersionKind) -> ApiResource:
-        return ApiResource("zones", self.namespaced)
-
-    def get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
-        self.listed.append(path)
-        zone = {"metadata": {"name": "z", "uid": "u", "resourceVersion": "1"}}
-        return {"metadata": {"resourceVersion": "5"}, "items": [zone]}
-
-    def stream(self, path: str, query: dict[str, Any], read_timeout: float) -> Any:
-        self.watched.append(path)
-
-        def lines(**_: Any) -> Iterator[bytes]:
-            self.closing.wait(20)
-            return iter(())
-
-        return SimpleNamespace(stream=lines, status=200, close=lambda: None, release_conn=lambda: None)
+PATH = "/apis/example.com/v1/zones"
 
 
 @pytest.fixture
-def api() -> Iterator[FakeApi]:
-    fake = FakeApi()
-    yield fake
-    fake.closing.set()
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluster]:
+    monkeypatch.setattr(reflector, "WATCH_SECONDS", (1, 1))
+    cluster = FakeCluster()
+    cluster.namespaced = False
+    cluster.put(zone())
+
+    def refuse_what_is_not_served(verb: str, path: str, query: dict[str, Any]) -> None:
+        if verb != "find" and ("namespaces" in path) != cluster.namespaced:
+            raise refusal(404)
+
+    cluster.before = refuse_what_is_not_served
+    yield cluster
+    cluster.close()
 
 
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.01)
+def zone(**metadata: str) -> Object:
+    return {"apiVersion": "example.com/v1", "kind": "Zone", "metadata": {"name": "z", "uid": "u", **metadata}}
 
 
-def test_it_is_watched_once_whatever_the_namespaces(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(informers, "WATCH_SECONDS", (1, 1))
+def test_it_is_watched_once_whatever_the_namespaces(cluster: FakeCluster) -> None:
     changes: list[Change] = []
-    _, both = for_namespaces(api, ZONE, ("a", "b"), on_change=changes.append)  # type: ignore[arg-type]
+    kind = for_namespaces(cluster, ZONE, ("a", "b"), on_change=changes.append)  # type: ignore[arg-type]
+    both = kind.informers
     for informer in both:
         informer.start()
-    until(lambda: all(informer.synced for informer in both) and api.watched)
-    assert (api.listed, api.watched) == (["/apis/example.com/v1/zones"],) * 2
+    until(lambda: kind.synced and cluster.streams)
+    assert (cluster.paths("list"), cluster.paths("watch")) == ([PATH],) * 2
     assert len(changes) == 1 and all(informer.alive for informer in both)
+    assert kind.informer_for("", namespaced=False) is both[0]
+    assert (both[0].version, both[1].version) == (1, None)
 
-    api.namespaced = True
-    until(lambda: "/apis/example.com/v1/namespaces/b/zones" in api.watched)
+    # Its CRD is replaced by one with namespaces.
+    cluster.namespaced = True
+    cluster.delete(zone())
+    in_b = cluster.put(zone(namespace="b"))
+    cluster.streams[0].end()
+    until(lambda: "/apis/example.com/v1/namespaces/b/zones" in cluster.paths("watch"))
+    until(lambda: kind.store.names() == [("b", "z")])
+    assert [change.new is None for change in changes] == [False, True, False]
+    assert changes[-1].new == in_b
+
+    # And that by one without.
+    cluster.namespaced = False
+    cluster.delete(in_b)
+    cluster.put(zone(uid="u2"))
+    for stream in cluster.streams:
+        stream.end()
+    until(lambda: kind.store.names() == [("", "z")])
     for informer in both:
         informer.stop()

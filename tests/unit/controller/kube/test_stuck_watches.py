@@ -1,14 +1,19 @@
 """A watch that has failed for long is told, one that fails for a moment is not."""
 
-import pytest
-from kubernetes.client.exceptions import ApiException
+import threading
+from collections.abc import Iterator
+from typing import Any
 
-from taskflow_controller.kube import informers
-from taskflow_controller.kube.informers import ResourceInformer, stuck_watches
+import pytest
+from support.api.fake_cluster import FakeCluster, refusal
+from support.api.proxy_harness import until
+
+from taskflow_controller.kube import reflector
+from taskflow_controller.kube.informers import for_namespaces, stuck_watches
 from taskflow_controller.kube.kinds import GroupVersionKind
-from taskflow_controller.kube.store import Store
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
+PATH = "/apis/example.com/v1/namespaces/a/widgets"
 
 
 class Clock:
@@ -21,21 +26,57 @@ class Clock:
         return self.now
 
 
-def test_stuck_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+class Failing(FakeCluster):
+    """Refuses each list in one namespace that the test has not let pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problem: Exception | None = refusal(403, "Forbidden")
+        self.turn = threading.Semaphore(0)
+        self.before = self.refuse
+
+    def refuse(self, verb: str, path: str, query: dict[str, Any]) -> None:
+        if path == PATH:
+            self.turn.acquire(timeout=10)
+            if self.problem:
+                raise self.problem
+
+
+@pytest.fixture
+def cluster() -> Iterator[Failing]:
+    cluster = Failing()
+    yield cluster
+    cluster.close()
+    cluster.turn.release(100)
+
+
+def test_stuck_watches(cluster: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(informers, "time", clock)
-    failing, fine = (
-        ResourceInformer(None, WIDGET, on_change=lambda change: None, store=Store(), namespace=namespace)
-        for namespace in ("a", "b")
-    )
-    failing._failed(ApiException(status=403, reason="Forbidden"))
+    monkeypatch.setattr(reflector, "time", clock)
+    monkeypatch.setattr(reflector, "MIN_WATCH_INTERVAL", 0.0)
+    monkeypatch.setattr(reflector, "pause_after", lambda exc, failures, listing: 0.0)
+    informers = for_namespaces(cluster, WIDGET, ("a", "b"), on_change=lambda change: None).informers  # type: ignore[arg-type]
+    for informer in informers:
+        informer.start()
+    failing, fine = informers
+    until(lambda: fine.synced)
+    cluster.turn.release()
+    until(lambda: failing.trouble == "HTTP 403: Forbidden")
     clock.now += 50
-    failing._failed(ApiException(status=500, reason="Internal Server Error"))
-    assert stuck_watches([failing, fine]) is None, "not yet"
+    cluster.problem = refusal(500, "Internal Server Error")
+    cluster.turn.release()
+    until(lambda: failing.trouble == "HTTP 500: Internal Server Error")
+    assert stuck_watches(informers) is None, "not yet"
     clock.now += 30
     problem = "cannot watch Widget (example.com/v1) in a for 80 s: HTTP 500: Internal Server Error"
-    assert stuck_watches([failing, fine]) == problem
-    failing._succeeded()
-    assert stuck_watches([failing, fine]) is None
-    failing._failed(ApiException(status=500, reason="x"))
-    assert stuck_watches([failing, fine]) is None, "it counts anew"
+    assert stuck_watches(informers) == problem
+    cluster.problem = None
+    cluster.turn.release()
+    until(lambda: failing.synced)
+    assert stuck_watches(informers) is None
+    cluster.problem = refusal(500, "x")
+    cluster.turn.release()
+    until(lambda: failing.trouble)
+    assert stuck_watches(informers) is None, "it counts from here"
+    for informer in informers:
+        informer.stop()

@@ -11,10 +11,11 @@ from kubernetes import client
 from support.api.proxy_harness import WATCH, Client, FakeApiServer, ServerRequest
 
 from taskflow_controller.config.watches import Watch
+from taskflow_controller.kube.informers import WatchedKind
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 from taskflow_controller.kube.store import Store, Stored
 from taskflow_controller.proxy import ApiProxy, freshness
-from taskflow_controller.triggers.dependents import DependentKind, WatchedKind
+from taskflow_controller.triggers.dependents import DependentKind
 
 CONFIG_MAP, NODE = GroupVersionKind("", "v1", "ConfigMap"), GroupVersionKind("", "v1", "Node")
 OWNER = {
@@ -42,7 +43,7 @@ class Kinds:
 
     def __init__(self) -> None:
         self.kinds = {
-            gvk: WatchedKind(Store(), [FakeInformer()])  # type: ignore[list-item]
+            gvk: WatchedKind(gvk, Store(), [FakeInformer()])  # type: ignore[list-item]
             for gvk in (CONFIG_MAP, NODE, WATCH.gvk)
         }
         self.watch_namespaces()
@@ -50,7 +51,7 @@ class Kinds:
     def watch_namespaces(self, *namespaces: str) -> list[Any]:
         """Have an informer of ConfigMaps for each of these namespaces; none: for all."""
         informers = [FakeInformer(namespace=namespace) for namespace in namespaces or (None,)]
-        self.kinds[CONFIG_MAP] = WatchedKind(Store(), informers)  # type: ignore[arg-type]
+        self.kinds[CONFIG_MAP] = WatchedKind(CONFIG_MAP, Store(), informers)  # type: ignore[arg-type]
         return informers
 
     def put(self, *objects: Object, gvk: GroupVersionKind = CONFIG_MAP) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from taskflow_controller.config.overrides import Defaults, Overrides
+from taskflow_controller.kube.informers import WatchedKind
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.store import Store, Stored
 from taskflow_controller.reconcile import leftovers
-from taskflow_controller.reconcile.leftovers import LeftoverSearch, WatchedKind
+from taskflow_controller.reconcile.leftovers import LeftoverSearch, gone
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.runner import AnsibleRunner
 from taskflow_controller.runs.workspace import Workspaces
@@ -26,10 +27,10 @@ def key(name: str, namespace: str = "ns", gvk: GroupVersionKind = WIDGET) -> Res
 
 def kind(gvk: GroupVersionKind, *namespaces: str | None, synced: bool = True) -> WatchedKind:
     informers: Any = [SimpleNamespace(namespace=namespace, synced=synced) for namespace in namespaces]
-    return WatchedKind(gvk, informers, Store())
+    return WatchedKind(gvk, Store(), informers)
 
 
-class Keeper:
+class Record:
     """Keeps one thing for each kind, or can't be asked."""
 
     def __init__(self, problem: OSError | None = None) -> None:
@@ -51,19 +52,19 @@ def until(condition: Callable[[], Any]) -> None:
 def test_gone_is_what_is_not_in_the_store() -> None:
     widgets = kind(WIDGET, None)
     widgets.store.put(("ns", "here"), Stored.of({"metadata": {}}))
-    assert widgets.gone([key("here"), key("gone"), key("gone", "")]) == [key("gone"), key("gone", "")]
+    assert gone(widgets, [key("here"), key("gone"), key("gone", "")]) == [key("gone"), key("gone", "")]
 
 
 def test_what_is_not_watched_is_not_gone() -> None:
     kept = [key("x", "a"), key("x", "b"), key("x", "c"), key("x", "")]
-    assert kind(WIDGET, "a", "b").gone(kept) == [key("x", "a"), key("x", "b"), key("x", "")]
+    assert gone(kind(WIDGET, "a", "b"), kept) == [key("x", "a"), key("x", "b"), key("x", "")]
 
 
 def test_each_kind_is_searched_once_its_list_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "POLL_SECONDS", 0.01)
     late = kind(GADGET, None, synced=False)
     found: list[ResourceKey] = []
-    search = LeftoverSearch([late, kind(WIDGET, None)], Keeper(), lambda key, cause: found.append(key))
+    search = LeftoverSearch([late, kind(WIDGET, None)], Record(), lambda key, cause: found.append(key))
     search.start()
     until(lambda: found == [key("x")])
     late.informers[0].synced = True  # type: ignore[misc]
@@ -71,15 +72,15 @@ def test_each_kind_is_searched_once_its_list_is_there(monkeypatch: pytest.Monkey
 
 
 def test_a_directory_that_cannot_be_read_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    keeper = Keeper(PermissionError(13, "Permission denied"))
-    LeftoverSearch([kind(WIDGET, None)], keeper, lambda key, cause: None).start()
+    record = Record(PermissionError(13, "Permission denied"))
+    LeftoverSearch([kind(WIDGET, None)], record, lambda key, cause: None).start()
     until(lambda: "can't look for what resources that are gone have left: [Errno 13]" in caplog.text)
 
 
 def test_stop_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     late = kind(WIDGET, None, synced=False)
     found: list[ResourceKey] = []
-    search = LeftoverSearch([late], Keeper(), lambda key, cause: found.append(key))
+    search = LeftoverSearch([late], Record(), lambda key, cause: found.append(key))
     search.stop()
     search._run()
     assert not found

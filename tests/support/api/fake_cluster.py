@@ -1,0 +1,200 @@
+"""An API server in this process, with the interface of ApiServer: lists in pages, and watches with their faults."""
+
+import copy
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import urllib3
+from kubernetes.client.exceptions import ApiException
+
+from taskflow_controller.kube.api import ApiResource
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
+
+Key = tuple[str, str, str]
+"""Plural, namespace and name."""
+
+
+class FakeStream:
+    """A watch: what happens from a version on, as JSON lines, and what a test puts into ``raw`` before that."""
+
+    def __init__(self, cluster: "FakeCluster", path: str, query: dict[str, Any], silence: float) -> None:
+        self.path, self.query, self.silence = path, query, silence
+        self.raw: deque[bytes | Exception] = deque()
+        self.interrupted = self.closed = False
+        self._cluster, self._ended = cluster, False
+        self._next = int(query["resourceVersion"]) + 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            with self._cluster.changed:
+                if not self._cluster.changed.wait_for(self._has_more, self.silence):
+                    raise urllib3.exceptions.ReadTimeoutError(None, self.path, "Read timed out.")  # type: ignore[arg-type]
+                if self.interrupted:
+                    raise urllib3.exceptions.ProtocolError("Response ended prematurely")
+                piece = self.raw.popleft() if self.raw else self._event()
+            if isinstance(piece, Exception):
+                raise piece
+            if piece is None:
+                return
+            yield piece
+
+    def send(self, *pieces: bytes | Exception) -> None:
+        """Have the reader get these bytes, or one of them raised."""
+        with self._cluster.changed:
+            self.raw.extend(pieces)
+            self._cluster.changed.notify_all()
+
+    def end(self) -> None:
+        """End it as its timeout does: what has happened is told first."""
+        with self._cluster.changed:
+            self._ended = True
+            self._cluster.changed.notify_all()
+
+    def interrupt(self) -> None:
+        with self._cluster.changed:
+            self.interrupted = True
+            self._cluster.changed.notify_all()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _has_more(self) -> bool:
+        self._next = self._cluster.next_version(self.path, self._next)
+        return bool(self.raw) or self.interrupted or self._ended or self._next <= self._cluster.version
+
+    def _event(self) -> bytes | None:
+        if self._next > self._cluster.version:
+            return None
+        event = self._cluster.events[self._next - 1]
+        self._next += 1
+        return line(*event)
+
+
+class FakeCluster:
+    """Objects of any kind, by the path of their lists. Each change gets the next resource version.
+
+    ``requests`` notes (verb, path, query), where the verb is find, list or watch. ``before`` is called with them
+    first, and may raise. ``page_size`` is the most that a page has.
+    """
+
+    def __init__(self, page_size: int = 500) -> None:
+        self.page_size, self.namespaced = page_size, True
+        self.objects: dict[Key, Object] = {}
+        self.events: list[tuple[str, Object]] = []
+        self.streams: list[FakeStream] = []
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.before: Callable[[str, str, dict[str, Any]], None] = lambda verb, path, query: None
+        self.compacted = 0
+        self.changed = threading.Condition()
+        self._plurals: list[str] = []
+        self._snapshots: dict[tuple[str, int], list[Object]] = {}
+
+    @property
+    def version(self) -> int:
+        return len(self.events)
+
+    def put(self, obj: Object) -> Object:
+        """Create or change an object; return it as it is stored."""
+        return self._change("ADDED" if self._key(obj) not in self.objects else "MODIFIED", obj)
+
+    def delete(self, obj: Object) -> Object:
+        """Delete an object; its last state is ``obj`` as it is given."""
+        return self._change("DELETED", obj)
+
+    def bookmark(self, kind: str) -> int:
+        """Have the watches of a kind come to a new version, and return that."""
+        self._change("BOOKMARK", {"kind": kind, "metadata": {}})
+        return self.version
+
+    def paths(self, verb: str) -> list[str]:
+        """The paths of the requests of a kind: find, list or watch."""
+        return [path for done, path, _query in self.requests if done == verb]
+
+    def resource(self, gvk: GroupVersionKind) -> ApiResource:
+        self._request("find", gvk.kind, {})
+        return ApiResource(plural_of(gvk.kind), self.namespaced)
+
+    def get(self, path: str, query: dict[str, Any]) -> Object:
+        self._request("list", path, query)
+        with self.changed:
+            if "continue" in query:
+                version, start = map(int, query["continue"].split(":"))
+            else:
+                version, start = self.version, 0
+                self._snapshots[path, version] = [obj for key, obj in self.objects.items() if sees(path, key)]
+            if version < self.compacted and start:
+                raise gone()
+            items = self._snapshots[path, version]
+            end = start + min(self.page_size, query["limit"])
+            more = {"continue": f"{version}:{end}"} if end < len(items) else {}
+            return copy.deepcopy({"metadata": {"resourceVersion": str(version), **more}, "items": items[start:end]})
+
+    def stream(self, path: str, query: dict[str, Any], read_timeout: float) -> FakeStream:
+        self._request("watch", path, query)
+        stream = FakeStream(self, path, dict(query), read_timeout)
+        if int(query["resourceVersion"]) < self.compacted:
+            status = {"code": 410, "reason": "Expired", "message": "too old resource version"}
+            stream.send(line("ERROR", status))
+        self.streams.append(stream)
+        return stream
+
+    def next_version(self, path: str, version: int) -> int:
+        """Return the first version from this one on whose change a watch of a path sees."""
+        while version <= self.version and not sees(path, self._key(self.events[version - 1][1])):
+            version += 1
+        return version
+
+    def close(self) -> None:
+        """End all watches."""
+        for stream in self.streams:
+            stream.end()
+
+    def _request(self, verb: str, path: str, query: dict[str, Any]) -> None:
+        self.requests.append((verb, path, dict(query)))
+        self.before(verb, path, query)
+
+    def _key(self, obj: Object) -> Key:
+        return (plural_of(obj["kind"]), *namespace_and_name(obj))
+
+    def _change(self, event_type: str, obj: Object) -> Object:
+        with self.changed:
+            metadata = {**obj["metadata"], "resourceVersion": str(self.version + 1)}
+            stored = copy.deepcopy({**obj, "metadata": metadata})
+            if event_type == "DELETED":
+                del self.objects[self._key(obj)]
+            elif event_type != "BOOKMARK":
+                self.objects[self._key(obj)] = stored
+            self.events.append((event_type, stored))
+            self.changed.notify_all()
+        return copy.deepcopy(stored)
+
+
+def plural_of(kind: str) -> str:
+    return f"{kind.lower()}s"
+
+
+def sees(path: str, key: Key) -> bool:
+    """Whether a list at a path shows an object. A bookmark has no name, and is for all."""
+    plural, namespace, name = key
+    parts = path.split("/")
+    inside = parts[-2] if "namespaces" in parts else namespace
+    return plural == parts[-1] and (inside == namespace or not name)
+
+
+def line(event_type: str, obj: Object) -> bytes:
+    """Return an event of a watch as the API server writes it."""
+    return json.dumps({"type": event_type, "object": obj}, ensure_ascii=False).encode() + b"\n"
+
+
+def gone() -> ApiException:
+    return refusal(410, "Gone")
+
+
+def refusal(status: int, reason: str = "refused", **headers: str) -> ApiException:
+    """Return the error of a request; the headers' names have _ for -."""
+    exc = ApiException(status=status, reason=reason)
+    exc.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return exc
