@@ -1,17 +1,16 @@
-"""Wires it up: informers -> predicates -> work queue -> workers, each with one run at a time."""
+"""Wires it up: informers -> routing -> work queue -> workers, each with one run at a time."""
 
 import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.kube.api import ApiServer
 from taskflow_controller.kube.informers import Change, ResourceInformer, WatchedKind, for_namespaces, stuck_watches
-from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
+from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
 from taskflow_controller.reconcile.causes import retry_cause
@@ -22,8 +21,8 @@ from taskflow_controller.reconcile.verdicts import Next
 from taskflow_controller.runs.launcher import Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.triggers.dependents import DependentKinds
-from taskflow_controller.triggers.ownership import owner_names
-from taskflow_controller.triggers.predicates import dependent_reason, keep_only, primary_reason
+from taskflow_controller.triggers.predicates import keep_only
+from taskflow_controller.triggers.routing import Router, Routes
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,8 @@ class Controller:
             batches={watch.gvk: watch.batch for watch in watches},
         )
         self.informers: list[ResourceInformer] = []
-        self._stores: dict[GroupVersionKind, Store] = {}
+        self._stores = {watch.gvk: Store() for watch in watches}
+        self._routers = {watch.gvk: Router(watch, self._stores[watch.gvk], is_own_change) for watch in watches}
         self.dependents = DependentKinds(api, namespaces, self._used_kind_changed)
         primaries = []
         for watch in watches:
@@ -153,9 +153,14 @@ class Controller:
             yield informer.gvk, informer.namespace or "", informer.trouble is not None
 
     def _watch_primary(self, api: ApiServer, watch: Watch, namespaces: tuple[str, ...]) -> WatchedKind:
-        on_change = functools.partial(self._primary_changed, watch)
-        kind = for_namespaces(api, watch.gvk, namespaces, on_change=on_change, label_selector=watch.selector)
-        self._stores[watch.gvk] = kind.store
+        kind = for_namespaces(
+            api,
+            watch.gvk,
+            namespaces,
+            on_change=functools.partial(self._primary_changed, watch),
+            store=self._stores[watch.gvk],
+            label_selector=watch.selector,
+        )
         if not watch.selector:
             self.dependents.share(kind)
         self.informers += kind.informers
@@ -164,11 +169,12 @@ class Controller:
     def _watch_dependent(
         self, api: ApiServer, watch: Watch, dependent: DependentWatch, namespaces: tuple[str, ...]
     ) -> None:
+        router = self._routers[watch.gvk]
         kind = for_namespaces(
             api,
             dependent.gvk,
             namespaces,
-            on_change=functools.partial(self._dependent_changed, watch, dependent),
+            on_change=lambda change: self._enqueue(router.dependent(dependent, change)),
             label_selector=dependent.label_selector,
             trim=functools.partial(keep_only, fields=dependent.fields),
         )
@@ -177,31 +183,15 @@ class Controller:
     def _primary_changed(self, watch: Watch, change: Change) -> None:
         if not watch.selector:
             self.dependents.changed(watch.gvk, change)
-        if change.new is None:
-            # Through the queue too, so that the directory is not removed under a running play.
-            key = ResourceKey(watch.gvk, *namespace_and_name(change.old or {}))
-            self.queue.add(key, f"{watch.gvk.kind} deleted{', or no longer selected' if watch.selector else ''}")
-            return
-        key = ResourceKey(watch.gvk, *namespace_and_name(change.new))
-        reason = _judge(functools.partial(_primary_reason, watch), change)
-        if reason:
-            self.queue.add(key, reason)
-
-    def _dependent_changed(self, watch: Watch, dependent: DependentWatch, change: Change) -> None:
-        reason = _judge(functools.partial(dependent_reason, fields=dependent.fields), change)
-        if reason is None:
-            return
-        dependent_now = change.new or change.old or {}
-        for key in owner_keys(dependent_now, watch.gvk, self._stores[watch.gvk], controlling=True):
-            self.queue.add(key, reason)
+        self._enqueue(self._routers[watch.gvk].primary(change))
 
     def _used_kind_changed(self, watch: Watch, change: Change) -> None:
-        """Reconcile the owners of what a play created, also one that it has lost with this change."""
-        reason = _judge(functools.partial(dependent_reason, fields=None), change)
-        owners = self._stores[watch.gvk]
-        for obj in filter(None, (change.old, change.new) if reason else ()):
-            for key in owner_keys(obj, watch.gvk, owners):
-                self.queue.add(key, reason or "")
+        self._enqueue(self._routers[watch.gvk].used_kind(change))
+
+    def _enqueue(self, routes: Routes) -> None:
+        # Deletions too, so that a directory is not removed under a running play.
+        for key, reason in routes:
+            self.queue.add(key, reason)
 
     def _work(self) -> None:
         while (items := self.queue.get()) is not None:
@@ -241,30 +231,3 @@ class Controller:
 
     def _retry(self, key: ResourceKey, after: str) -> None:
         self.queue.add_rate_limited(key, retry_cause(self.queue.failures(key) + 1, after))
-
-
-def _primary_reason(watch: Watch, old: Object | None, new: Object) -> str | None:
-    reason = primary_reason(old, new, watch_annotations=watch.watch_annotations_changes)
-    return None if reason and is_own_change(watch, old, new) else reason
-
-
-def _judge(predicate: Callable[[Any, Any], str | None], change: Change) -> str | None:
-    """Return the predicate's reason; if it fails, a reason too, for one run too many loses nothing."""
-    try:
-        return predicate(change.old, change.new)
-    except Exception:
-        logger.exception("bug: an event of %s was not understood", change.gvk)
-        return f"{change.gvk.kind} event that was not understood"
-
-
-def owner_keys(
-    dependent: Object, gvk: GroupVersionKind, owners: Store, *, controlling: bool = False
-) -> Iterator[ResourceKey]:
-    """Yield the keys of a dependent's owners of the kind ``gvk`` that are known; see ``owner_names``.
-
-    One that is not known needs no run: it is gone, or its own first sight will start one.
-    """
-    for named in owner_names(dependent, gvk, controlling=controlling):
-        owner = owners.stored(named.namespace, named.name)
-        if owner is not None and named.uid in ("", owner.uid):
-            yield ResourceKey(gvk, named.namespace, named.name)

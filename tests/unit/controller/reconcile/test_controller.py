@@ -185,7 +185,7 @@ def test_event_that_no_predicate_understands_starts_a_run(
     until(lambda: len(setup.runner.requests) == 1)
     setup.api.put(pod())
     until(lambda: len(setup.runner.requests) == 2)
-    monkeypatch.setattr("taskflow_controller.reconcile.controller.dependent_reason", lambda old, new, fields: 1 / 0)
+    monkeypatch.setattr("taskflow_controller.triggers.routing.dependent_reason", lambda old, new, fields: 1 / 0)
     setup.api.put(pod())
     until(lambda: len(setup.runner.requests) == 3)
     assert "an event of Pod (v1) was not understood" in caplog.text
