@@ -1,6 +1,6 @@
 """A work queue with the semantics of client-go's: each key is worked on by one worker at a time.
 
-- A key that waits already is not added twice; its reasons are joined.
+- A key that waits already is not added twice; its reasons are gathered.
 - A key added while it is worked on waits until that work is done, and then is handed out once more.
 - Failures are retried after an exponential back-off, per key.
 - Each group of keys has a limit of its own; the number of workers is the limit over all.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+ReasonT = TypeVar("ReasonT", bound=Hashable)
 
 BASE_DELAY = 0.005
 MAX_DELAY = 1000.0
@@ -29,15 +30,15 @@ _MAX_EXPONENT = 30  # 0.005 s * 2^30 is far over MAX_DELAY; it only keeps the po
 
 
 @dataclass
-class Reasons:
+class Reasons(Generic[ReasonT]):
     """Why a key is in the queue: the first few different reasons, and how many more there were."""
 
-    first: list[str] = field(default_factory=list)
+    first: list[ReasonT] = field(default_factory=list)
     more: int = 0
     since: float = 0.0  # when the first one came
     place: int = 0  # in the order of all that wait
 
-    def add(self, reason: str) -> None:
+    def add(self, reason: ReasonT) -> None:
         """Add one more reason; one that is there already is dropped."""
         if reason in self.first:
             return
@@ -46,16 +47,14 @@ class Reasons:
         else:
             self.more += 1
 
-    def __str__(self) -> str:
-        return "; ".join(self.first) + (f"; and {self.more} more" if self.more else "")
-
 
 @dataclass(frozen=True)
-class WorkItem(Generic[K]):
-    """A key handed out to a worker, and why."""
+class WorkItem(Generic[K, ReasonT]):
+    """A key handed out to a worker, and why: the first few different reasons, and how many more there were."""
 
     key: K
-    reasons: str
+    reasons: tuple[ReasonT, ...]
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class QueueObserver(Protocol):
         """A key is to be tried again after a back-off."""
 
 
-class WorkQueue(Generic[K]):
+class WorkQueue(Generic[K, ReasonT]):
     """Thread-safe. Times are in seconds.
 
     ``group_of`` tells the group of a key, ``limits`` how many workers may have keys of a group at once
@@ -102,24 +101,24 @@ class WorkQueue(Generic[K]):
         self._limits, self._batches = dict(limits or {}), dict(batches or {})
         self._clock, self._observer = clock, observer
         self._changed = threading.Condition()
-        self._waiting: dict[Hashable, OrderedDict[K, Reasons]] = {}  # by group; none is empty
-        self._again: dict[K, Reasons] = {}  # added while being worked on
+        self._waiting: dict[Hashable, OrderedDict[K, Reasons[ReasonT]]] = {}  # by group; none is empty
+        self._again: dict[K, Reasons[ReasonT]] = {}  # added while being worked on
         self._working: dict[K, tuple[Hashable, float]] = {}  # its group, and when a worker took it
         self._workers: Counter[Hashable] = Counter()  # how many have keys of a group
-        self._delayed: dict[K, tuple[float, int, str]] = {}
+        self._delayed: dict[K, tuple[float, int, ReasonT]] = {}
         self._due: list[tuple[float, int, K]] = []  # a heap; an entry counts if it is still in _delayed
         self._sequence = itertools.count()
         self._failures: dict[K, int] = {}
         self._shut_down = False
 
-    def add(self, key: K, reason: str) -> None:
+    def add(self, key: K, reason: ReasonT) -> None:
         """Let a worker have ``key`` as soon as one is free. Does nothing after shut_down."""
         with self._changed:
             if not self._shut_down:
                 self._add(key, reason)
                 self._changed.notify_all()
 
-    def add_after(self, key: K, delay: float, reason: str) -> None:
+    def add_after(self, key: K, delay: float, reason: ReasonT) -> None:
         """Add ``key`` in ``delay`` seconds; of several such waits for a key the earliest counts."""
         if delay <= 0:
             self.add(key, reason)
@@ -134,7 +133,7 @@ class WorkQueue(Generic[K]):
             self._schedule((due, number, key))
             self._changed.notify_all()
 
-    def add_rate_limited(self, key: K, reason: str) -> float:
+    def add_rate_limited(self, key: K, reason: ReasonT) -> float:
         """Add ``key`` after a delay that doubles with each call since ``forget``; return the delay."""
         with self._changed:
             failures = self._failures.get(key, 0)
@@ -160,7 +159,7 @@ class WorkQueue(Generic[K]):
         with self._changed:
             self._delayed.pop(key, None)
 
-    def get(self) -> list[WorkItem[K]] | None:
+    def get(self) -> list[WorkItem[K, ReasonT]] | None:
         """Wait for keys and take them: of one group, one at least. None once the queue is shut down.
 
         Call ``done`` with all of them when finished.
@@ -229,19 +228,19 @@ class WorkQueue(Generic[K]):
                 for group in {*self._waiting, *running}
             }
 
-    def _add(self, key: K, reason: str) -> None:
+    def _add(self, key: K, reason: ReasonT) -> None:
         group = self._group_of(key)
-        place: dict[K, Reasons] = self._again if key in self._working else self._waiting_of(group)
+        place: dict[K, Reasons[ReasonT]] = self._again if key in self._working else self._waiting_of(group)
         if key not in place:
             place[key] = Reasons(since=self._clock(), place=next(self._sequence))
             if self._observer:
                 self._observer.added(group)
         place[key].add(reason)
 
-    def _waiting_of(self, group: Hashable) -> OrderedDict[K, Reasons]:
+    def _waiting_of(self, group: Hashable) -> OrderedDict[K, Reasons[ReasonT]]:
         return self._waiting.setdefault(group, OrderedDict())
 
-    def _take(self, group: Hashable) -> list[WorkItem[K]]:
+    def _take(self, group: Hashable) -> list[WorkItem[K, ReasonT]]:
         """Take the key of a group that has waited longest, and those that may go with it."""
         waiting, now = self._waiting[group], self._clock()
         first = next(iter(waiting))
@@ -253,7 +252,7 @@ class WorkQueue(Generic[K]):
         for key in keys:
             reasons = waiting.pop(key)
             self._working[key] = (group, now)
-            items.append(WorkItem(key, str(reasons)))
+            items.append(WorkItem(key, tuple(reasons.first), reasons.more))
             if self._observer:
                 self._observer.taken(group, now - reasons.since)
         if not waiting:

@@ -13,13 +13,13 @@ from taskflow_controller.kube.informers import Change, ResourceInformer, Watched
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
-from taskflow_controller.reconcile.causes import retry_cause
 from taskflow_controller.reconcile.leftovers import LeftoverSearch
 from taskflow_controller.reconcile.own_changes import is_own_change
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.reconcile.verdicts import Next
 from taskflow_controller.runs.launcher import Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
+from taskflow_controller.triggers.causes import Cause, Causes
 from taskflow_controller.triggers.dependents import DependentKinds
 from taskflow_controller.triggers.predicates import keep_only
 from taskflow_controller.triggers.routing import Router, Routes
@@ -69,7 +69,7 @@ class Controller:
         kind_limits = {watch.gvk: limits.for_watch(watch) for watch in watches}
         self._metrics = metrics or Metrics(kind_limits)
         group_limits: Mapping[Hashable, int] = dict(kind_limits.items())
-        self.queue: WorkQueue[ResourceKey] = WorkQueue(
+        self.queue: WorkQueue[ResourceKey, Cause] = WorkQueue(
             lambda key: key.gvk,
             group_limits,
             observer=self._metrics,
@@ -190,8 +190,8 @@ class Controller:
 
     def _enqueue(self, routes: Routes) -> None:
         # Deletions too, so that a directory is not removed under a running play.
-        for key, reason in routes:
-            self.queue.add(key, reason)
+        for key, cause in routes:
+            self.queue.add(key, cause)
 
     def _work(self) -> None:
         while (items := self.queue.get()) is not None:
@@ -206,7 +206,7 @@ class Controller:
             finally:
                 self.queue.done(*keys)
 
-    def _process(self, items: Sequence[WorkItem[ResourceKey]]) -> None:
+    def _process(self, items: Sequence[WorkItem[ResourceKey, Cause]]) -> None:
         works = []
         for item in items:
             key = item.key
@@ -216,7 +216,7 @@ class Controller:
                 self.queue.forget(key)
                 self._reconciler.clean_up(key)
             else:
-                works.append(Work(key, obj, item.reasons))
+                works.append(Work(key, obj, Causes(item.reasons, item.more)))
         for key, following in self._reconciler.reconcile(self._watches[items[0].key.gvk], works).items():
             self._follow(key, following)
 
@@ -230,4 +230,4 @@ class Controller:
             self.queue.add_after(key, following.delay, following.cause)
 
     def _retry(self, key: ResourceKey, after: str) -> None:
-        self.queue.add_rate_limited(key, retry_cause(self.queue.failures(key) + 1, after))
+        self.queue.add_rate_limited(key, Cause.retry(self.queue.failures(key) + 1, after))

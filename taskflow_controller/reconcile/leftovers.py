@@ -7,11 +7,12 @@ from typing import Protocol
 
 from taskflow_controller.kube.informers import WatchedKind
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
+from taskflow_controller.triggers.causes import Cause
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-CAUSE = "has a directory, but is gone"
+CAUSE = Cause.event("has a directory, but is gone")
 
 
 class KeptRecord(Protocol):
@@ -34,7 +35,7 @@ class LeftoverSearch:
         self,
         kinds: Iterable[WatchedKind],
         record: KeptRecord,
-        found: Callable[[ResourceKey, str], None],
+        found: Callable[[ResourceKey, Cause], None],
     ) -> None:
         self._pending = list(kinds)
         self._record, self._found = record, found

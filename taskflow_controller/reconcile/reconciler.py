@@ -15,12 +15,13 @@ from taskflow_controller.kube.api import plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.reconcile import run_log
-from taskflow_controller.reconcile.causes import RunHistory
 from taskflow_controller.reconcile.finalizers import FinalizerKeeper, Step, finalizers_of, next_step
+from taskflow_controller.reconcile.run_history import RunHistory
 from taskflow_controller.reconcile.status_writer import StatusWriter
 from taskflow_controller.reconcile.verdicts import NOTHING, Next, Verdict, plan_next, verdicts
 from taskflow_controller.runs.launcher import Launcher, Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
+from taskflow_controller.triggers.causes import Cause
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ _REQUEST_ERRORS = (ApiException, urllib3.exceptions.HTTPError)
 
 # Whoever is gone will not be looked for: the informer tells, and that ends the wait. But an API server that has just
 # started may not know a kind yet, and no event would follow.
-_NOT_FOUND = Next(Outcome.SUCCESS, delay=60.0, cause="it was not found")
+_NOT_FOUND = Next(Outcome.SUCCESS, delay=60.0, cause=Cause.event("it was not found"))
 
 
 class Reconciler:
@@ -105,17 +106,17 @@ class Reconciler:
             if marked is None:
                 return _NOT_FOUND
             latest = marked
-        warning = self._history.note(key, latest["metadata"].get("generation"), work.cause)
+        warning = self._history.note(key, latest["metadata"].get("generation"), work.causes)
         if warning:
             logger.warning(warning, extra={"resource": str(key)})
-        return Work(key, latest, work.cause, finalizing=step is Step.FINALIZE)
+        return Work(key, latest, work.causes, finalizing=step is Step.FINALIZE)
 
     def _serve(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
         """Run once for all these; one that is to be finalized comes alone."""
         if self._cancelled():  # while finalizer and status were written
             return _put_off(works)
         keys = [work.key for work in works]
-        run_log.log_start({work.key: work.cause for work in works}, finalizing=works[0].finalizing)
+        run_log.log_start({work.key: work.causes for work in works}, finalizing=works[0].finalizing)
         result = self._launcher.run(watch, works)
         ended = datetime.datetime.now(datetime.UTC)
         reached = verdicts(result, keys)

@@ -8,18 +8,19 @@ from typing import Any
 from taskflow_controller.kube.kinds import ResourceKey
 from taskflow_controller.reconcile.verdicts import Verdict
 from taskflow_controller.runs.runner import RunResult
+from taskflow_controller.triggers.causes import Causes
 
 logger = logging.getLogger("taskflow_controller.reconcile.reconciler")
 
 
-def log_start(causes: Mapping[ResourceKey, str], *, finalizing: bool) -> None:
+def log_start(causes: Mapping[ResourceKey, Causes], *, finalizing: bool) -> None:
     """Log that a run starts: for which resources, and what caused it for each."""
     fields: dict[str, Any]
     if len(causes) == 1:
         ((key, cause),) = causes.items()
-        fields = {"resource": str(key), "reason": cause}
+        fields = {"resource": str(key), "reason": str(cause)}
     else:
-        fields = {"resources": [{"resource": str(key), "reason": cause} for key, cause in causes.items()]}
+        fields = {"resources": [{"resource": str(key), "reason": str(cause)} for key, cause in causes.items()]}
     logger.info("finalizer run started" if finalizing else "run started", extra=fields)
 
 

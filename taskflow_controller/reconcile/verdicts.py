@@ -5,11 +5,11 @@ import random
 from collections.abc import Iterable
 
 from taskflow_controller.kube.kinds import ResourceKey
-from taskflow_controller.reconcile.causes import PERIOD, requeue_after_cause
 from taskflow_controller.runs.resource_results import ResourceResult
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import RunResult
 from taskflow_controller.serve.metrics import Outcome
+from taskflow_controller.triggers.causes import PERIOD, Cause
 
 _NO_COUNTS = RunCounts()
 PERIOD_JITTER = 0.1  # the part of a period it may come early, so that not all resources are due at once
@@ -36,15 +36,19 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Next:
-    """What is to happen with a resource: another try after its back-off, a run in ``delay`` seconds, or nothing.
+    """What is to happen with a resource: another try after its back-off, a run later, or nothing.
 
-    ``cause`` goes with either run.
+    Attributes:
+        outcome: the label in the metrics.
+        retry: what another try comes after, in words; None for no such try.
+        delay: in how many seconds there is a run; None for no such run.
+        cause: the cause of the run after that delay.
     """
 
     outcome: Outcome
     retry: str | None = None
     delay: float | None = None
-    cause: str = ""
+    cause: Cause = PERIOD
 
 
 NOTHING = Next(Outcome.SUCCESS)
@@ -84,8 +88,8 @@ def plan_next(verdict: Verdict, period: float) -> Next:
         outcome = Outcome.REQUEUE if verdict.cancelled or verdict.alone else Outcome.ERROR
         return Next(outcome, retry=verdict.retry)
     if verdict.requeue_after is not None:
-        cause = requeue_after_cause(verdict.requeue_after)
+        cause = Cause.requeue_after(verdict.requeue_after)
         return Next(Outcome.REQUEUE_AFTER, delay=verdict.requeue_after, cause=cause)
     if period > 0:
-        return Next(Outcome.REQUEUE_AFTER, delay=period * random.uniform(1 - PERIOD_JITTER, 1), cause=PERIOD)
+        return Next(Outcome.REQUEUE_AFTER, delay=period * random.uniform(1 - PERIOD_JITTER, 1))
     return NOTHING

@@ -18,17 +18,18 @@ from taskflow_controller.runs.log_events import EventLog
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import Runner, RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
+from taskflow_controller.triggers.causes import Causes
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A resource that is due, as last seen, and the cause; ``finalizing`` if its finalizer is what is to run."""
+    """A resource that is due, as last seen, and the causes; ``finalizing`` if its finalizer is what is to run."""
 
     key: ResourceKey
     obj: Object
-    cause: str
+    causes: Causes
     finalizing: bool = False
 
 

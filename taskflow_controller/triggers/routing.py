@@ -8,13 +8,14 @@ from taskflow_controller.config.watches import DependentWatch, Watch
 from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey, namespace_and_name
 from taskflow_controller.kube.store import Store
+from taskflow_controller.triggers.causes import Cause
 from taskflow_controller.triggers.ownership import owner_names
 from taskflow_controller.triggers.predicates import dependent_reason, primary_reason
 
 logger = logging.getLogger(__name__)
 
-Routes = Iterator[tuple[ResourceKey, str]]
-"""The resources that need a run, each with the reason. One may come twice."""
+Routes = Iterator[tuple[ResourceKey, Cause]]
+"""The resources that need a run, each with the cause. One may come twice."""
 
 
 class Router:
@@ -36,21 +37,22 @@ class Router:
         """Yield the resource that changed, if it needs a run. One that is gone does, so that it is cleaned up."""
         gvk, reason = self._watch.gvk, _judged(self._primary_reason, change)
         if reason:
-            yield ResourceKey(gvk, *namespace_and_name(change.new or change.old or {})), reason
+            yield ResourceKey(gvk, *namespace_and_name(change.new or change.old or {})), Cause.event(reason)
 
     def dependent(self, dependent: DependentWatch, change: Change) -> Routes:
         """Yield the owner of a dependent of the watches file, if it needs a run."""
         reason = _judged(functools.partial(dependent_reason, fields=dependent.fields), change)
         if reason:
             for key in owner_keys(change.new or change.old or {}, self._watch.gvk, self._owners, controlling=True):
-                yield key, reason
+                yield key, Cause.event(reason)
 
     def used_kind(self, change: Change) -> Routes:
         """Yield the owners of what a play created, also one that it has lost with this change."""
         reason = _judged(functools.partial(dependent_reason, fields=None), change)
-        for obj in filter(None, (change.old, change.new) if reason else ()):
-            for key in owner_keys(obj, self._watch.gvk, self._owners):
-                yield key, reason or ""
+        if reason:
+            for obj in filter(None, (change.old, change.new)):
+                for key in owner_keys(obj, self._watch.gvk, self._owners):
+                    yield key, Cause.event(reason)
 
     def _primary_reason(self, old: Object | None, new: Object | None) -> str | None:
         if new is None:

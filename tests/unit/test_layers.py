@@ -55,8 +55,8 @@ PARTS = (
         },
         shared="__init__ errors durations",
         pure="config/overrides config/watch_fields kube/field_paths kube/selectors proxy/protobuf proxy/requests "
-        "reconcile/causes reconcile/conditions reconcile/own_changes reconcile/verdicts runs/extra_vars "
-        "runs/resource_results triggers/ownership triggers/predicates",
+        "reconcile/conditions reconcile/own_changes reconcile/verdicts runs/extra_vars "
+        "runs/resource_results triggers/causes triggers/ownership triggers/predicates",
     ),
     Part(
         "plugins/module_utils",

@@ -20,21 +20,21 @@ class Clock:
         return self.now
 
 
-def take(queue: WorkQueue[str]) -> tuple[str, str]:
+def take(queue: WorkQueue[str, str]) -> tuple[str, str]:
     items = queue.get()
     assert items is not None
     (item,) = items
-    return item.key, item.reasons
+    return item.key, "; ".join(item.reasons) + (f"; and {item.more} more" if item.more else "")
 
 
-def take_keys(queue: WorkQueue[str]) -> list[str]:
+def take_keys(queue: WorkQueue[str, str]) -> list[str]:
     items = queue.get()
     assert items is not None
     return [item.key for item in items]
 
 
 def test_coalesces_and_joins_reasons() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue: WorkQueue[str, str] = WorkQueue()
     for reason in ("one", "two", "one"):
         queue.add("a", reason)
     assert len(queue) == 1
@@ -42,14 +42,14 @@ def test_coalesces_and_joins_reasons() -> None:
 
 
 def test_reasons_are_bounded() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue: WorkQueue[str, str] = WorkQueue()
     for number in range(1000):
         queue.add("a", f"r{number}")
     assert take(queue)[1] == "r0; r1; r2; r3; r4; and 995 more"
 
 
 def test_added_while_worked_on_comes_once_more_after_done() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue: WorkQueue[str, str] = WorkQueue()
     queue.add("a", "one")
     take(queue)
     queue.add("a", "two")
@@ -62,7 +62,7 @@ def test_added_while_worked_on_comes_once_more_after_done() -> None:
 
 
 def test_back_off_doubles_up_to_the_limit_and_forget_resets() -> None:
-    queue: WorkQueue[str] = WorkQueue(clock=Clock())
+    queue: WorkQueue[str, str] = WorkQueue(clock=Clock())
     assert [queue.add_rate_limited("a", "r") for _ in range(4)] == [0.005, 0.01, 0.02, 0.04]
     assert queue.add_rate_limited("b", "r") == 0.005
     for _ in range(100):
@@ -74,7 +74,7 @@ def test_back_off_doubles_up_to_the_limit_and_forget_resets() -> None:
 
 def test_earliest_delay_counts_and_cancel_drops_it() -> None:
     clock = Clock()
-    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue: WorkQueue[str, str] = WorkQueue(clock=clock)
     queue.add_after("a", 10, "late")
     queue.add_after("a", 5, "early")
     queue.add_after("a", 7, "between")
@@ -90,7 +90,7 @@ def test_earliest_delay_counts_and_cancel_drops_it() -> None:
 
 
 def test_delayed_key_wakes_a_waiting_worker() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue: WorkQueue[str, str] = WorkQueue()
     began = time.monotonic()
     queue.add_after("b", 60, "much later")
     threading.Timer(0.02, lambda: queue.add_after("a", 0.05, "soon")).start()
@@ -99,7 +99,7 @@ def test_delayed_key_wakes_a_waiting_worker() -> None:
 
 
 def test_group_limit_lets_other_groups_pass() -> None:
-    queue: WorkQueue[str] = WorkQueue(group_of=lambda key: key[0], limits={"a": 1})
+    queue: WorkQueue[str, str] = WorkQueue(group_of=lambda key: key[0], limits={"a": 1})
     for key in ("a1", "a2", "b1", "b2"):
         queue.add(key, "r")
     assert [take(queue)[0] for _ in range(3)] == ["a1", "b1", "b2"]
@@ -108,12 +108,12 @@ def test_group_limit_lets_other_groups_pass() -> None:
 
 
 def test_shut_down_frees_workers_and_drain_waits_for_work() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue: WorkQueue[str, str] = WorkQueue()
     queue.add("a", "r")
     queue.add("b", "r")
     take(queue)
     waiting = threading.Thread(target=lambda: WorkQueue.get(empty))
-    empty: WorkQueue[str] = WorkQueue()
+    empty: WorkQueue[str, str] = WorkQueue()
     waiting.start()
     empty.shut_down()
     waiting.join(5)
@@ -127,8 +127,8 @@ def test_shut_down_frees_workers_and_drain_waits_for_work() -> None:
     assert len(queue) == 1  # only b, never handed out
 
 
-def batching(*keys: str, size: int = 3) -> WorkQueue[str]:
-    queue: WorkQueue[str] = WorkQueue(group_of=lambda key: key[0], limits={"a": 2}, batches={"a": size})
+def batching(*keys: str, size: int = 3) -> WorkQueue[str, str]:
+    queue: WorkQueue[str, str] = WorkQueue(group_of=lambda key: key[0], limits={"a": 2}, batches={"a": size})
     for key in keys:
         queue.add(key, f"why {key}")
     return queue
@@ -140,9 +140,9 @@ def test_a_batch_is_of_one_group_and_has_each_key_s_reasons() -> None:
     items = queue.get()
     assert items is not None
     assert [(item.key, item.reasons) for item in items] == [
-        ("a1", "why a1"),
-        ("a2", "why a2; more"),
-        ("a3", "why a3"),
+        ("a1", ("why a1",)),
+        ("a2", ("why a2", "more")),
+        ("a3", ("why a3",)),
     ]
     assert take_keys(queue) == ["b1"] and take_keys(queue) == ["a4"]
 
@@ -193,7 +193,7 @@ def test_the_oldest_key_is_served_first_whatever_its_group() -> None:
 
 
 def test_cancelled_waits_are_not_kept() -> None:
-    queue: WorkQueue[str] = WorkQueue(clock=Clock())
+    queue: WorkQueue[str, str] = WorkQueue(clock=Clock())
     queue.add_after("b", 9999, "later")
     for _ in range(1000):
         queue.add_after("a", 36000, "period")
@@ -204,7 +204,7 @@ def test_cancelled_waits_are_not_kept() -> None:
 
 
 def test_a_wait_of_centuries() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue: WorkQueue[str, str] = WorkQueue()
     queue.add_after("a", 9e9, "much later")
     threading.Timer(0.05, lambda: queue.add("b", "now")).start()
     assert take(queue) == ("b", "now")
@@ -230,7 +230,7 @@ class Model:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.queue: WorkQueue[int] = WorkQueue(
+        self.queue: WorkQueue[int, str] = WorkQueue(
             group_of=lambda key: key % 2, limits={0: 2}, clock=self.clock, batches={1: 3}
         )
         self.owed: list[int] = []  # in the order in which they came
@@ -311,7 +311,7 @@ def test_against_a_model(steps: list[tuple]) -> None:
 @settings(max_examples=5, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=50, max_size=300), st.integers(2, 6))
 def test_threads_never_share_a_key_and_lose_nothing(keys: list[int], workers: int) -> None:
-    queue: WorkQueue[int] = WorkQueue(group_of=lambda key: key % 2, limits={0: 1}, batches={1: 2})
+    queue: WorkQueue[int, str] = WorkQueue(group_of=lambda key: key % 2, limits={0: 1}, batches={1: 2})
     lock = threading.Lock()
     busy: Counter[int] = Counter()
     wanted: Counter[int] = Counter()

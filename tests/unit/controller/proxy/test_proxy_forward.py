@@ -22,6 +22,7 @@ from taskflow_controller.runs.launcher import Launcher, Work
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
+from taskflow_controller.triggers.causes import Cause, Causes
 
 PATH = "/api/v1/namespaces/x/configmaps"
 
@@ -303,7 +304,9 @@ def test_a_run_uses_the_proxy_unless_its_watch_says_no(proxy: ApiProxy, tmp_path
     launcher = Launcher(Runner(), workspaces, overrides, environment=direct, proxy=proxy, cancelled=lambda: False)
     key = ResourceKey(WATCH.gvk, "ns", "w")
     obj = {"metadata": {"namespace": "ns", "name": "w", "uid": "u"}, "spec": {}}
-    launcher.run(dataclasses.replace(WATCH, api_proxy=through_proxy), [Work(key, obj, "test")])
+    launcher.run(
+        dataclasses.replace(WATCH, api_proxy=through_proxy), [Work(key, obj, Causes.of([Cause.event("test")]))]
+    )
     path = str(workspaces.path(key) / "kubeconfig")
     assert seen == [{"KUBECONFIG": path, "K8S_AUTH_KUBECONFIG": path} if through_proxy else direct]
     assert not os.path.exists(path)

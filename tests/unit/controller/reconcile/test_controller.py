@@ -29,7 +29,7 @@ WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 POD = GroupVersionKind("", "v1", "Pod")
 
 
-def until(condition: Callable[[], Any], timeout: float = 5.0) -> None:
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "not within the time"

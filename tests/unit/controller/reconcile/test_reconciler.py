@@ -16,7 +16,7 @@ from taskflow_controller.config.watches import Finalizer, Watch
 from taskflow_controller.kube import objects
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects
-from taskflow_controller.reconcile import causes, finalizers, status_writer
+from taskflow_controller.reconcile import finalizers, run_history, status_writer
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.reconcile.verdicts import Next
 from taskflow_controller.runs.launcher import Launcher, Work
@@ -25,6 +25,7 @@ from taskflow_controller.runs.run_events import RunCounts, TaskFailure
 from taskflow_controller.runs.runner import RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
 from taskflow_controller.serve.metrics import Metrics, Outcome
+from taskflow_controller.triggers.causes import PERIOD, Cause, Causes
 
 NAME = "example.com/ours"
 NO_ANSWER = urllib3.exceptions.ProtocolError("cut")
@@ -73,6 +74,10 @@ class Runner:
         return RunResult(**{**fields, **outcome})
 
 
+def why(cause: str = "test") -> Causes:
+    return Causes.of([Cause.event(cause)])
+
+
 class Setup:
     """A reconciler with a fake runner and a fake API server."""
 
@@ -95,7 +100,7 @@ class Setup:
         )
 
     def reconcile(self, watch: Watch, obj: Object | None = None, cause: str = "test") -> Next:
-        work = Work(KEY, obj or self.server.seen(), cause)
+        work = Work(KEY, obj or self.server.seen(), why(cause))
         return self.reconciler.reconcile(watch, [work])[KEY]
 
     def conditions(self) -> dict[str, dict[str, Any]]:
@@ -122,7 +127,7 @@ def test_plain_run(setup: Setup) -> None:
     assert request.directory == setup.workspaces.path(KEY)
     assert request.extra_vars["from"] == "watch"
     assert not setup.server.patches, "neither status nor finalizer: nothing is written"
-    assert following.outcome is Outcome.REQUEUE_AFTER and following.cause == "period"
+    assert following.outcome is Outcome.REQUEUE_AFTER and following.cause is PERIOD
     assert following.delay is not None and 90 <= following.delay <= 100
 
 
@@ -137,7 +142,7 @@ def test_annotations_override(setup: Setup) -> None:
 
 def test_what_follows(setup: Setup) -> None:
     setup.runner.outcomes = [{**GOOD, "requeue_after": 5.0}, BAD, {"status": "canceled", "rc": 254}]
-    assert setup.reconcile(WATCH) == Next(Outcome.REQUEUE_AFTER, delay=5, cause="requeue_after 5 s")
+    assert setup.reconcile(WATCH) == Next(Outcome.REQUEUE_AFTER, delay=5, cause=Cause.requeue_after(5))
     assert setup.reconcile(WATCH) == Next(Outcome.ERROR, retry="failure")
     assert setup.reconcile(WATCH) == Next(Outcome.REQUEUE, retry="failure")
 
@@ -243,7 +248,7 @@ def test_a_success_that_cannot_be_written_is_run_again(setup: Setup) -> None:
 def test_finalizer_comes_before_the_first_run(setup: Setup) -> None:
     setup.server.touch(finalizers=["other/one"])
     setup.runner.meanwhile = lambda: setup.server.touch(was=setup.server.seen()["metadata"]["finalizers"])
-    assert setup.reconcile(FINALIZED).cause == "period"
+    assert setup.reconcile(FINALIZED).cause is PERIOD
     assert setup.server.object["metadata"]["was"] == ["other/one", NAME]
     assert setup.runner.requests[0].command == Command("/main.yml")
     setup.reconcile(FINALIZED)
@@ -344,7 +349,7 @@ def keys(*names: str) -> list[ResourceKey]:
 
 def works(*names: str, **metadata: Any) -> list[Work]:
     objects_ = [{"metadata": {"name": name, "namespace": "ns", "uid": name, **metadata}} for name in names]
-    return [Work(key, obj, f"why {key.name}") for key, obj in zip(keys(*names), objects_, strict=True)]
+    return [Work(key, obj, why(f"why {key.name}")) for key, obj in zip(keys(*names), objects_, strict=True)]
 
 
 def test_batch(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
@@ -363,7 +368,7 @@ def test_batch(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     following = setup.reconciler.reconcile(BATCHED, works("a", "b", "c"))
     a, b, c = keys("a", "b", "c")
     assert following == {
-        a: Next(Outcome.REQUEUE_AFTER, delay=7, cause="requeue_after 7 s"),
+        a: Next(Outcome.REQUEUE_AFTER, delay=7, cause=Cause.requeue_after(7)),
         b: Next(Outcome.ERROR, retry="failure"),
         c: Next(Outcome.ERROR, retry="failure"),
     }
@@ -414,8 +419,8 @@ def test_requests_of_a_batch_do_not_wait_for_each_other(setup: Setup) -> None:
     together = threading.Barrier(2, timeout=20)  # breaks if only one request comes
     setup.server.refusals = [lambda: together.wait() and None] * 2
     watch = dataclasses.replace(BATCHED, manage_status=True)
-    following = setup.reconciler.reconcile(watch, [Work(KEY, setup.server.seen(), "test"), *works("gone")])
-    assert following[KEY].cause == "period" and following[keys("gone")[0]].cause == "it was not found"
+    following = setup.reconciler.reconcile(watch, [Work(KEY, setup.server.seen(), why()), *works("gone")])
+    assert following[KEY].cause is PERIOD and str(following[keys("gone")[0]].cause) == "it was not found"
     assert setup.conditions()["Successful"]["status"] == "True"
 
 
@@ -442,7 +447,7 @@ def test_batches_at_once_have_directories_of_their_own(setup: Setup) -> None:
 def test_runs_without_end_are_told(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(causes, "MANY_RUNS", 3)
+    monkeypatch.setattr(run_history, "MANY_RUNS", 3)
     for _ in range(5):
         setup.reconcile(WATCH, cause="ConfigMap c changed")
     (told,) = [record for record in caplog.records if record.levelname == "WARNING"]

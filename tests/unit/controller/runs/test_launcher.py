@@ -12,6 +12,7 @@ from taskflow_controller.runs.launcher import Launcher, Work
 from taskflow_controller.runs.run_events import RunCounts
 from taskflow_controller.runs.runner import RunRequest, RunResult
 from taskflow_controller.runs.workspace import Workspaces
+from taskflow_controller.triggers.causes import Cause, Causes
 
 KEY = ResourceKey(GroupVersionKind("example.com", "v1", "Widget"), "ns", "w")
 
@@ -44,5 +45,5 @@ def test_timeout_of_a_run(tmp_path: Path, flag: float, field: float | None, expe
     spaces = Workspaces(tmp_path / "runner")
     overrides = Overrides(Defaults(reconcile_period=0, verbosity=0, run_timeout=flag))
     launcher = Launcher(runner, spaces, overrides, environment={}, cancelled=lambda: False)
-    launcher.run(watch, [Work(KEY, {"metadata": {}}, "test")])
+    launcher.run(watch, [Work(KEY, {"metadata": {}}, Causes.of([Cause.event("test")]))])
     assert runner.request.timeout == expected

@@ -70,7 +70,7 @@ def test_time_of_a_run(metrics: Metrics) -> None:
 
 def test_queue(metrics: Metrics) -> None:
     now = [100.0]
-    queue: WorkQueue[tuple[GroupVersionKind, str]] = WorkQueue(
+    queue: WorkQueue[tuple[GroupVersionKind, str], str] = WorkQueue(
         lambda key: key[0], clock=lambda: now[0], observer=metrics
     )
     metrics.show_queue(queue.state)
@@ -101,7 +101,7 @@ def test_queue(metrics: Metrics) -> None:
 
 def test_waits_of_a_standby_do_not_count(metrics: Metrics) -> None:
     now = [100.0]
-    queue: WorkQueue[tuple[GroupVersionKind, str]] = WorkQueue(
+    queue: WorkQueue[tuple[GroupVersionKind, str], str] = WorkQueue(
         lambda key: key[0], clock=lambda: now[0], observer=metrics
     )
     queue.add((WIDGET, "a"), "new")

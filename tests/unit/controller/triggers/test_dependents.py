@@ -115,7 +115,7 @@ def controller(api: FakeCluster) -> Iterator[Any]:
     watches = [WATCH, dataclasses.replace(OTHER, selector="a=b")]
     controller: Any = Controller(api, watches, None, Limits(1))  # type: ignore[arg-type]
     controller.queued = queued = []
-    controller.queue.add = lambda key, reason: queued.append((key.name, reason))
+    controller.queue.add = lambda key, cause: queued.append((key.name, str(cause)))
     controller.start_informers()
     until(lambda: controller.informer_problem() is None and len(queued) == 2)
     queued.clear()

@@ -11,7 +11,7 @@ from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.store import Store, Stored
 from taskflow_controller.triggers import routing
-from taskflow_controller.triggers.routing import Router
+from taskflow_controller.triggers.routing import Router, Routes
 
 WIDGET, CONFIG_MAP = WATCH.gvk, GroupVersionKind("", "v1", "ConfigMap")
 DATA = DependentWatch(CONFIG_MAP, "", (("data", "a"),))
@@ -44,6 +44,10 @@ def key(name: str) -> ResourceKey:
     return ResourceKey(WIDGET, "ns", name)
 
 
+def told(routes: Routes) -> list[tuple[ResourceKey, str]]:
+    return [(key, str(cause)) for key, cause in routes]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
@@ -54,7 +58,7 @@ def key(name: str) -> ResourceKey:
     ],
 )
 def test_a_resource_that_changed(old: Any, new: Any, reason: str | None) -> None:
-    assert list(router().primary(Change(WIDGET, old, new))) == ([(key("w"), reason)] if reason else [])
+    assert told(router().primary(Change(WIDGET, old, new))) == ([(key("w"), reason)] if reason else [])
 
 
 def test_what_the_controller_wrote_is_no_reason_but_a_deletion_is() -> None:
@@ -64,15 +68,15 @@ def test_what_the_controller_wrote_is_no_reason_but_a_deletion_is() -> None:
 
 def test_what_is_gone_may_only_be_selected_no_longer() -> None:
     found = router(selector="a=b").primary(Change(WIDGET, widget(), None))
-    assert list(found) == [(key("w"), "Widget deleted, or no longer selected")]
+    assert told(found) == [(key("w"), "Widget deleted, or no longer selected")]
 
 
 def test_a_dependent_reconciles_the_owner_that_controls_it() -> None:
     metadata = owned_by("w", "v")
     metadata["ownerReferences"][1]["controller"] = True
     change = Change(CONFIG_MAP, config_map("a", metadata), config_map("b", metadata))
-    assert list(router().dependent(DATA, change)) == [(key("v"), "ConfigMap c data.a changed")]
-    assert list(router().dependent(DATA, Change(CONFIG_MAP, config_map("a", metadata), None))) == [
+    assert told(router().dependent(DATA, change)) == [(key("v"), "ConfigMap c data.a changed")]
+    assert told(router().dependent(DATA, Change(CONFIG_MAP, config_map("a", metadata), None))) == [
         (key("v"), "ConfigMap c deleted")
     ]
     unchanged = Change(CONFIG_MAP, config_map("a", metadata), config_map("a", metadata))
@@ -110,7 +114,7 @@ def test_a_dependent_reconciles_the_owner_that_controls_it() -> None:
 def test_a_used_kind_reconciles_its_owners(old: Any, new: Any, names: list[str]) -> None:
     reason = "ConfigMap c deleted" if new is None else "ConfigMap c changed"
     found = dict.fromkeys(router().used_kind(Change(CONFIG_MAP, old, new)))
-    assert list(found) == [(key(name), reason) for name in names]
+    assert told(found) == [(key(name), reason) for name in names]
 
 
 def test_an_owner_of_the_same_name_is_another_one() -> None:
@@ -124,5 +128,5 @@ def test_a_change_that_is_not_understood_is_a_reason(
 ) -> None:
     monkeypatch.setattr(routing, "dependent_reason", lambda old, new, fields: 1 / 0)
     found = router().used_kind(Change(CONFIG_MAP, None, config_map()))
-    assert list(found) == [(key("w"), "ConfigMap event that was not understood")]
+    assert told(found) == [(key("w"), "ConfigMap event that was not understood")]
     assert "an event of ConfigMap (v1) was not understood" in caplog.text

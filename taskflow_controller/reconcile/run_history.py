@@ -1,4 +1,4 @@
-"""The causes of runs: those that the controller makes itself, and what runs a resource again and again."""
+"""Notices what runs a resource again and again."""
 
 import time
 from collections import Counter
@@ -6,27 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from taskflow_controller.kube.kinds import ResourceKey
+from taskflow_controller.triggers.causes import Causes
 
-PERIOD = "period"
-_RETRY, _REQUEUE_AFTER = "retry", "requeue_after"
 MANY_RUNS = 100
 WINDOW = 600.0
 _SHOWN, _KEPT_CAUSES = 3, 20
-
-
-def retry_cause(number: int, after: str) -> str:
-    """Return the cause of a try after a back-off."""
-    return f"{_RETRY} {number} after {after}"
-
-
-def requeue_after_cause(seconds: float) -> str:
-    """Return the cause of a run that a module asked for."""
-    return f"{_REQUEUE_AFTER} {seconds:g} s"
-
-
-def _own(cause: str) -> bool:
-    beginnings = (f"{_RETRY} ", f"{_REQUEUE_AFTER} ", PERIOD)
-    return all(part.startswith(beginnings) for part in cause.split("; "))
 
 
 @dataclass
@@ -36,7 +20,7 @@ class _Window:
     generation: object
     since: float
     runs: int = 0
-    causes: Counter[str] = field(default_factory=Counter)
+    causes: Counter[Causes] = field(default_factory=Counter)
 
 
 class RunHistory:
@@ -49,21 +33,21 @@ class RunHistory:
         self._clock = clock
         self._windows: dict[ResourceKey, _Window] = {}  # each key has one worker at a time
 
-    def note(self, key: ResourceKey, generation: object, cause: str) -> str | None:
+    def note(self, key: ResourceKey, generation: object, causes: Causes) -> str | None:
         """Take a run; return a warning, once in ``WINDOW`` seconds, if there were ``MANY_RUNS`` in them."""
-        if _own(cause):
+        if causes.by_clock:
             return None
         window, now = self._windows.get(key), self._clock()
         if window is None or window.generation != generation or now - window.since > WINDOW:
             window = self._windows[key] = _Window(generation, now)
         window.runs += 1
-        if cause in window.causes or len(window.causes) < _KEPT_CAUSES:
-            window.causes[cause] += 1
+        if causes in window.causes or len(window.causes) < _KEPT_CAUSES:
+            window.causes[causes] += 1
         if window.runs != MANY_RUNS:
             return None
-        causes = "; ".join(f"{cause} ({count}x)" for cause, count in window.causes.most_common(_SHOWN))
+        most = "; ".join(f"{cause} ({count}x)" for cause, count in window.causes.most_common(_SHOWN))
         return (
-            f"{MANY_RUNS} runs in {now - window.since:.0f} s without a change of its spec, mostly because of: {causes}."
+            f"{MANY_RUNS} runs in {now - window.since:.0f} s without a change of its spec, mostly because of: {most}."
             " Does a run change what starts the next one?"
         )
 
