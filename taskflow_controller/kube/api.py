@@ -216,7 +216,14 @@ def list_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str | Non
 
 
 def object_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str, name: str) -> str:
-    """Return the path of one object; ``namespace`` is "" for a cluster-scoped one."""
+    """Return the path of one object.
+
+    Args:
+        gvk: its kind.
+        resource: where the objects of that kind are.
+        namespace: "" for a cluster-scoped object.
+        name: the object's.
+    """
     return f"{list_path(gvk, resource, namespace or None)}/{quote(name, safe='')}"
 
 

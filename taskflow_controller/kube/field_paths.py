@@ -16,7 +16,11 @@ _STEP = re.compile(r"\[([^\[\]]+)\]|(?:^|(?<=.)\.)([^.\[\]]+)")
 
 
 def parse_path(text: str) -> FieldPath:
-    """Split a path at its dots; a key that has dots of its own is in brackets. Raises ValueError."""
+    """Split a path at its dots. A key that has dots of its own is in brackets.
+
+    Raises:
+        ValueError: the text is no path.
+    """
     keys, position = [], 0
     for step in _STEP.finditer(text):
         if step.start() != position:

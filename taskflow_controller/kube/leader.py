@@ -38,7 +38,14 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 def default_namespace(file: Path = _NAMESPACE_FILE) -> str:
-    """Return the namespace of this Pod. Raises ConfigError outside of a cluster."""
+    """Return the namespace of this Pod.
+
+    Args:
+        file: where the kubelet has written it.
+
+    Raises:
+        ConfigError: this is no Pod.
+    """
     try:
         return file.read_text(encoding="utf-8").strip()
     except OSError as exc:
@@ -49,13 +56,22 @@ def default_namespace(file: Path = _NAMESPACE_FILE) -> str:
 
 @dataclass(frozen=True)
 class Timing:
-    """In whole seconds: how long a lease keeps others away, and how long a leader works on without renewing it."""
+    """The times of an election, in whole seconds.
+
+    Attributes:
+        lease_duration: how long a lease keeps others away.
+        renew_deadline: how long a leader works on without renewing it.
+    """
 
     lease_duration: int = 15
     renew_deadline: int = 10
 
     def __post_init__(self) -> None:
-        """Raise ConfigError if the two don't go together."""
+        """Check the two.
+
+        Raises:
+            ConfigError: they don't go together.
+        """
         if self.renew_deadline < LEAST_RENEW_DEADLINE:
             raise ConfigError(f"--leader-elect-renew-deadline {self.renew_deadline}s: {LEAST_RENEW_DEADLINE}s at least")
         if self.lease_duration <= self.renew_deadline:
@@ -140,7 +156,15 @@ class _Lock(LeaseLock):  # type: ignore[misc]
 
 
 class LeaderElector:
-    """Takes part in an election. ``leading`` is set on winning it, and stays so: see ``lost``."""
+    """Takes part in an election. ``leading`` is set on winning it, and stays so: see ``lost``.
+
+    Args:
+        api_client: the client library's.
+        name: of the Lease.
+        namespace: where the Lease is.
+        timing: how long a lease lasts.
+        clock: seconds that also count while the machine sleeps.
+    """
 
     def __init__(
         self,

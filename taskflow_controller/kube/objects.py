@@ -25,7 +25,13 @@ _SLICE = 0.1  # how soon a wait notices that it should end
 
 @dataclass(frozen=True)
 class Patch:
-    """The body of a patch (``api.MERGE_PATCH`` or ``api.JSON_PATCH``), and whether it is for the status."""
+    """A patch of an object.
+
+    Attributes:
+        body: the patch as JSON.
+        content_type: ``api.MERGE_PATCH`` or ``api.JSON_PATCH``.
+        status: whether it is for the object's status.
+    """
 
     body: Any
     content_type: str
@@ -38,7 +44,12 @@ PatchFor = Callable[[Object], Patch | None]
 
 @dataclass(frozen=True)
 class Patience:
-    """How many seconds a change is tried again while the API server fails; ``hurry`` saying true ends it early."""
+    """How long a change is tried again while the API server fails.
+
+    Attributes:
+        seconds: the longest time.
+        hurry: ends it early by saying true.
+    """
 
     seconds: float
     hurry: Callable[[], bool] = lambda: False

@@ -83,10 +83,14 @@ class QueueObserver(Protocol):
 
 
 class WorkQueue(Generic[K, ReasonT]):
-    """Thread-safe. Times are in seconds.
+    """Hands out keys to workers. Thread-safe. Times are in seconds.
 
-    ``group_of`` tells the group of a key, ``limits`` how many workers may have keys of a group at once
-    (no limit for a group that isn't there), ``batches`` how many keys of it one worker may have (else one).
+    Args:
+        group_of: tells the group of a key.
+        limits: how many workers may have keys of a group at once. A group that isn't there has no limit.
+        clock: a time that never goes back.
+        observer: is told of the keys' ways.
+        batches: how many keys of a group one worker may have. One, if the group isn't there.
     """
 
     def __init__(
@@ -112,14 +116,25 @@ class WorkQueue(Generic[K, ReasonT]):
         self._shut_down = False
 
     def add(self, key: K, reason: ReasonT) -> None:
-        """Let a worker have ``key`` as soon as one is free. Does nothing after shut_down."""
+        """Let a worker have a key as soon as one is free. Does nothing after ``shut_down``.
+
+        Args:
+            key: what is to be worked on.
+            reason: why, for people.
+        """
         with self._changed:
             if not self._shut_down:
                 self._add(key, reason)
                 self._changed.notify_all()
 
     def add_after(self, key: K, delay: float, reason: ReasonT) -> None:
-        """Add ``key`` in ``delay`` seconds; of several such waits for a key the earliest counts."""
+        """Add a key later. Of several such waits for a key the earliest counts.
+
+        Args:
+            key: what is to be worked on.
+            delay: in how many seconds. With 0 or less: now.
+            reason: why, for people.
+        """
         if delay <= 0:
             self.add(key, reason)
             return
@@ -134,7 +149,12 @@ class WorkQueue(Generic[K, ReasonT]):
             self._changed.notify_all()
 
     def add_rate_limited(self, key: K, reason: ReasonT) -> float:
-        """Add ``key`` after a delay that doubles with each call since ``forget``; return the delay."""
+        """Add a key after a delay that doubles with each call since ``forget``, and return the delay in seconds.
+
+        Args:
+            key: what is to be worked on.
+            reason: why, for people.
+        """
         with self._changed:
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
@@ -145,17 +165,17 @@ class WorkQueue(Generic[K, ReasonT]):
         return delay
 
     def failures(self, key: K) -> int:
-        """Return how often ``add_rate_limited`` was called for ``key`` since ``forget``."""
+        """Return how often ``add_rate_limited`` was called for a key since ``forget``."""
         with self._changed:
             return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
-        """Let the next back-off of ``key`` begin anew."""
+        """Let the next back-off of a key begin with the shortest delay."""
         with self._changed:
             self._failures.pop(key, None)
 
     def cancel_delayed(self, key: K) -> None:
-        """Drop what ``add_after`` has scheduled for ``key``: the run that starts now decides anew."""
+        """Drop what ``add_after`` has scheduled for a key: the run that starts now decides when the next one is due."""
         with self._changed:
             self._delayed.pop(key, None)
 
@@ -174,7 +194,7 @@ class WorkQueue(Generic[K, ReasonT]):
             return None
 
     def done(self, *keys: K) -> None:
-        """Say that the work on the keys of one ``get`` has ended; what was added meanwhile waits again."""
+        """Say that the work on the keys of one ``get`` has ended. Those that were added since then wait again."""
         with self._changed:
             self._workers[self._group_of(keys[0])] -= 1
             for key in keys:
@@ -193,7 +213,7 @@ class WorkQueue(Generic[K, ReasonT]):
             self._changed.notify_all()
 
     def drain(self, timeout: float) -> bool:
-        """After shut_down: wait until all work has ended, or ``timeout`` seconds; return whether it has."""
+        """Wait after ``shut_down`` until all work has ended, or ``timeout`` seconds. Return whether it has."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._working, timeout)
 

@@ -23,7 +23,12 @@ class Freshness:
         self._version_until = time.monotonic() + CATCH_UP_SECONDS
 
     def deleted(self, key: tuple[str, str], answer: Object) -> None:
-        """An object was deleted, or will be once its finalizers are done; ``answer`` is what the API server said."""
+        """An object was deleted, or will be once its finalizers are done.
+
+        Args:
+            key: its namespace and name.
+            answer: what the API server said.
+        """
         metadata = answer.get("metadata") or {}
         uid = metadata.get("uid") or (answer.get("details") or {}).get("uid")
         if uid:
@@ -49,7 +54,14 @@ class Freshness:
 
 
 def _shows_deletion(store: Store, key: tuple[str, str], uid: str, last: int | None) -> bool:
-    """Whether an object is gone from a store, or is newer there than the answer to its deletion (None: it had none)."""
+    """Tell whether an object is gone from a store, or is newer there than the answer to its deletion.
+
+    Args:
+        store: where to look.
+        key: the object's namespace and name.
+        uid: the object's.
+        last: the version in the answer, None if it had none.
+    """
     stored = store.stored(*key)
     if stored is None or stored.uid != uid:
         return True

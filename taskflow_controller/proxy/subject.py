@@ -12,7 +12,13 @@ from taskflow_controller.triggers.dependents import DependentKind
 
 @dataclass(eq=False)
 class Session:
-    """A run's right to use the proxy; ``tasks`` serve its connections. A run for several resources has no owner."""
+    """A run's right to use the proxy.
+
+    Attributes:
+        watch: what the run is for.
+        owner: the run's resource, None in a run for several.
+        tasks: serve the run's connections.
+    """
 
     watch: Watch
     owner: Object | None

@@ -15,7 +15,13 @@ TYPE_ANNOTATION = "operator-sdk/primary-resource-type"
 
 @dataclass(frozen=True)
 class OwnerName:
-    """What an object says of an owner; ``uid`` is "" in annotations, ``namespace`` for a cluster-scoped one."""
+    """What an object says of an owner.
+
+    Attributes:
+        namespace: "" for a cluster-scoped owner.
+        name: the owner's.
+        uid: "" where annotations name the owner.
+    """
 
     namespace: str
     name: str
@@ -23,10 +29,14 @@ class OwnerName:
 
 
 def owner_names(dependent: Object, gvk: GroupVersionKind, *, controlling: bool = False) -> Iterator[OwnerName]:
-    """Yield the owners of a kind, in any of its versions, that a dependent names.
+    """Yield the owners of a kind that a dependent names.
 
     A reference does not tell whether its owner is in the dependent's namespace or cluster-scoped: both are named.
-    With ``controlling``, a reference counts only if it is the controller's.
+
+    Args:
+        dependent: the object that names its owners.
+        gvk: the owners' kind, in any of its versions.
+        controlling: whether a reference counts only if it is the controller's.
     """
     metadata = dependent.get("metadata") or {}
     namespace = metadata.get("namespace") or ""
@@ -44,7 +54,11 @@ def owner_names(dependent: Object, gvk: GroupVersionKind, *, controlling: bool =
 def with_owner(obj: Object, owner: Object, *, namespace: str, namespaced: bool) -> Object:
     """Return a copy of an object that names its owner; the same object if it does already.
 
-    ``namespace`` is where the object is to be, ``namespaced`` whether its kind has namespaces.
+    Args:
+        obj: the object, which need not exist yet.
+        owner: whom it is to name.
+        namespace: where the object is to be.
+        namespaced: whether the object's kind has namespaces.
     """
     if names_owner(obj, owner):
         return obj

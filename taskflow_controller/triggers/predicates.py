@@ -22,9 +22,13 @@ _NEEDED = (
 def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) -> str | None:
     """Return why a watched resource needs a run, None if it does not.
 
-    In: the object as last seen (None at first sight) and as it is now. Its generation tells whether its spec changed:
-    its status, labels, finalizers and owners alone are no reason, and its annotations only if asked. A kind that
-    has no generation needs a run for any change but of finalizers and owners.
+    Its generation tells whether its spec changed. Its status, labels, finalizers and owners alone are no reason. A
+    kind without generations needs a run for any change except of finalizers and owners.
+
+    Args:
+        old: the object as last seen, None at first sight.
+        new: the object as it is now.
+        watch_annotations: whether changed annotations are a reason.
     """
     kind = new.get("kind", "")
     if old is None:
@@ -44,10 +48,14 @@ def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) 
 def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence[FieldPath] | None) -> str | None:
     """Return why a dependent's event needs a run of its owner, None if it does not.
 
-    In: the object before (None: it is new) and after (None: it was deleted). A deletion always is one. An update
-    is, if the value at one of ``fields`` changed; with no ``fields``, if anything but the status and the API's own
-    bookkeeping changed. A creation is none without ``fields``; with them it is, for after a broken watch the first
-    sight of an object may well be its last state.
+    A deletion always does. A creation does if there are ``fields``, for after a broken watch the first sight of an
+    object may well be its last state.
+
+    Args:
+        old: the object before, None if it is new.
+        new: the object after, None if it was deleted.
+        fields: an update needs a run if one of these changed. With None: if anything changed except the status and
+            the API's own bookkeeping.
     """
     if new is None:
         return f"{_label(old or {})} deleted"
@@ -60,7 +68,12 @@ def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence
 
 
 def keep_only(obj: Object, fields: Sequence[FieldPath] | None) -> None:
-    """Cut a dependent, in place, down to what the predicates and the owner's look-up need (memory)."""
+    """Cut a dependent, in place, down to what the predicates and the owner's look-up need, to save memory.
+
+    Args:
+        obj: the dependent.
+        fields: what the watches file names, None if it names nothing.
+    """
     if fields is None:
         (obj.get("metadata") or {}).pop("managedFields", None)
         obj.pop("status", None)

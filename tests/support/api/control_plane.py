@@ -87,7 +87,7 @@ class ControlPlane:
         self._end("kube-apiserver", signal.SIGKILL)
 
     def restart_api(self, down: float = 0.0) -> None:
-        """Kill the API server, and start it anew after ``down`` seconds."""
+        """Kill the API server, and start it again after ``down`` seconds."""
         self.kill_api()
         time.sleep(down)
         self.start_api()

@@ -48,7 +48,7 @@ def test_changes_the_status_apart_or_with_the_object(api: ObjectServer) -> None:
     assert change(other) and [path for path, _ in other.patches] == [PATH]
 
 
-def test_what_another_changed_meanwhile_stays(api: ObjectServer) -> None:
+def test_what_another_changed_stays(api: ObjectServer) -> None:
     api.refusals = [api.touch, api.touch]
     assert change(api) and api.object["status"]["seen"] == "3"
 
@@ -112,7 +112,7 @@ def test_a_refusal_is_not_repeated(api: ObjectServer, status: int) -> None:
     assert len(api.patches) == 1
 
 
-def test_a_patch_out_of_date_is_made_anew(api: ObjectServer) -> None:
+def test_a_patch_out_of_date_is_made_again(api: ObjectServer) -> None:
     """The test of a JSON patch fails with the same code as a patch that is never taken."""
 
     def outdated() -> None:

@@ -371,10 +371,7 @@ def test_an_error_of_the_sink_brings_a_new_list(cluster: FakeCluster, sink: Sink
 
 
 @pytest.mark.parametrize("verb", ["list", "watch"])
-def test_stop_ends_a_pause(
-    cluster: FakeCluster, sink: Sink, monkeypatch: pytest.MonkeyPatch, verb: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(reflector, "LIST_PAUSE", 30.0)
+def test_stop_ends_a_pause(cluster: FakeCluster, sink: Sink, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     monkeypatch.setattr(reflector, "pause_after", lambda exc, failures, listing: 30.0)
     failing(cluster, verb, refusal(500))
     one: Reflector[str] = Reflector(cluster, WIDGET, sink)  # type: ignore[arg-type]

@@ -66,11 +66,19 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that leave."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 @pytest.fixture(params=["http", "https"])
 def api(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
     Handler.silence = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     configuration = client.Configuration(host=f"{request.param}://127.0.0.1:{server.server_port}")
     configuration.verify_ssl = False
     configuration.retries = False

@@ -336,7 +336,7 @@ def test_after_a_write_that_was_refused(play: Client, server: FakeApiServer, kin
 def test_a_write_that_is_never_seen_does_not_count_for_ever(
     play: Client, server: FakeApiServer, kinds: Kinds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after the API server was restored from a backup: its versions begin anew."""
+    """As after the API server was restored from a backup: its versions start over."""
     monkeypatch.setattr(freshness, "CATCH_UP_SECONDS", -1.0)
     kinds.put(config_map())
     written(server, config_map(version="900"))

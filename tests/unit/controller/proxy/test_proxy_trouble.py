@@ -92,9 +92,7 @@ def test_a_kept_connection_that_ends_is_no_failure_of_a_read(
     assert len(server.requests) == requests
 
 
-def test_a_kept_connection_that_is_closed_meanwhile_is_not_used(
-    play: Client, server: FakeApiServer, proxy: ApiProxy
-) -> None:
+def test_a_kept_connection_that_was_closed_is_not_used(play: Client, server: FakeApiServer, proxy: ApiProxy) -> None:
     assert play.send("GET", "/version").read()
     idle = proxy._forwarder._upstream._idle
     until(lambda: idle)
