@@ -378,14 +378,14 @@ def test_stop_ends_a_pause(cluster: FakeCluster, sink: Sink, monkeypatch: pytest
     one.start()
     until(lambda: one.trouble)
     one.stop()
-    until(lambda: not one.alive, timeout=2)
+    until(lambda: not one.alive, timeout=10)
 
 
 def test_stop_ends_an_open_stream(cluster: FakeCluster, sink: Sink, start: Any, caplog: Any) -> None:
     caplog.set_level("DEBUG")
     one = start()
     one.stop()
-    until(lambda: not one.alive, timeout=2)
+    until(lambda: not one.alive, timeout=10)
     assert cluster.streams[0].interrupted and cluster.streams[0].closed and "ended" not in caplog.text
     cluster.put(widget())
     assert sink.told == [("listed", [])]
@@ -403,7 +403,7 @@ def test_stop_while_a_stream_is_opened(cluster: FakeCluster, sink: Sink, start: 
     one = start(watches=False)
     assert opening.wait(5)
     one.stop()
-    until(lambda: not one.alive, timeout=2)
+    until(lambda: not one.alive, timeout=10)
     assert cluster.streams[0].closed
 
 
@@ -422,7 +422,7 @@ def test_stop_while_it_lists(cluster: FakeCluster, sink: Sink, start: Any) -> No
     one = start(watches=False)
     assert listing.wait(5)
     one.stop()
-    until(lambda: not one.alive, timeout=2)
+    until(lambda: not one.alive, timeout=10)
     assert sink.told == [] and not one.synced
 
 

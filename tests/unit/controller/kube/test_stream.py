@@ -105,7 +105,7 @@ def test_an_informer_reads_a_watch_and_stops_within_a_moment(api: ApiServer) -> 
     assert [change.new for change in changes] == [OBJECT]
     begun = time.monotonic()
     informer.stop()
-    assert time.monotonic() - begun < 0.2, "it does not wait"
+    assert time.monotonic() - begun < 1, "it does not wait"
     until(lambda: not informer.alive, timeout=5)
 
 
