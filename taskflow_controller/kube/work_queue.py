@@ -227,7 +227,7 @@ class WorkQueue(Generic[K, ReasonT]):
         with self._changed:
             return len(self._working)
 
-    def count_waits_anew(self) -> None:
+    def restart_waits(self) -> None:
         """Let the waits of all keys begin now, for nobody was there to take them."""
         with self._changed:
             for keys in self._waiting.values():

@@ -102,7 +102,7 @@ class Controller:
 
     def start_workers(self) -> None:
         """Begin to work off the queue."""
-        self.queue.count_waits_anew()
+        self.queue.restart_waits()
         self._working = True
         for worker in self._workers:
             worker.start()

@@ -56,7 +56,7 @@ PARTS = (
         shared="__init__ errors durations",
         pure="config/overrides config/watch_fields kube/field_paths kube/selectors proxy/protobuf proxy/requests "
         "reconcile/conditions reconcile/own_changes reconcile/verdicts runs/extra_vars "
-        "runs/resource_results triggers/causes triggers/ownership triggers/predicates",
+        "runs/resource_results triggers/causes triggers/ownership triggers/predicates triggers/routing",
     ),
     Part(
         "plugins/module_utils",

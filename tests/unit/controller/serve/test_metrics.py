@@ -106,7 +106,7 @@ def test_waits_of_a_standby_do_not_count(metrics: Metrics) -> None:
     )
     queue.add((WIDGET, "a"), "new")
     now[0] += 1000
-    queue.count_waits_anew()
+    queue.restart_waits()
     now[0] += 2
     assert queue.get()
     assert value(metrics, "workqueue_queue_duration_seconds_sum", **NAMES) == 2
