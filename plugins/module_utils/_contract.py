@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import typing as t
+
+# An object of the API, or a part of one, as it is written in JSON.
+Object = dict[str, t.Any]
+
 COLLECTION_VERSION = "0.1.0"
 
 GROUP = "api.practice.com"

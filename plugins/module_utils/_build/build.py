@@ -12,10 +12,9 @@ import typing as t
 import urllib.parse
 
 from .. import _contract as c
+from .._contract import Object
 from .._errors import InvalidSpec
 from .._pod.pod import NAME_MAX, label_value
-
-Object = dict[str, t.Any]
 
 GROUP = "ci.zt.vapi.cc"
 VERSION = "v1"

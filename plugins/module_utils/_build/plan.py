@@ -9,11 +9,10 @@ import dataclasses
 import datetime
 import typing as t
 
-from .build import HASH_ANNOTATION, build_hash, job_name
+from .._contract import Object
 from .._durations import later, seconds_until
 from .._task.observed import has_ended, is_ending
-
-Object = dict[str, t.Any]
+from .build import HASH_ANNOTATION, build_hash, job_name
 
 PENDING, RUNNING, SUCCESSFUL, FAILURE = "Pending", "Running", "Successful", "Failure"
 FINAL = (SUCCESSFUL, FAILURE)

@@ -8,20 +8,29 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .build import API_VERSION, BUILD_LABEL, PLURAL, as_task, build_job, is_for, is_pod_for, labels_of, own_field, secret_name
-from .plan import Plan, plan_jobs
-from .status import WAITING_PAUSE, Seen, compute_events, compute_status, lacks_pod, latest_pod, next_look, refusal_of
-from .._kube.client import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, namespace_path, timestamp
-from .._contract import ORDER_QUIT
+from .._contract import ORDER_QUIT, Object
 from .._errors import InvalidSpec, TaskError
 from .._image.batch import Images
-from .._task.order import orders_to_come, pod_order
+from .._kube.client import ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, Cluster, namespace_path, timestamp
 from .._pod.pod import build_pod, images_to_look_up
-from .._task.observed import has_ended
 from .._pod.spec import resolve
+from .._task.observed import has_ended
+from .._task.order import orders_to_come, pod_order
 from .._task.status import Event
-
-Object = dict[str, t.Any]
+from .build import (
+    API_VERSION,
+    BUILD_LABEL,
+    PLURAL,
+    as_task,
+    build_job,
+    is_for,
+    is_pod_for,
+    labels_of,
+    own_field,
+    secret_name,
+)
+from .plan import Plan, plan_jobs
+from .status import WAITING_PAUSE, Seen, compute_events, compute_status, lacks_pod, latest_pod, next_look, refusal_of
 
 # Somebody else was faster: it is looked at afresh.
 CONFLICTS = (CONFLICT, ORDER_CONFLICT)

@@ -11,16 +11,15 @@ import math
 import re
 import typing as t
 
-from .._task import order as _order
-from .build import CLONE_STEP, REVISION, build_hash
-from .plan import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, current_job, end_of, expiry, is_alive, recorded_status
+from .._contract import Object
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError, reason_of
+from .._task import order as _order
 from .._task.observed import CONDITION, condition_of, has_ended
 from .._task.status import Event
 from .._task.verdict import DEADLINE_EXCEEDED, Verdict, failed_step, on_the_way
-
-Object = dict[str, t.Any]
+from .build import CLONE_STEP, REVISION, build_hash
+from .plan import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, current_job, end_of, expiry, is_alive, recorded_status
 
 HISTORY_MAX = 10
 # What a build in the history keeps of its status.

@@ -13,9 +13,8 @@ import json
 import re
 import typing as t
 
+from .._contract import Object
 from .name import DEFAULT_REGISTRY, LEGACY_DEFAULT_REGISTRY
-
-Object = dict[str, t.Any]
 
 # The types of a pull secret, and the key of the data that each one has.
 DATA_KEYS = {

@@ -16,6 +16,7 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
+from .._contract import Object
 from .._errors import TaskError
 from . import credentials as _credentials
 from . import name as _image
@@ -23,8 +24,6 @@ from .cache import Endpoints, ImageCache, Refusal, is_digest
 from .credentials import Credential, Keyring
 from .name import ImageConfig, ImageName
 from .registry import DEADLINE, Cause, RegistryFailure, read_image
-
-Object = dict[str, t.Any]
 
 # Seconds after which a look-up is tried again, where nothing says otherwise, and at most.
 RETRY_AFTER, MAX_RETRY_AFTER = 10.0, 3600.0

@@ -13,6 +13,7 @@ import typing as t
 import uuid
 
 from .. import _contract as c
+from .._contract import Object
 from .._errors import TaskError, reason_of
 from .._pod.pod import task_selector
 from .._task.observed import is_owned_by
@@ -26,8 +27,6 @@ try:
     HAS_KUBERNETES = True
 except ImportError:
     HAS_KUBERNETES = False
-
-Object = dict[str, t.Any]
 
 # Seconds to connect, and to wait for an answer.
 TIMEOUT = (5, 30)

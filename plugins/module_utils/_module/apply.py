@@ -9,11 +9,10 @@ import dataclasses
 import time
 import typing as t
 
+from .._contract import Object
 from .._errors import TaskError
 from .._kube.client import ALREADY_EXISTS, CONFLICT, Cluster, namespace_path
 from .wanted import Kind, dropped_fields, failed_step, has_ended, has_succeeded, merged, message_of, outline
-
-Object = dict[str, t.Any]
 
 # How often a change is tried while others, such as the operator with its status, change the resource too.
 TRIES = 10

@@ -9,12 +9,11 @@ import base64
 import json
 import typing as t
 
+from .._contract import Object
 from .._image.lookup import LookupSettings, PullSecrets, look_up
 from .._image.name import parse_image
 from .apply import ResourceCluster
 from .wanted import TASK
-
-Object = dict[str, t.Any]
 
 # The name that the user's own credentials have beside pull secrets.
 GIVEN = "username and password"

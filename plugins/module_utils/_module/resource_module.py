@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
+from .._contract import Object
 from .._errors import TaskError
 from .._kube.access import CLUSTER_ARGUMENTS
 from .apply import ResourceCluster, Wanted
 from .run_module import Arguments, failure_of, require
 from .wanted import Kind, wanted_resource
-
-Object = dict[str, t.Any]
 
 ARGUMENTS: Arguments = {
     "name": {"type": "str"},

@@ -11,6 +11,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from .. import _contract as c
+from .._contract import Object
 from .._errors import Postponed, TaskError, describe
 from .._image.batch import Images
 from .._image.lookup import LookupSettings
@@ -21,7 +22,6 @@ from .._kube.access import CLUSTER_ARGUMENTS
 from .._task.batch import Found, Target, serve_all
 from .._task.reconcile import Reconciler
 
-Object = dict[str, t.Any]
 Arguments = t.Mapping[str, dict[str, t.Any]]
 
 TASK_ARGUMENTS: Arguments = {

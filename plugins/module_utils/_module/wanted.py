@@ -11,10 +11,9 @@ import typing as t
 from .. import _contract as c
 from .._build import build as b
 from .._build.plan import PENDING, SUCCESSFUL
+from .._contract import Object
 from .._errors import TaskError
 from .._task.observed import FINAL, condition_of
-
-Object = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)

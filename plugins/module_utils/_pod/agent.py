@@ -14,9 +14,8 @@ import math
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import seconds_of
-
-Object = dict[str, t.Any]
 
 AGENT = f"{c.AGENT_DIR}/{c.AGENT_NAME}"
 # A script travels in pieces, each an argument of its own.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
-Object = dict[str, t.Any]
+from .._contract import Object
 
 # The fields of a core/v1 Container whose lists are merged item by item, and what tells the items apart (the
 # patchMergeKey of the Kubernetes API). Other lists are replaced as a whole.

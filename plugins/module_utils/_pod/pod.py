@@ -12,6 +12,7 @@ import math
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import seconds_of
 from .._errors import InvalidSpec
 from .._image.name import ImageConfig
@@ -21,8 +22,6 @@ from .merge import merge_step
 from .resources import keep_largest_requests
 from .spec import Resolved, resolve
 from .variables import refuse_inline
-
-Object = dict[str, t.Any]
 
 NAME_MAX = 63
 # The end of a Pod's name, as Kubernetes itself makes them: letters that spell no words.

@@ -8,9 +8,8 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from .._contract import Object
 from .._errors import InvalidSpec
-
-Object = dict[str, t.Any]
 
 
 def keep_largest_requests(containers: t.Sequence[Object]) -> list[Object]:

@@ -13,9 +13,9 @@ import json
 import re
 import typing as t
 
+from .._contract import Object
 from .._errors import InvalidSpec
 
-Object = dict[str, t.Any]
 Words = t.Sequence[t.Any]
 
 # $$ comes first: it escapes what follows, as in the kubelet's own expansion of $(NAME).

@@ -10,6 +10,7 @@ import datetime
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import parse_time
 from .._errors import TaskError
 from .._pod.pod import Attempt
@@ -27,8 +28,6 @@ from .observed import (
     sidecar_failure,
     with_cancellations,
 )
-
-Object = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)

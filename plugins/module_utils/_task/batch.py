@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .._contract import Object
 from .._errors import Postponed, TaskError
 from .._kube.client import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
 from .observed import is_owned_by
 
-Object = dict[str, t.Any]
 T = t.TypeVar("T")
 P = t.ParamSpec("P")
 

@@ -11,10 +11,9 @@ import json
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import later, seconds_of
 from .._errors import InvalidSpec
-
-Object = dict[str, t.Any]
 
 FINAL = ("Successful", "Failure", "Cancelled")
 # The field of the status that has the last generation with spec.cancel whose run that ended.

@@ -11,10 +11,9 @@ import re
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import parse_time
 from .observed import has_ended, is_ending, is_terminal, number_of, sidecar_failure
-
-Object = dict[str, t.Any]
 
 WAITING, RUNNING = "Waiting", "Running"
 SUCCEEDED, FAILED, SKIPPED, CANCELLED = "Succeeded", "Failed", "Skipped", "Cancelled"

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
-import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import seconds_until
 from .._errors import Postponed, TaskError, describe
 from .._image.batch import Images
@@ -22,8 +22,6 @@ from .observed import condition_of, expiry
 from .order import orders_to_come, orders_to_write, pod_order
 from .status import Event, compute_events, compute_status, next_look
 from .verdict import shall_stop
-
-Object = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)

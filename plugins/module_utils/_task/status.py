@@ -9,6 +9,7 @@ import math
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError
 from . import order as _order
@@ -42,8 +43,6 @@ from .verdict import (
     next_death_in,
     suspended,
 )
-
-Object = dict[str, t.Any]
 
 # Seconds between two tries of what can't be done now: as long as it has lasted so far, within these.
 SHORTEST_PAUSE, LONGEST_PAUSE = 2, 300

@@ -9,6 +9,7 @@ import datetime
 import typing as t
 
 from .. import _contract as c
+from .._contract import Object
 from .._durations import parse_time, seconds_until
 from . import order as _order
 from .observed import (
@@ -24,8 +25,6 @@ from .observed import (
     recorded_status,
     sidecar_failure,
 )
-
-Object = dict[str, t.Any]
 
 PENDING, RUNNING, SUCCESSFUL, FAILURE, CANCELLED = "Pending", "Running", "Successful", "Failure", "Cancelled"
 # What the kubelet, the node controller and others say of a Pod that they ended through no fault of its own.
