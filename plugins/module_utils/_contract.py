@@ -13,10 +13,6 @@ Object = dict[str, t.Any]
 COLLECTION_VERSION = "0.1.0"
 
 GROUP = "api.practice.com"
-VERSION = "v1alpha1"
-KIND = "Task"
-PLURAL = "tasks"
-API_VERSION = GROUP + "/" + VERSION
 
 # The Pod's metadata. The first three names are the protocol of the Go original.
 ORDER_ANNOTATION = "taskorder"

@@ -5,6 +5,20 @@
 
 from __future__ import annotations
 
+# Reasons that more than one place knows: an API server's refusals, and its silence.
+ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED = (
+    "AlreadyExists",
+    "Conflict",
+    "Forbidden",
+    "NotFound",
+    "Refused",
+)
+UNREACHABLE = "APIUnreachable"
+# Somebody else changed a Pod's order meanwhile.
+ORDER_CONFLICT = "OrderConflict"
+# Somebody else was faster: it is looked at once more, read again.
+CONFLICTS = (CONFLICT, ORDER_CONFLICT)
+
 
 class TaskError(Exception):
     """A Task can't go on.

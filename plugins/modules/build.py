@@ -104,8 +104,8 @@ permanent:
   type: bool
 """
 
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import BUILD
 from ansible_collections.taskflow.operator.plugins.module_utils._module.resource_module import run
-from ansible_collections.taskflow.operator.plugins.module_utils._module.wanted import BUILD
 
 
 def main() -> None:

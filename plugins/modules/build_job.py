@@ -104,12 +104,14 @@ permanent:
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.taskflow.operator.plugins.module_utils import _contract as c
+from ansible_collections.taskflow.operator.plugins.module_utils._build.api import BuildApi
 from ansible_collections.taskflow.operator.plugins.module_utils._build.build import DEFAULT_GIT_IMAGE, GIT_IMAGE_ENV
-from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildCluster, BuildReconciler
+from ansible_collections.taskflow.operator.plugins.module_utils._build.reconcile import BuildReconciler
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
 from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
     POD_ARGUMENTS,
     failure_of,
@@ -132,11 +134,11 @@ def main() -> None:
     require(module, {"python-dxf": HAS_DXF})
     params = module.params
     try:
-        cluster = BuildCluster(params)
-        images = Images(cluster, lambda: lookup_settings(params), for_many=False)
+        api = Api(params)
+        images = Images(api, lambda: lookup_settings(params), for_many=False)
         agent_image = params["agent_image"] or c.DEFAULT_AGENT_IMAGE
         git_image = params["git_image"] or DEFAULT_GIT_IMAGE
-        reconciler = BuildReconciler(cluster, module.check_mode, agent_image, git_image, images)
+        reconciler = BuildReconciler(BuildApi(api), module.check_mode, agent_image, git_image, images)
         result = reconciler.reconcile_named(params["namespace"], params["name"])
     except TaskError as error:
         module.fail_json(**failure_of(error))

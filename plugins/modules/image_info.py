@@ -116,7 +116,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
-from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
 from ansible_collections.taskflow.operator.plugins.module_utils._module.find import describe_images
 from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
     LOOKUP_ARGUMENTS,
@@ -148,7 +148,7 @@ def main() -> None:
     require(module, {"python-dxf": HAS_DXF})
     params = module.params
     try:
-        found = describe_images(params, lookup_settings(params), lambda: ResourceCluster(params))
+        found = describe_images(params, lookup_settings(params), lambda: Api(params))
     except TaskError as error:
         module.fail_json(**failure_of(error))
     module.exit_json(changed=False, images=found)

@@ -103,8 +103,8 @@ permanent:
   type: bool
 """
 
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import TASK
 from ansible_collections.taskflow.operator.plugins.module_utils._module.resource_module import run
-from ansible_collections.taskflow.operator.plugins.module_utils._module.wanted import TASK
 
 
 def main() -> None:

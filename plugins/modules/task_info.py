@@ -93,7 +93,7 @@ permanent:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.access import CLUSTER_ARGUMENTS
-from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
 from ansible_collections.taskflow.operator.plugins.module_utils._module.find import find_tasks
 from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import failure_of, require
 
@@ -115,8 +115,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     require(module, {})
     try:
-        cluster = ResourceCluster(module.params)
-        found = find_tasks(cluster, module.params)
+        found = find_tasks(Api(module.params), module.params)
     except TaskError as error:
         module.fail_json(**failure_of(error))
     module.exit_json(changed=False, tasks=found)

@@ -14,13 +14,9 @@ import urllib.parse
 from .. import _contract as c
 from .._contract import Object
 from .._errors import InvalidSpec
-from .._pod.pod import NAME_MAX, label_value
-
-GROUP = "ci.zt.vapi.cc"
-VERSION = "v1"
-KIND = "Build"
-PLURAL = "builds"
-API_VERSION = GROUP + "/" + VERSION
+from .._kube.kind import BUILD, JOB, TASK
+from .._kube.owner import owner_reference, owners_of
+from .._pod.identity import NAME_MAX, label_value
 
 # A new value of it builds the same spec anew.
 REQUEST_ANNOTATION = "build.taskflow/request"
@@ -136,8 +132,8 @@ def labels_of(build: Object) -> dict[str, str]:
 
 def is_for(job: Object, build: Object) -> bool:
     """Tell whether a Job is the Build's, or one's of the same name before it, which may be ending still."""
-    owners = job["metadata"].get("ownerReferences") or []
-    return (KIND, build["metadata"]["name"]) in [(owner.get("kind"), owner.get("name")) for owner in owners]
+    owners = [(owner.get("kind"), owner.get("name")) for owner in owners_of(job)]
+    return (BUILD.name, build["metadata"]["name"]) in owners
 
 
 def is_pod_for(pod: Object, build: Object) -> bool:
@@ -148,7 +144,7 @@ def is_pod_for(pod: Object, build: Object) -> bool:
 def _primary_annotations(build: Object) -> dict[str, str]:
     metadata = build["metadata"]
     primary = f"{metadata['namespace']}/{metadata['name']}"
-    return {PRIMARY_ANNOTATION: primary, PRIMARY_TYPE_ANNOTATION: f"{KIND}.{GROUP}"}
+    return {PRIMARY_ANNOTATION: primary, PRIMARY_TYPE_ANNOTATION: f"{BUILD.name}.{BUILD.group}"}
 
 
 def as_task(build: Object, git_image: str) -> Object:
@@ -179,7 +175,7 @@ def as_task(build: Object, git_image: str) -> Object:
         "podTemplate": spec.get("podTemplate") or {},
         "serviceAccountName": spec.get("serviceAccountName") or "",
     }
-    return {"apiVersion": c.API_VERSION, "kind": c.KIND, "metadata": build["metadata"], "spec": task_spec}
+    return {"apiVersion": TASK.api_version, "kind": TASK.name, "metadata": build["metadata"], "spec": task_spec}
 
 
 def build_job(build: Object, pod: Object) -> Object:
@@ -209,16 +205,15 @@ def build_job(build: Object, pod: Object) -> Object:
     }
     if spec.get("activeDeadlineSeconds"):
         job_spec["activeDeadlineSeconds"] = spec["activeDeadlineSeconds"]
-    owner = {"apiVersion": API_VERSION, "kind": KIND, "name": metadata["name"], "uid": metadata["uid"]}
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
+        "apiVersion": JOB.api_version,
+        "kind": JOB.name,
         "metadata": {
             "name": job_name(build),
             "namespace": metadata["namespace"],
             "labels": labels_of(build),
             "annotations": {HASH_ANNOTATION: build_hash(build)},
-            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+            "ownerReferences": [owner_reference(BUILD, build)],
         },
         "spec": job_spec,
     }

@@ -11,7 +11,9 @@ import typing as t
 
 from .._contract import Object
 from .._durations import later, seconds_until
-from .._task.observed import has_ended, is_ending
+from .._kube.kind import JOB
+from .._kube.owner import owners_of
+from .._pod.life import has_ended, is_ending
 from .build import HASH_ANNOTATION, build_hash, job_name
 
 PENDING, RUNNING, SUCCESSFUL, FAILURE = "Pending", "Running", "Successful", "Failure"
@@ -92,7 +94,7 @@ def _is_of_the_past(build: Object, job: Object) -> bool:
 
 
 def _has_job(pod: Object) -> bool:
-    return any(owner.get("kind") == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
+    return any(owner.get("kind") == JOB.name for owner in owners_of(pod))
 
 
 def recorded_status(build: Object) -> Object:

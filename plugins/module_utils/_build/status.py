@@ -14,9 +14,12 @@ import typing as t
 from .._contract import Object
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError, reason_of
+from .._kube import event
+from .._kube.event import Event
+from .._kube.owner import is_owned_by
+from .._pod.life import has_ended
 from .._task import order as _order
-from .._task.observed import CONDITION, condition_of, has_ended
-from .._task.status import Event
+from .._task.run import CONDITION, condition_of
 from .._task.verdict import DEADLINE_EXCEEDED, Verdict, failed_step, on_the_way
 from .build import CLONE_STEP, REVISION, build_hash
 from .plan import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, current_job, end_of, expiry, is_alive, recorded_status
@@ -127,14 +130,14 @@ def compute_events(old: Object, new: Object) -> list[Event]:
         return []
     message, phase = now.get("message", ""), new["phase"]
     if phase == SUCCESSFUL:
-        return [Event("Normal", "Completed", f"{message} in {new.get('duration', '0s')}")]
+        return [event.completed(message, new.get("duration", "0s"))]
     if phase == FAILURE:
-        return [Event("Warning", "Failed", message)]
+        return [event.failed(message)]
     if phase == RUNNING:
-        return [Event("Normal", "Started", f"the steps run in Job {new.get('jobName')}")]
+        return [event.started(f"Job {new.get('jobName')}")]
     if now["reason"] in QUIET_REASONS:
         return []
-    return [Event("Normal" if now["reason"] == "Suspended" else "Warning", now["reason"], message)]
+    return [Event(event.NORMAL if now["reason"] == "Suspended" else event.WARNING, now["reason"], message)]
 
 
 def _end(job: Object | None, steps: list[Object]) -> Verdict | None:
@@ -208,8 +211,7 @@ def latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:
     """Return the Pod of a Job's last try."""
     if job is None:
         return None
-    uid = job["metadata"]["uid"]
-    own = (p for p in pods if any(o.get("uid") == uid for o in p["metadata"].get("ownerReferences") or []))
+    own = (pod for pod in pods if is_owned_by(pod, job["metadata"]["uid"]))
     return max(own, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]), default=None)
 
 

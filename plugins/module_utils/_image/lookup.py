@@ -17,7 +17,8 @@ import typing as t
 from urllib.parse import urlsplit
 
 from .._contract import Object
-from .._errors import TaskError
+from .._errors import FORBIDDEN, TaskError
+from .._kube.kind import SECRET, SERVICE_ACCOUNT, Kind, S
 from . import credentials as _credentials
 from . import name as _image
 from .cache import Endpoints, ImageCache, Refusal, is_digest
@@ -35,13 +36,14 @@ WORKERS = 8
 
 
 class PullSecrets(t.Protocol):
-    """Where pull secrets are read. Both methods raise TaskError; its reason is Forbidden where that is not allowed."""
+    """Where pull secrets are read."""
 
-    def get_secret(self, namespace: str, name: str) -> Object | None:
-        """Return a Secret; None when there is none."""
+    def get(self, kind: Kind[S], namespace: str, name: str) -> S | None:
+        """Return a Secret or a ServiceAccount; None when there is none.
 
-    def get_service_account(self, namespace: str, name: str) -> Object | None:
-        """Return a ServiceAccount; None when there is none."""
+        Raises:
+            TaskError: Forbidden, where it may not be read, and others.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,15 +172,14 @@ def _read_keyring(cluster: PullSecrets, namespace: str, service_account: str, se
     """
     names, problems = list(secret_names), []
     if not names:
-        account, problem = _read(
-            f'ServiceAccount "{service_account}"', cluster.get_service_account, namespace, service_account
-        )
+        what = f'ServiceAccount "{service_account}"'
+        account, problem = _read(what, cluster, SERVICE_ACCOUNT, namespace, service_account)
         names = [str(entry.get("name") or "") for entry in (account or {}).get("imagePullSecrets") or []]
         problems += problem
     names = list(dict.fromkeys(filter(None, names)))
     credentials: list[Credential] = []
     for name in names:
-        secret, problem = _read(f'pull secret "{name}"', cluster.get_secret, namespace, name)
+        secret, problem = _read(f'pull secret "{name}"', cluster, SECRET, namespace, name)
         problems += problem
         if secret is not None:
             more, problem = _credentials.read_secret(name, secret)
@@ -188,13 +189,13 @@ def _read_keyring(cluster: PullSecrets, namespace: str, service_account: str, se
 
 
 def _read(
-    what: str, get: t.Callable[[str, str], Object | None], namespace: str, name: str
+    what: str, cluster: PullSecrets, kind: Kind[Object], namespace: str, name: str
 ) -> tuple[Object | None, list[str]]:
     """Return an object, or else why there is none."""
     try:
-        found = get(namespace, name)
+        found = cluster.get(kind, namespace, name)
     except TaskError as error:
-        if error.reason != "Forbidden":
+        if error.reason != FORBIDDEN:
             error.retry_after = error.retry_after or RETRY_AFTER
             raise
         return None, [f"{what} of namespace {namespace} may not be read by the operator"]

@@ -1,24 +1,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to the collection: its interface may change without notice.
-"""The Kubernetes API calls that the modules make. Objects are plain dictionaries, as the API server writes them."""
+"""The requests to the API server. Objects are plain dictionaries, as it writes them."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import json
-import re
 import typing as t
 import uuid
 
-from .. import _contract as c
 from .._contract import Object
-from .._errors import TaskError, reason_of
-from .._pod.pod import task_selector
-from .._task.observed import is_owned_by
-from .._task.status import Event
+from .._errors import ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED, UNREACHABLE, TaskError, reason_of
 from .access import configuration_of
+from .event import Event
+from .kind import EVENT, Kind, S
 
 try:
     import kubernetes
@@ -31,14 +28,17 @@ except ImportError:
 # Seconds to connect, and to wait for an answer.
 TIMEOUT = (5, 30)
 EVENT_MESSAGE_MAX = 1024
-NATIVE_SIDECARS_SINCE = (1, 29)
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"
+# The reason of a refusal, by its HTTP status.
+REASONS = {400: REFUSED, 401: "Unauthorized", 403: FORBIDDEN, 404: NOT_FOUND, 409: CONFLICT, 422: REFUSED}
 
 
-class Cluster:
+class Api:
     """One cluster's API server.
 
     The requests are raw: importing the client's typed API would cost each module run more than the requests do.
+    Each raises TaskError where the API server refuses or does not answer. The error begins with what was to be done,
+    which ``what`` says in words where it is not plain from the method.
 
     Args:
         params: a module's CLUSTER_ARGUMENTS.
@@ -50,120 +50,86 @@ class Cluster:
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         self._client = kubernetes.client.ApiClient(configuration_of(params))
 
-    def get_task(self, namespace: str, name: str) -> Object | None:
-        """Return the Task; None when there is none."""
-        return self._get(f"read Task {namespace}/{name}", _task_path(namespace, name))
-
-    def get_secret(self, namespace: str, name: str) -> Object | None:
-        """Return a Secret; None when there is none."""
-        return self._get(f"read Secret {namespace}/{name}", namespace_path(namespace, "secrets", name))
-
-    def get_service_account(self, namespace: str, name: str) -> Object | None:
-        """Return a ServiceAccount; None when there is none."""
-        return self._get(f"read ServiceAccount {namespace}/{name}", namespace_path(namespace, "serviceaccounts", name))
-
-    def has_native_sidecars(self) -> bool:
-        """Tell whether the cluster takes init containers that go on beside the others (1.29 and later)."""
-        version = self._request("ask for the version of Kubernetes", "GET", "/version")
-        numbers = [re.match(r"\d+", str(version.get(key))) for key in ("major", "minor")]
-        return tuple(int(n[0]) if n else 0 for n in numbers) >= NATIVE_SIDECARS_SINCE
-
-    def delete_task(self, task: Object) -> None:
-        """Delete this very Task, provided that nobody changed it meanwhile; nothing happens when it is gone already."""
-        metadata = task["metadata"]
-        what = f"delete Task {metadata['namespace']}/{metadata['name']}"
-        self._delete(what, _task_path(metadata["namespace"], metadata["name"]), metadata, ("uid", "resourceVersion"))
-
-    def pods_of(self, tasks: t.Sequence[Object]) -> list[Object]:
-        """Return every Pod that one of these Tasks owns; they are of one namespace."""
-        namespace = tasks[0]["metadata"]["namespace"]
-        query = {"labelSelector": task_selector(task["metadata"]["name"] for task in tasks)}
-        what = f"list the Pods of Tasks in namespace {namespace}"
-        answer = self._request(what, "GET", namespace_path(namespace, "pods"), query=query)
-        uids = {task["metadata"]["uid"] for task in tasks}
-        return [pod for pod in answer["items"] if any(is_owned_by(pod, uid) for uid in uids)]
-
-    def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
-        """Create the Pod and return it. A dry run asks the API server whether it would be taken.
-
-        Raises:
-            TaskError: AlreadyExists, when there is a Pod of this name: somebody else made it, or it is still ending.
-        """
-        namespace = pod["metadata"]["namespace"]
-        query = {"dryRun": "All"} if dry_run else {}
-        return self._request(
-            f"create a Pod in namespace {namespace}", "POST", namespace_path(namespace, "pods"), query, pod
-        )
-
-    def delete_pod(self, pod: Object) -> None:
-        """Delete this very Pod; nothing happens when it is gone already."""
-        metadata = pod["metadata"]
-        what = f"delete Pod {metadata['namespace']}/{metadata['name']}"
-        self._delete(what, namespace_path(metadata["namespace"], "pods", metadata["name"]), metadata, ("uid",))
-
-    def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
-        """Change the Pod's order annotation, provided it still is what it was, and return the Pod.
-
-        Args:
-            pod: the Pod, as it was read.
-            order: the new value.
-            cancelled: whether to mark the Pod as one that spec.cancel ended, too.
-
-        Raises:
-            TaskError: OrderConflict, when somebody else changed it meanwhile.
-        """
-        return self._change_pod(pod, order, [_annotating(c.CANCELLED_ANNOTATION, "true")] if cancelled else [])
-
-    def end_pod(self, pod: Object, fault: str = "") -> Object:
-        """Have the kubelet end whatever runs in the Pod, and return the Pod. It is not deleted: its logs stay.
-
-        Args:
-            pod: the Pod, as it was read.
-            fault: what a sidecar did that failed it, if one did; it is recorded on the Pod.
-
-        Raises:
-            TaskError: OrderConflict, when somebody else changed its order meanwhile.
-        """
-        mark = [_annotating(c.SIDECAR_ANNOTATION, fault)] if fault else []
-        deadline = {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": c.END_NOW}
-        return self._change_pod(pod, c.ORDER_QUIT, [*mark, deadline])
-
-    def _change_pod(self, pod: Object, order: int, changes: list[Object]) -> Object:
-        """Change the Pod's order, provided it still is what it was, and more with it."""
-        metadata = pod["metadata"]
-        before = metadata["annotations"].get(c.ORDER_ANNOTATION)
-        patch = [
-            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-            # Somebody may have removed it; a missing value can't be tested for.
-            *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if before is not None else []),
-            _annotating(c.ORDER_ANNOTATION, str(order)),
-            *changes,
-        ]
-        what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
-        path = namespace_path(metadata["namespace"], "pods", metadata["name"])
+    def get(self, kind: Kind[S], namespace: str, name: str) -> S | None:
+        """Return the object; None when there is none."""
         try:
-            return self._request(what, "PATCH", path, body=patch, content_type=JSON_PATCH)
+            found: S = self.request(f"read {kind.name} {namespace}/{name}", "GET", kind.path(namespace, name))
         except TaskError as error:
-            if error.reason not in (CONFLICT, "Refused"):
+            if error.reason == NOT_FOUND:
+                return None
+            raise
+        return found
+
+    def list_all(self, kind: Kind[S], namespace: str, what: str, labels: str = "", fields: str = "") -> list[S]:
+        """Return the objects of a namespace ("" for all namespaces) that both selectors match; "" matches all.
+
+        They are as they come: an item of a list does not say of what kind it is.
+        """
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        asked = {key: value for key, value in query.items() if value}
+        items: list[S] = self.request(f"list {what}", "GET", kind.path(namespace), asked)["items"]
+        return items
+
+    def create(self, kind: Kind[S], thing: S, dry_run: bool = False, what: str = "") -> S:
+        """Create the object and return it. A dry run asks the API server whether it would be taken.
+
+        Raises:
+            TaskError: AlreadyExists, when there is one of this name.
+        """
+        words = f"create {what or _called(kind, thing)}"
+        made: S = self.request(words, "POST", kind.path(thing["metadata"]["namespace"]), _dry(dry_run), thing)
+        return made
+
+    def replace(self, kind: Kind[S], thing: S, dry_run: bool = False) -> S:
+        """Change the object, provided that nobody did since it was read, and return it. A dry run only asks."""
+        path, words = _path(kind, thing), f"change {_called(kind, thing)}"
+        changed: S = self.request(words, "PUT", path, _dry(dry_run), thing)
+        return changed
+
+    def replace_status(self, kind: Kind[S], thing: S, status: t.Mapping[str, t.Any]) -> None:
+        """Change the object's status, provided that nobody changed the object since it was read."""
+        path, words = _path(kind, thing, "status"), f"write the status of {_called(kind, thing)}"
+        self.request(words, "PUT", path, body={**thing, "status": status})
+
+    def patch(self, kind: Kind[S], thing: S, what: str, changes: list[Object]) -> S:
+        """Change the object by a JSON patch, and return it."""
+        changed: S = self.request(what, "PATCH", _path(kind, thing), body=changes, content_type=JSON_PATCH)
+        return changed
+
+    def delete(
+        self, kind: Kind[S], thing: S, unchanged: t.Sequence[str] = ("uid",), propagation: str = "Background"
+    ) -> None:
+        """Delete this very object; nothing happens when it is gone, or is not what it was.
+
+        Args:
+            kind: its kind.
+            thing: the object, as it was read.
+            unchanged: which fields of its metadata have to be as they were.
+            propagation: what becomes of the objects that it owns, in Kubernetes' words.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+            "preconditions": {key: thing["metadata"][key] for key in unchanged},
+        }
+        try:
+            self.request(f"delete {_called(kind, thing)}", "DELETE", _path(kind, thing), body=options)
+        except TaskError as error:
+            if error.reason not in (NOT_FOUND, CONFLICT):
                 raise
-            raise TaskError(ORDER_CONFLICT, error.message) from error
 
-    def set_status(self, task: Object, status: Object) -> Object:
-        """Replace the Task's status, provided that nobody changed the Task meanwhile, and return the Task."""
-        metadata = task["metadata"]
-        what = f"write the status of Task {metadata['namespace']}/{metadata['name']}"
-        path = _task_path(metadata["namespace"], metadata["name"]) + "/status"
-        return self._request(what, "PUT", path, body={**task, "status": status})
-
-    def emit(self, task: Object, event: Event) -> None:
-        """Record an Event on the Task, or on a Build. Events inform; one that can't be written is let go."""
-        metadata, now = task["metadata"], timestamp()
-        name = f"{metadata['name'][:200]}.{uuid.uuid4().hex[:16]}"
+    def emit(self, thing: t.Mapping[str, t.Any], event: Event) -> None:
+        """Record an Event on an object that says of what kind it is. One that can't be written is let go."""
+        metadata, now = thing["metadata"], timestamp()
         body = {
-            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "metadata": {
+                "name": f"{metadata['name'][:200]}.{uuid.uuid4().hex[:16]}",
+                "namespace": metadata["namespace"],
+            },
             "involvedObject": {
-                "apiVersion": task["apiVersion"],
-                "kind": task["kind"],
+                "apiVersion": thing["apiVersion"],
+                "kind": thing["kind"],
                 **{key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion")},
             },
             "type": event.type,
@@ -175,32 +141,9 @@ class Cluster:
             "source": {"component": "taskflow-operator"},
         }
         with contextlib.suppress(TaskError):
-            self._request("record an Event", "POST", namespace_path(metadata["namespace"], "events"), body=body)
+            self.request("record an Event", "POST", EVENT.path(metadata["namespace"]), body=body)
 
-    def _get(self, what: str, path: str) -> Object | None:
-        try:
-            return self._request(what, "GET", path)
-        except TaskError as error:
-            if error.reason == "NotFound":
-                return None
-            raise
-
-    def _delete(
-        self, what: str, path: str, metadata: Object, conditions: t.Iterable[str], propagation: str = "Background"
-    ) -> None:
-        options = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": propagation,
-            "preconditions": {key: metadata[key] for key in conditions},
-        }
-        try:
-            self._request(what, "DELETE", path, body=options)
-        except TaskError as error:
-            if error.reason not in ("NotFound", CONFLICT):
-                raise
-
-    def _request(
+    def request(
         self,
         what: str,
         method: str,
@@ -209,16 +152,15 @@ class Cluster:
         body: t.Any = None,
         *,
         content_type: str = JSON,
-    ) -> Object:
-        """Send one request and return the answer, an object.
+    ) -> t.Any:
+        """Send one request and return the answer, which is JSON.
 
         Raises:
             TaskError: the API server refused or could not be reached; the message says what was to be done.
         """
-        answer: Object = json.loads(self._send(what, method, path, query, body, content_type=content_type))
-        return answer
+        return json.loads(self.send(what, method, path, query, body, content_type=content_type))
 
-    def _send(
+    def send(
         self,
         what: str,
         method: str,
@@ -228,7 +170,7 @@ class Cluster:
         *,
         content_type: str = JSON,
     ) -> bytes:
-        """Send one request and return the answer as it came. Raises what ``_request`` does."""
+        """Send one request and return the answer as it came. Raises what ``request`` does."""
         request = self._client.param_serialize(
             method=method,
             resource_path=path,
@@ -247,18 +189,16 @@ class Cluster:
         return bytes(data)
 
 
-def _annotating(annotation: str, value: str) -> Object:
-    """Return the part of a JSON patch that sets an annotation."""
-    return {"op": "add", "path": "/metadata/annotations/" + annotation.replace("/", "~1"), "value": value}
+def _called(kind: Kind[S], thing: S) -> str:
+    return f"{kind.name} {thing['metadata']['namespace']}/{thing['metadata']['name']}"
 
 
-def namespace_path(namespace: str, *words: str) -> str:
-    """Return the path of a namespace's objects of the core group."""
-    return "/".join(["/api/v1/namespaces", namespace, *words])
+def _path(kind: Kind[S], thing: S, *subresource: str) -> str:
+    return kind.path(thing["metadata"]["namespace"], thing["metadata"]["name"], *subresource)
 
 
-def _task_path(namespace: str, name: str) -> str:
-    return f"/apis/{c.API_VERSION}/namespaces/{namespace}/{c.PLURAL}/{name}"
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
 
 
 def timestamp() -> str:
@@ -280,7 +220,3 @@ def _refusal(what: str, status: int, body: bytes) -> TaskError:
     if said.get("reason") == ALREADY_EXISTS:
         reason = ALREADY_EXISTS
     return TaskError(reason, f"could not {what}: {message}", permanent=status in (400, 422))
-
-
-ALREADY_EXISTS, CONFLICT, ORDER_CONFLICT, UNREACHABLE = "AlreadyExists", "Conflict", "OrderConflict", "APIUnreachable"
-REASONS = {400: "Refused", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: CONFLICT, 422: "Refused"}

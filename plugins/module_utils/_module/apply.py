@@ -10,9 +10,10 @@ import time
 import typing as t
 
 from .._contract import Object
-from .._errors import TaskError
-from .._kube.client import ALREADY_EXISTS, CONFLICT, Cluster, namespace_path
-from .wanted import Kind, dropped_fields, failed_step, has_ended, has_succeeded, merged, message_of, outline
+from .._errors import ALREADY_EXISTS, CONFLICT, NOT_FOUND, TaskError
+from .._kube.client import Api
+from .._kube.kind import POD, Kind
+from .wanted import dropped_fields, failed_step, has_ended, has_succeeded, merged, message_of, outline, state_of
 
 # How often a change is tried while others, such as the operator with its status, change the resource too.
 TRIES = 10
@@ -20,66 +21,27 @@ TRIES = 10
 PAUSE = 1.0
 
 
-class ResourceCluster(Cluster):
-    """The API server, for whoever makes and reads Tasks and Builds."""
+def log_of(api: Api, resource: Object, step: str, lines: int) -> list[str]:
+    """Return the last lines of a step's log; none where there is no such log any more."""
+    namespace, status = resource["metadata"]["namespace"], resource.get("status") or {}
+    try:
+        pod = status.get("podName") or _pod_of_job(api, namespace, status["jobName"])
+        query = {"container": step, "tailLines": str(lines)}
+        log = api.send(f"read the log of step {step}", "GET", POD.path(namespace, pod, "log"), query)
+        return log.decode(errors="replace").splitlines()
+    except (TaskError, KeyError, ValueError):
+        return []
 
-    def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """Return the resource; None when there is none."""
-        return self._get(f"read {kind.name} {namespace}/{name}", kind.path(namespace, name))
 
-    def list_all(self, kind: Kind, namespace: str, name: str, selectors: t.Iterable[str]) -> list[Object]:
-        """Return the resources of a namespace ("" for all), of this name if it is given, that all selectors match."""
-        query = {"labelSelector": ",".join(selectors), "fieldSelector": f"metadata.name={name}" if name else ""}
-        asked = {key: value for key, value in query.items() if value}
-        what = f"list the {kind.plural} of {f'namespace {namespace}' if namespace else 'all namespaces'}"
-        # The items of a list do not say of what kind they are.
-        named = {"apiVersion": kind.api_version, "kind": kind.name}
-        return [{**named, **item} for item in self._request(what, "GET", kind.path(namespace), query=asked)["items"]]
-
-    def create(self, kind: Kind, resource: Object, dry_run: bool) -> Object:
-        """Create the resource and return it. A dry run asks the API server whether it would be taken."""
-        metadata = resource["metadata"]
-        what = f"create {kind.name} {metadata['namespace']}/{metadata['name']}"
-        return self._request(what, "POST", kind.path(metadata["namespace"]), _dry(dry_run), resource)
-
-    def replace(self, kind: Kind, resource: Object, dry_run: bool) -> Object:
-        """Change the resource, provided that nobody did meanwhile, and return it; a dry run only asks."""
-        metadata = resource["metadata"]
-        what = f"change {kind.name} {metadata['namespace']}/{metadata['name']}"
-        path = kind.path(metadata["namespace"], metadata["name"])
-        return self._request(what, "PUT", path, _dry(dry_run), resource)
-
-    def remove(self, kind: Kind, resource: Object) -> None:
-        """Delete this very resource; nothing happens when it is gone already."""
-        metadata = resource["metadata"]
-        what = f"delete {kind.name} {metadata['namespace']}/{metadata['name']}"
-        self._delete(what, kind.path(metadata["namespace"], metadata["name"]), metadata, ("uid",))
-
-    def log(self, resource: Object, step: str, lines: int) -> list[str]:
-        """Return the last lines of a step's log; none where there is no such log any more."""
-        namespace, status = resource["metadata"]["namespace"], resource.get("status") or {}
-        try:
-            pod = status.get("podName") or self._pod_of_job(namespace, status["jobName"])
-            path = namespace_path(namespace, "pods", pod, "log")
-            query = {"container": step, "tailLines": str(lines)}
-            return self._send(f"read the log of step {step}", "GET", path, query).decode(errors="replace").splitlines()
-        except (TaskError, KeyError, ValueError):
-            return []
-
-    def _pod_of_job(self, namespace: str, job: str) -> str:
-        """Return the name of a Job's last Pod. Raises ValueError: there is none."""
-        query = {"labelSelector": f"job-name={job}"}
-        pods = self._request("list a Job's Pods", "GET", namespace_path(namespace, "pods"), query)["items"]
-        metadata = max((pod["metadata"] for pod in pods), key=lambda m: m["creationTimestamp"])
-        return str(metadata["name"])
+def _pod_of_job(api: Api, namespace: str, job: str) -> str:
+    """Return the name of a Job's last Pod. Raises ValueError: there is none."""
+    pods = api.list_all(POD, namespace, "a Job's Pods", labels=f"job-name={job}")
+    metadata = max((pod["metadata"] for pod in pods), key=lambda m: m["creationTimestamp"])
+    return str(metadata["name"])
 
 
 def _uid(resource: Object) -> str:
     return str(resource["metadata"]["uid"])
-
-
-def _dry(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +51,13 @@ class Wanted:
     Each method returns a module's result, or raises TaskError.
 
     Args:
-        cluster: the API server.
+        api: sends the requests.
         kind: the resource's kind.
         check_mode: True to change nothing. The API server is asked whether it would take a change.
     """
 
-    cluster: ResourceCluster
-    kind: Kind
+    api: Api
+    kind: Kind[Object]
     check_mode: bool
 
     def present(self, wanted: Object) -> Object:
@@ -106,16 +68,16 @@ class Wanted:
         """
         metadata = wanted["metadata"]
         for _try in range(TRIES):
-            live = self.cluster.find(self.kind, metadata["namespace"], metadata["name"])
+            live = self.api.get(self.kind, metadata["namespace"], metadata["name"])
             self._check_life(live)
             try:
                 if live is None:
-                    after = self.cluster.create(self.kind, wanted, self.check_mode)
+                    after = self.api.create(self.kind, wanted, self.check_mode)
                 else:
-                    after = self.cluster.replace(self.kind, merged(live, wanted), self.check_mode)
+                    after = self.api.replace(self.kind, merged(live, wanted), self.check_mode)
             except TaskError as error:
                 # Gone meanwhile; where it was not there before, it is its namespace that is not there.
-                is_gone = error.reason == "NotFound" and live is not None
+                is_gone = error.reason == NOT_FOUND and live is not None
                 if error.reason not in (CONFLICT, ALREADY_EXISTS) and not is_gone:
                     raise
                 continue
@@ -129,9 +91,9 @@ class Wanted:
             TaskError: Timeout: it is still there after so many seconds.
         """
         metadata = wanted["metadata"]
-        live = self.cluster.find(self.kind, metadata["namespace"], metadata["name"])
+        live = self.api.get(self.kind, metadata["namespace"], metadata["name"])
         if live is not None and not self.check_mode:
-            self.cluster.remove(self.kind, live)
+            self.api.delete(self.kind, live)
             if timeout is not None:
                 self._wait(live, lambda found: found is None or _uid(found) != _uid(live), timeout)
         return self._result(live, None, [])
@@ -154,22 +116,22 @@ class Wanted:
         """Return what a module that fails returns of a resource that has ended; None of one that succeeded."""
         if has_succeeded(self.kind, resource):
             return None
-        message = f"{self._called(resource)} is {self.kind.state(resource)}: {message_of(resource)}"
+        message = f"{self._called(resource)} is {state_of(self.kind, resource)}: {message_of(resource)}"
         step = failed_step(resource)
         if step is None:
             return {"msg": message}
-        log = self.cluster.log(resource, step, lines) if lines else []
+        log = log_of(self.api, resource, step, lines) if lines else []
         said = "\n".join([f". The last lines of step {step}:", *log]) if log else ""
         return {"msg": message + said, "failed_step": step, "log": log}
 
     def _wait(self, resource: Object, test: t.Callable[[Object | None], t.Any], timeout: float) -> t.Any:
         end = time.monotonic() + timeout
         while True:
-            found = self.cluster.find(self.kind, resource["metadata"]["namespace"], resource["metadata"]["name"])
+            found = self.api.get(self.kind, resource["metadata"]["namespace"], resource["metadata"]["name"])
             if value := test(found):
                 return value
             if time.monotonic() >= end:
-                state = self.kind.state(found) if found else "gone"
+                state = state_of(self.kind, found) if found else "gone"
                 words = f"{self._called(resource)} is {state} after {timeout:g} s: {message_of(found or resource)}"
                 raise TaskError("Timeout", words)
             time.sleep(PAUSE)

@@ -12,23 +12,28 @@ import typing as t
 from .._contract import Object
 from .._image.lookup import LookupSettings, PullSecrets, look_up
 from .._image.name import parse_image
-from .apply import ResourceCluster
-from .wanted import TASK
+from .._kube.client import Api
+from .._kube.kind import SECRET, SERVICE_ACCOUNT, TASK, Kind, S
+from .wanted import state_of
 
 # The name that the user's own credentials have beside pull secrets.
 GIVEN = "username and password"
 
 
-def find_tasks(cluster: ResourceCluster, params: t.Mapping[str, t.Any]) -> list[Object]:
+def find_tasks(api: Api, params: t.Mapping[str, t.Any]) -> list[Object]:
     """Return the Tasks that match ``name``, ``namespaces``, ``label_selectors`` and ``states``; those given, all of it.
 
     One request lists the Tasks of all namespaces; where namespaces are given, there is one for each.
     """
+    labels = ",".join(params["label_selectors"] or [])
+    fields = f"metadata.name={params['name']}" if params["name"] else ""
+    named = {"apiVersion": TASK.api_version, "kind": TASK.name}
     found: list[Object] = []
     for namespace in dict.fromkeys(params["namespaces"] or [""]):
-        found += cluster.list_all(TASK, namespace, params["name"] or "", params["label_selectors"] or [])
+        what = f"the {TASK.plural} of {f'namespace {namespace}' if namespace else 'all namespaces'}"
+        found += [{**named, **task} for task in api.list_all(TASK, namespace, what, labels, fields)]
     states = params["states"]
-    return [task for task in found if not states or TASK.state(task) in states]
+    return [task for task in found if not states or state_of(TASK, task) in states]
 
 
 class GivenCredentials:
@@ -38,26 +43,25 @@ class GivenCredentials:
         auth = base64.b64encode(f"{username}:{password}".encode()).decode() if username else None
         content = json.dumps({"auths": {registry: {"auth": auth} for registry in registries}})
         data = {".dockerconfigjson": base64.b64encode(content.encode()).decode()}
-        self._secret = {"type": "kubernetes.io/dockerconfigjson", "data": data} if auth else None
+        secret = {"type": "kubernetes.io/dockerconfigjson", "data": data} if auth else None
+        account = {"imagePullSecrets": [{"name": GIVEN}] if auth else []}
+        self._objects: dict[str, t.Any] = {SECRET.name: secret, SERVICE_ACCOUNT.name: account}
 
-    def get_secret(self, namespace: str, name: str) -> Object | None:
-        """Return the credentials as a pull secret."""
-        return self._secret
-
-    def get_service_account(self, namespace: str, name: str) -> Object | None:
-        """Return a ServiceAccount that names that pull secret, if there is one."""
-        return {"imagePullSecrets": [{"name": GIVEN}] if self._secret else []}
+    def get(self, kind: Kind[S], namespace: str, name: str) -> S | None:
+        """Return the credentials as a pull secret, or a ServiceAccount that names it, if there is one."""
+        found: S | None = self._objects[kind.name]
+        return found
 
 
 def describe_images(
-    params: t.Mapping[str, t.Any], settings: LookupSettings, cluster: t.Callable[[], PullSecrets]
+    params: t.Mapping[str, t.Any], settings: LookupSettings, connect: t.Callable[[], PullSecrets]
 ) -> list[Object]:
     """Return what each image runs by itself.
 
     Args:
         params: ``images``, ``namespace``, ``service_account``, ``pull_secrets``, ``username`` and ``password``.
         settings: how to look.
-        cluster: makes the cluster; called only where its pull secrets are to be read.
+        connect: leads to the cluster; called only where its pull secrets are to be read.
 
     Raises:
         TaskError: as look_up() has it.
@@ -65,7 +69,7 @@ def describe_images(
     images, names = params["images"], params["pull_secrets"] or []
     registries = {parse_image(image).registry for image in images}
     of_cluster = names or params["service_account"]
-    secrets = cluster() if of_cluster else GivenCredentials(registries, params["username"], params["password"])
+    secrets = connect() if of_cluster else GivenCredentials(registries, params["username"], params["password"])
     found = look_up(secrets, params["namespace"], params["service_account"] or "default", names, images, settings)
     return [
         {"image": image, "entrypoint": list(found[image].entrypoint), "cmd": list(found[image].cmd)} for image in images

@@ -10,9 +10,11 @@ from ansible.module_utils.basic import AnsibleModule
 from .._contract import Object
 from .._errors import TaskError
 from .._kube.access import CLUSTER_ARGUMENTS
-from .apply import ResourceCluster, Wanted
+from .._kube.client import Api
+from .._kube.kind import Kind
+from .apply import Wanted
 from .run_module import Arguments, failure_of, require
-from .wanted import Kind, wanted_resource
+from .wanted import state_of, wanted_resource
 
 ARGUMENTS: Arguments = {
     "name": {"type": "str"},
@@ -27,7 +29,7 @@ ARGUMENTS: Arguments = {
 }
 
 
-def run(kind: Kind) -> None:
+def run(kind: Kind[Object]) -> None:
     """Run the module for a kind, and end it with what came of it."""
     module = AnsibleModule(
         argument_spec=dict(ARGUMENTS),
@@ -39,8 +41,8 @@ def run(kind: Kind) -> None:
     result: Object = {}
     try:
         resource = wanted_resource(kind, module.params)
-        cluster = ResourceCluster(module.params)
-        failure = _have(module, Wanted(cluster, kind, module.check_mode), resource, result)
+        wanted = Wanted(Api(module.params), kind, module.check_mode)
+        failure = _have(module, wanted, resource, result)
     except TaskError as error:
         failure = failure_of(error)
     if failure:
@@ -69,7 +71,7 @@ def _have(module: AnsibleModule, wanted: Wanted, resource: Object, result: Objec
     return wanted.failure_of(result["resource"], params["log_lines"]) or {}
 
 
-def _public(kind: Kind, result: Object) -> Object:
+def _public(kind: Kind[Object], result: Object) -> Object:
     """Return what the module returns of a result."""
     resource = result.get("resource") or {}
     if not resource:
@@ -79,7 +81,7 @@ def _public(kind: Kind, result: Object) -> Object:
         "changed": result["changed"],
         "diff": result["diff"],
         "resource": {key: value for key, value in resource.items() if key != "status"},
-        "state": kind.state(resource),
+        "state": state_of(kind, resource),
         "status": status,
         # The word results is Ansible's own, for loops.
         "step_results": {step["name"]: step["results"] for step in status.get("steps") or [] if step.get("results")},

@@ -17,8 +17,9 @@ from .._image.batch import Images
 from .._image.lookup import LookupSettings
 from .._image.name import parse_mirrors
 from .._image.registry import local_architecture
-from .._kube import client as _cluster
 from .._kube.access import CLUSTER_ARGUMENTS
+from .._kube.client import HAS_KUBERNETES, Api
+from .._task.api import TaskApi
 from .._task.batch import Found, Target, serve_all
 from .._task.reconcile import Reconciler
 
@@ -92,10 +93,9 @@ def run_module(
     params = module.params
     targets = [_target(given) for given in (params["tasks"] if params["name"] is None else [params])]
     try:
-        cluster = _cluster.Cluster(params)
-        reconciler = _reconciler(module, cluster)
+        reconciler = _reconciler(module, Api(params))
         outcomes = serve_all(
-            cluster, targets, lambda found, target: serve(reconciler, found, target), reconciler.others_are_done
+            reconciler.api, targets, lambda found, target: serve(reconciler, found, target), reconciler.others_are_done
         )
     except TaskError as error:  # it concerns all of them
         module.fail_json(**failure_of(error))
@@ -111,7 +111,7 @@ def run_module(
 
 def require(module: AnsibleModule, libraries: t.Mapping[str, bool]) -> None:
     """Fail the module where the package kubernetes, or one of these, could not be imported."""
-    for library, is_there in {"kubernetes": _cluster.HAS_KUBERNETES, **libraries}.items():
+    for library, is_there in {"kubernetes": HAS_KUBERNETES, **libraries}.items():
         if not is_there:
             module.fail_json(msg=missing_required_lib(library))
 
@@ -126,13 +126,13 @@ def lookup_settings(params: t.Mapping[str, t.Any]) -> LookupSettings:
     )
 
 
-def _reconciler(module: AnsibleModule, cluster: _cluster.Cluster) -> Reconciler:
+def _reconciler(module: AnsibleModule, api: Api) -> Reconciler:
     """Return what serves the module's Tasks; it makes Pods where the module has POD_ARGUMENTS."""
     params = module.params
     if not POD_ARGUMENTS.keys() <= params.keys():
-        return Reconciler(cluster, module.check_mode)
-    images = Images(cluster, lambda: lookup_settings(params), for_many=len(params["tasks"] or []) > 1)
-    return Reconciler(cluster, module.check_mode, params["agent_image"] or c.DEFAULT_AGENT_IMAGE, images)
+        return Reconciler(TaskApi(api), module.check_mode)
+    images = Images(api, lambda: lookup_settings(params), for_many=len(params["tasks"] or []) > 1)
+    return Reconciler(TaskApi(api), module.check_mode, params["agent_image"] or c.DEFAULT_AGENT_IMAGE, images)
 
 
 def results_of(

@@ -5,44 +5,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-from .. import _contract as c
-from .._build import build as b
 from .._build.plan import PENDING, SUCCESSFUL
 from .._contract import Object
 from .._errors import TaskError
-from .._task.observed import FINAL, condition_of
+from .._kube.kind import BUILD, TASK, Kind
+from .._task.run import FINAL, condition_of
+
+# The field of the status that has the state in one word.
+STATE_FIELDS = {TASK.name: "status", BUILD.name: "phase"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of resource, and the field of its status that has its state in one word."""
-
-    name: str
-    api_version: str
-    plural: str
-    state_field: str
-
-    def path(self, namespace: str, name: str = "") -> str:
-        """Return the API's path of a resource, or of all of a namespace ("" for all namespaces)."""
-        place = f"/namespaces/{namespace}" if namespace else ""
-        return f"/apis/{self.api_version}{place}/{self.plural}" + (f"/{name}" if name else "")
-
-    def state(self, resource: Object) -> str:
-        """Return the state; Pending while the operator has not seen the resource, or its present spec."""
-        status: Object = resource.get("status") or {}
-        if status.get("observedGeneration") != resource["metadata"].get("generation"):
-            return PENDING
-        return str(status.get(self.state_field, PENDING))
+def state_of(kind: Kind[Object], resource: Object) -> str:
+    """Return the state; Pending while the operator has not seen the resource, or its present spec."""
+    status: Object = resource.get("status") or {}
+    if status.get("observedGeneration") != resource["metadata"].get("generation"):
+        return PENDING
+    return str(status.get(STATE_FIELDS[kind.name], PENDING))
 
 
-TASK = Kind(c.KIND, c.API_VERSION, c.PLURAL, "status")
-BUILD = Kind(b.KIND, b.API_VERSION, b.PLURAL, "phase")
-
-
-def wanted_resource(kind: Kind, params: t.Mapping[str, t.Any]) -> Object:
+def wanted_resource(kind: Kind[Object], params: t.Mapping[str, t.Any]) -> Object:
     """Return the resource that a module's arguments ask for.
 
     Args:
@@ -68,7 +51,7 @@ def wanted_resource(kind: Kind, params: t.Mapping[str, t.Any]) -> Object:
     }
 
 
-def _check_fields(kind: Kind, definition: Object) -> None:
+def _check_fields(kind: Kind[Object], definition: Object) -> None:
     for field, value in (("apiVersion", kind.api_version), ("kind", kind.name)):
         if definition.get(field, value) != value:
             raise _invalid(f"definition.{field}", f"{definition[field]!r} is not {value}")
@@ -111,14 +94,14 @@ def dropped_fields(wanted: t.Any, live: t.Any, path: str) -> t.Iterator[str]:
             yield from dropped_fields(mine, its, f"{path}[{number}]")
 
 
-def has_ended(kind: Kind, resource: Object) -> bool:
+def has_ended(kind: Kind[Object], resource: Object) -> bool:
     """Tell whether the resource has its verdict on its present spec."""
-    return kind.state(resource) in FINAL
+    return state_of(kind, resource) in FINAL
 
 
-def has_succeeded(kind: Kind, resource: Object) -> bool:
+def has_succeeded(kind: Kind[Object], resource: Object) -> bool:
     """Tell whether the verdict on its present spec is a success."""
-    return kind.state(resource) == SUCCESSFUL
+    return state_of(kind, resource) == SUCCESSFUL
 
 
 def message_of(resource: Object) -> str:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import hashlib
 import math
 import typing as t
 
@@ -16,16 +14,15 @@ from .._contract import Object
 from .._durations import seconds_of
 from .._errors import InvalidSpec
 from .._image.name import ImageConfig
-from .._task.observed import spec_hash
+from .._kube.kind import POD, TASK
+from .._kube.owner import owner_reference
 from . import agent as _agent
+from .identity import FIRST_ATTEMPT, Attempt, pod_name, spec_hash, task_labels
 from .merge import merge_step
 from .resources import keep_largest_requests
 from .spec import Resolved, resolve
 from .variables import refuse_inline
 
-NAME_MAX = 63
-# The end of a Pod's name, as Kubernetes itself makes them: letters that spell no words.
-SUFFIX_LETTERS, SUFFIX_LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
 # What a Task's containers have that a core/v1 Container has not.
 OWN_FIELDS = ("script", "timeout", "onError", "retries")
 
@@ -40,50 +37,6 @@ RESTRICTED_SECURITY_CONTEXT: Object = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Attempt:
-    """Which Pod of a run it is.
-
-    Attributes:
-        number: of all Pods of the run, from 1.
-        retry: how many of the Pods before it failed and are retried by it.
-    """
-
-    number: int = 1
-    retry: int = 0
-
-
-def label_value(name: str) -> str:
-    """Return a resource's name as a label value: cut and hashed when it is longer than a label may be."""
-    if len(name) <= NAME_MAX:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-    return name[: NAME_MAX - len(digest) - 1].rstrip("-.") + "-" + digest
-
-
-def pod_name(task: Object, attempt: int) -> str:
-    """Return the name of an attempt's Pod: always the same, so that it can't be made twice.
-
-    It is short enough to be a label and a host name.
-    """
-    metadata = task["metadata"]
-    room = NAME_MAX - SUFFIX_LENGTH - 1
-    start = (c.POD_NAME_PREFIX + metadata["name"].replace(".", "-"))[:room].rstrip("-")
-    digest = hashlib.sha256(f"{metadata['uid']}/{spec_hash(task)}/{attempt}".encode()).digest()
-    return f"{start}-{''.join(SUFFIX_LETTERS[byte % len(SUFFIX_LETTERS)] for byte in digest[:SUFFIX_LENGTH])}"
-
-
-def task_labels(name: str) -> dict[str, str]:
-    """Return the labels that every Pod of the Task of this name carries."""
-    return {c.TYPE_LABEL: c.TYPE_LABEL_VALUE, c.TASK_LABEL: label_value(name)}
-
-
-def task_selector(names: t.Iterable[str]) -> str:
-    """Return the label selector for the Pods of the Tasks of these names."""
-    values = ",".join(map(label_value, names))
-    return f"{c.TYPE_LABEL}={c.TYPE_LABEL_VALUE},{c.TASK_LABEL} in ({values})"
-
-
 def images_to_look_up(resolved: Resolved, native_sidecars: bool = False) -> list[str]:
     """Return the images whose ENTRYPOINT must be known: those the agent starts without a command or a script."""
     containers = resolved.steps + ([] if native_sidecars else resolved.sidecars)
@@ -95,7 +48,7 @@ def build_pod(
     task: Object,
     agent_image: str,
     image_configs: t.Mapping[str, ImageConfig],
-    attempt: Attempt = Attempt(),
+    attempt: Attempt = FIRST_ATTEMPT,
     native_sidecars: bool = False,
 ) -> Object:
     """Build the Pod of one attempt of a Task.
@@ -129,7 +82,7 @@ def build_pod(
     else:
         pod_spec["automountServiceAccountToken"] = False
     metadata = _pod_metadata(task, template.get("metadata") or {}, attempt)
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec}
+    return {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata, "spec": pod_spec}
 
 
 def command_line(container: Object, path: str, raw_args: list[str], image: ImageConfig | None) -> list[str]:
@@ -345,14 +298,5 @@ def _pod_metadata(task: Object, template: Object, attempt: Attempt) -> Object:
             c.ATTEMPT_ANNOTATION: str(attempt.number),
             c.RETRY_ANNOTATION: str(attempt.retry),
         },
-        "ownerReferences": [
-            {
-                "apiVersion": c.API_VERSION,
-                "kind": c.KIND,
-                "name": metadata["name"],
-                "uid": metadata["uid"],
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(TASK, task)],
     }

@@ -16,8 +16,8 @@ from .. import _contract as c
 from .._contract import Object
 from .._durations import seconds_of
 from .._errors import InvalidSpec
-from .._task.observed import spec_hash
 from . import agent as _agent
+from .identity import spec_hash
 from .merge import merge_step
 from .variables import Scope, Step, fill_container, fill_plain, param_values, read_results, written_results
 

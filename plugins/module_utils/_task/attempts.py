@@ -13,21 +13,11 @@ from .. import _contract as c
 from .._contract import Object
 from .._durations import parse_time
 from .._errors import TaskError
-from .._pod.pod import Attempt
+from .._pod.identity import Attempt
+from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end, number_of, sidecar_failure
 from . import order as _order
 from . import verdict as _verdict
-from .observed import (
-    has_ended,
-    is_ending,
-    is_finished,
-    is_in_the_way,
-    is_of_run,
-    is_told_to_end,
-    number_of,
-    recorded_status,
-    sidecar_failure,
-    with_cancellations,
-)
+from .run import is_finished, is_of_run, recorded_status, with_cancellations
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ import dataclasses
 import typing as t
 
 from .._contract import Object
-from .._errors import Postponed, TaskError
-from .._kube.client import CONFLICT, ORDER_CONFLICT, UNREACHABLE, Cluster
-from .observed import is_owned_by
+from .._errors import CONFLICTS, UNREACHABLE, Postponed, TaskError
+from .._kube.owner import is_owned_by
+from .api import TaskApi
 
 T = t.TypeVar("T")
 P = t.ParamSpec("P")
@@ -43,7 +43,7 @@ Serve = t.Callable[[Found, Target], Object]
 
 
 def serve_all(
-    cluster: Cluster, targets: t.Sequence[Target], serve: Serve, others_are_done: t.Callable[[], None]
+    api: TaskApi, targets: t.Sequence[Target], serve: Serve, others_are_done: t.Callable[[], None]
 ) -> list[Object | Exception]:
     """Serve each Task, and return in their order what came of it: a result, or what went wrong.
 
@@ -51,16 +51,16 @@ def serve_all(
     Once the API server has not answered for one, it is not asked for those after it: each of them would wait.
 
     Args:
-        cluster: where they are read.
+        api: reads them.
         targets: the Tasks.
         serve: does for one of them what is to be done.
         others_are_done: is called before the Tasks whose time is after the others.
     """
-    outcomes = _serve_each(cluster, targets, serve)
+    outcomes = _serve_each(api, targets, serve)
     again = [number for number, outcome in enumerate(outcomes) if _is_tried_again(outcome)]
     if again:
         others_are_done()
-        retried = _serve_each(cluster, [targets[number] for number in again], serve)
+        retried = _serve_each(api, [targets[number] for number in again], serve)
         for number, outcome in zip(again, retried, strict=True):
             outcomes[number] = outcome
     return outcomes
@@ -69,23 +69,23 @@ def serve_all(
 def _is_tried_again(outcome: Object | Exception) -> bool:
     if isinstance(outcome, Postponed):
         return not outcome.alone
-    return isinstance(outcome, TaskError) and outcome.reason in (CONFLICT, ORDER_CONFLICT)
+    return isinstance(outcome, TaskError) and outcome.reason in CONFLICTS
 
 
-def _serve_each(cluster: Cluster, targets: t.Sequence[Target], serve: Serve) -> list[Object | Exception]:
+def _serve_each(api: TaskApi, targets: t.Sequence[Target], serve: Serve) -> list[Object | Exception]:
     attempt = _Attempts()
-    found = _read(cluster, targets, attempt)
+    found = _read(api, targets, attempt)
     return [
         one if isinstance(one, Exception) else attempt(serve, one, target)
         for one, target in zip(found, targets, strict=True)
     ]
 
 
-def _read(cluster: Cluster, targets: t.Sequence[Target], attempt: _Attempts) -> list[Found | Exception]:
+def _read(api: TaskApi, targets: t.Sequence[Target], attempt: _Attempts) -> list[Found | Exception]:
     """Return each Task with its Pods. The Tasks are read first: one that is not there has no Pods to list."""
-    tasks = [attempt(cluster.get_task, target.namespace, target.name) for target in targets]
+    tasks = [attempt(api.get_task, target.namespace, target.name) for target in targets]
     there = [task for task in tasks if task is not None and not isinstance(task, Exception)]
-    pods = _pods_by_uid(cluster, there, attempt)
+    pods = _pods_by_uid(api, there, attempt)
     return [task if isinstance(task, Exception) else _found(task, pods) for task in tasks]
 
 
@@ -94,9 +94,7 @@ def _found(task: Object | None, pods_by_uid: t.Mapping[str, list[Object] | Excep
     return pods if isinstance(pods, Exception) else Found(task, pods)
 
 
-def _pods_by_uid(
-    cluster: Cluster, tasks: t.Iterable[Object], attempt: _Attempts
-) -> dict[str, list[Object] | Exception]:
+def _pods_by_uid(api: TaskApi, tasks: t.Iterable[Object], attempt: _Attempts) -> dict[str, list[Object] | Exception]:
     """Return the Pods of each Task by its UID, or else why they can't be listed."""
     by_namespace: dict[str, list[Object]] = {}
     for task in tasks:
@@ -105,7 +103,7 @@ def _pods_by_uid(
     for group in by_namespace.values():
         for start in range(0, len(group), PODS_LISTED):
             part = group[start : start + PODS_LISTED]
-            listed = attempt(cluster.pods_of, part)
+            listed = attempt(api.pods_of, part)
             for uid in (task["metadata"]["uid"] for task in part):
                 own = listed if isinstance(listed, Exception) else [pod for pod in listed if is_owned_by(pod, uid)]
                 pods[uid] = own

@@ -13,7 +13,7 @@ import typing as t
 from .. import _contract as c
 from .._contract import Object
 from .._durations import parse_time
-from .observed import has_ended, is_ending, is_terminal, number_of, sidecar_failure
+from .._pod.life import has_ended, is_ending, is_terminal, pod_order, sidecar_failure
 
 WAITING, RUNNING = "Waiting", "Running"
 SUCCEEDED, FAILED, SKIPPED, CANCELLED = "Succeeded", "Failed", "Skipped", "Cancelled"
@@ -32,11 +32,6 @@ CRASH_LOOP, RESTARTS = "CrashLoopBackOff", 2
 STOPPED_CODES = (137, 143)
 # The words of the kubelet, and of older ones, for a container that was made but could not be started.
 START_ERRORS = ("StartError", "ContainerCannotRun")
-
-
-def pod_order(pod: Object) -> int:
-    """Return the Pod's order annotation as a number; 0 where it is missing or no number."""
-    return number_of(pod, c.ORDER_ANNOTATION, c.ORDER_INITIAL)
 
 
 def step_statuses(task: Object, pod: Object) -> list[Object]:

@@ -10,17 +10,21 @@ import dataclasses
 from .. import _contract as c
 from .._contract import Object
 from .._durations import seconds_until
-from .._errors import Postponed, TaskError, describe
+from .._errors import ALREADY_EXISTS, ORDER_CONFLICT, Postponed, TaskError, describe
 from .._image.batch import Images
 from .._image.name import ImageConfig
-from .._kube.client import ALREADY_EXISTS, ORDER_CONFLICT, Cluster, timestamp
-from .._pod.pod import Attempt, build_pod, images_to_look_up
+from .._kube import event
+from .._kube.client import timestamp
+from .._pod.identity import Attempt
+from .._pod.life import pod_order
+from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import Resolved, resolve
+from .api import TaskApi
 from .attempts import Plan, current_pod, plan_pods
 from .batch import Found
-from .observed import condition_of, expiry
-from .order import orders_to_come, orders_to_write, pod_order
-from .status import Event, compute_events, compute_status, next_look
+from .order import orders_to_come, orders_to_write
+from .run import condition_of, expiry
+from .status import compute_events, compute_status, next_look
 from .verdict import shall_stop
 
 
@@ -31,13 +35,13 @@ class Reconciler:
     Each method takes a Task as it was found, writes only a difference, and returns a module's result.
 
     Args:
-        cluster: the API server.
+        api: asks the API server.
         check_mode: True to change nothing.
         agent_image: the image that holds the agent.
         images: tells what images run by themselves; only Pods need it.
     """
 
-    cluster: Cluster
+    api: TaskApi
     check_mode: bool
     agent_image: str = c.DEFAULT_AGENT_IMAGE
     images: Images | None = None
@@ -85,7 +89,7 @@ class Reconciler:
         if made["action"] == "created":
             found.pods.append(made["pod"])
         if (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
-            found.pods = self.cluster.pods_of([found.task or {}])
+            found.pods = self.api.pods_of([found.task or {}])
 
     def have_pod(self, found: Found) -> Object:
         """Carry out the plan for the Task's Pods.
@@ -100,14 +104,14 @@ class Reconciler:
         moment = expiry(task)
         if moment is not None and seconds_until(moment, now) <= 0:
             if not self.check_mode:
-                self.cluster.delete_task(task)
+                self.api.delete_task(task)
             return {"changed": True, "action": "expired", "deleted": []}
         plan = plan_pods(task, found.pods, now)
         if not self.check_mode:
             for pod in plan.delete:
-                self.cluster.delete_pod(pod)
+                self.api.delete_pod(pod)
             if plan.end:
-                ended = self.cluster.end_pod(plan.end, plan.fault)
+                ended = self.api.end_pod(plan.end, plan.fault)
                 found.pods[found.pods.index(plan.end)] = ended
                 plan = dataclasses.replace(plan, current=ended)
         return _result_of(plan, self._create_pod(task, plan, plan.attempt) if plan.attempt else None)
@@ -115,10 +119,10 @@ class Reconciler:
     def _create_pod(self, task: Object, plan: Plan, attempt: Attempt) -> Object | None:
         """Build and create the Pod of one attempt, and say so in an Event; None when it is there already."""
         resolved = resolve(task)
-        native = bool(resolved.sidecars) and self.cluster.has_native_sidecars()
+        native = bool(resolved.sidecars) and self.api.has_native_sidecars()
         configs = self._image_configs(task, resolved, images_to_look_up(resolved, native))
         try:
-            pod = self.cluster.create_pod(
+            pod = self.api.create_pod(
                 build_pod(task, self.agent_image, configs, attempt, native), dry_run=self.check_mode
             )
         except TaskError as error:
@@ -127,7 +131,7 @@ class Reconciler:
             raise
         if not self.check_mode:
             again = f" (attempt {attempt.number}, {plan.why})" if plan.why else ""
-            self.cluster.emit(task, Event("Normal", "Created", f"created Pod {_name_of(pod)}{again}"))
+            self.api.emit(task, event.created(f"Pod {_name_of(pod)}{again}"))
         return pod
 
     def _image_configs(self, task: Object, resolved: Resolved, images: list[str]) -> dict[str, ImageConfig]:
@@ -150,7 +154,7 @@ class Reconciler:
         if not self.check_mode:
             place = found.pods.index(pod)
             for order in orders_to_write(orders, task):
-                pod = self.cluster.set_order(pod, order, order == c.ORDER_QUIT and bool(task["spec"].get("cancel")))
+                pod = self.api.set_order(pod, order, order == c.ORDER_QUIT and bool(task["spec"].get("cancel")))
                 found.pods[place] = pod
         return {
             "changed": bool(orders),
@@ -173,9 +177,9 @@ class Reconciler:
         before = task.get("status") or {}
         after = compute_status(task, found.pods, problem, now)
         if after != before and not self.check_mode:
-            self.cluster.set_status(task, after)
+            self.api.set_status(task, after)
             for event in compute_events(before, after):
-                self.cluster.emit(task, event)
+                self.api.emit(task, event)
         again = next_look({**task, "status": after}, found.pods, problem, now)
         return {
             "changed": after != before,

@@ -12,19 +12,20 @@ from .. import _contract as c
 from .._contract import Object
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError
+from .._kube import event
+from .._kube.event import Event
+from .._pod.identity import spec_hash
+from .._pod.life import has_ended, number_of, pod_order
 from . import order as _order
 from .attempts import current_pod
-from .observed import (
+from .run import (
     CANCELLED_GENERATION,
     CONDITION,
     FINAL,
     condition_of,
     deadline,
     expiry,
-    has_ended,
-    number_of,
     recorded_status,
-    spec_hash,
     with_cancellations,
 )
 from .verdict import (
@@ -55,14 +56,6 @@ QUIET_REASONS = ("Pending", "WaitingForPod", "Running")
 NORMAL_REASONS = ("Suspended", "Held")
 # The condition that tells of sidecars that died while the steps ran. It is of one Pod, and only there if one did.
 SIDECAR_CONDITION = "SidecarFailed"
-
-
-class Event(t.NamedTuple):
-    """One line of ``kubectl describe``. ``type`` is Normal or Warning."""
-
-    type: str
-    reason: str
-    message: str
 
 
 def compute_status(task: Object, pods: t.Sequence[Object], problem: TaskError | None, now: str) -> Object:
@@ -139,10 +132,10 @@ def compute_events(old: Object, new: Object) -> list[Event]:
             was_waiting = before.get(step["name"], _order.WAITING) == _order.WAITING
             events += _step_events(step, f'step "{step["name"]}" ({number} of {total})', was_waiting)
     if _has_begun(new) and not (same_run and _has_begun(old)):
-        events.insert(0, Event("Normal", "Started", f"the steps run in Pod {new.get('podName')}"))
+        events.insert(0, event.started(f"Pod {new.get('podName')}"))
     died = _of_type(new, SIDECAR_CONDITION).get("message")
     if died and not (same_run and died == _of_type(old, SIDECAR_CONDITION).get("message")):
-        events.append(Event("Warning", SIDECAR_CONDITION, died))
+        events.append(Event(event.WARNING, SIDECAR_CONDITION, died))
     was, condition = (condition_of(old) if same_run else {}), condition_of(new)
     if (was.get("status"), was.get("reason")) != (condition.get("status"), condition.get("reason")):
         events += _verdict_events(new, condition)
@@ -217,7 +210,7 @@ def _of_pod(task: Object, pod: Object) -> Object:
     steps = _order.step_statuses(task, pod)
     fields = {
         "podName": pod["metadata"]["name"],
-        "order": str(_order.pod_order(pod)),
+        "order": str(pod_order(pod)),
         "attempts": number_of(pod, c.ATTEMPT_ANNOTATION, 1),
         "retries": number_of(pod, c.RETRY_ANNOTATION, 0),
         "steps": steps,
@@ -286,7 +279,7 @@ def _has_begun(status: Object) -> bool:
 
 def _step_events(step: Object, who: str, was_waiting: bool) -> list[Event]:
     """Return the events of a step's new state; one that ended while nobody looked has started, too."""
-    started = [Event("Normal", "StepStarted", f"{who} started")]
+    started = [Event(event.NORMAL, "StepStarted", f"{who} started")]
     if step["state"] == _order.RUNNING:
         return started
     return (started if was_waiting and step.get("startedAt") else []) + _end_events(step, who)
@@ -294,24 +287,24 @@ def _step_events(step: Object, who: str, was_waiting: bool) -> list[Event]:
 
 def _end_events(step: Object, who: str) -> list[Event]:
     if step["state"] == _order.SUCCEEDED:
-        return [Event("Normal", "StepSucceeded", f"{who} succeeded")]
+        return [Event(event.NORMAL, "StepSucceeded", f"{who} succeeded")]
     if step.get("continued"):
-        return [Event("Warning", "StepFailed", f"{who} failed, and the Task continues: {cause_of(step)}")]
+        return [Event(event.WARNING, "StepFailed", f"{who} failed, and the Task continues: {cause_of(step)}")]
     if step["state"] == _order.FAILED:
-        return [Event("Warning", "StepFailed", f"{who} failed: {cause_of(step)}")]
+        return [Event(event.WARNING, "StepFailed", f"{who} failed: {cause_of(step)}")]
     if step["state"] == _order.CANCELLED and step.get("startedAt"):
-        return [Event("Normal", "StepCancelled", f"{who} was told to end")]
+        return [Event(event.NORMAL, "StepCancelled", f"{who} was told to end")]
     return []
 
 
 def _verdict_events(status: Object, condition: Object) -> list[Event]:
     message, reason = condition.get("message", ""), condition.get("reason", "Pending")
     if status["status"] == SUCCESSFUL:
-        return [Event("Normal", "Completed", f"{message} in {status.get('duration', '0s')}")]
+        return [event.completed(message, status.get("duration", "0s"))]
     if status["status"] == FAILURE:
-        return [Event("Warning", "Failed", message)]
+        return [event.failed(message)]
     if status["status"] == CANCELLED:
-        return [Event("Normal", "Cancelled", message)]
+        return [Event(event.NORMAL, "Cancelled", message)]
     if reason in QUIET_REASONS:
         return []
-    return [Event("Normal" if reason in NORMAL_REASONS else "Warning", reason, message)]
+    return [Event(event.NORMAL if reason in NORMAL_REASONS else event.WARNING, reason, message)]

@@ -11,20 +11,18 @@ import typing as t
 from .. import _contract as c
 from .._contract import Object
 from .._durations import parse_time, seconds_until
-from . import order as _order
-from .observed import (
-    FINAL,
-    condition_of,
-    deadline,
+from .._pod.life import (
     has_ended,
     is_ending,
     is_in_the_way,
     is_terminal,
     is_told_to_end,
     number_of,
-    recorded_status,
+    pod_order,
     sidecar_failure,
 )
+from . import order as _order
+from .run import FINAL, condition_of, deadline, recorded_status
 
 PENDING, RUNNING, SUCCESSFUL, FAILURE, CANCELLED = "Pending", "Running", "Successful", "Failure", "Cancelled"
 # What the kubelet, the node controller and others say of a Pod that they ended through no fault of its own.
@@ -109,7 +107,7 @@ def judge(task: Object, pod: Object, now: str) -> Verdict:
             next_try = f"retry {number_of(pod, c.RETRY_ANNOTATION, 0) + 1} of {task['spec']['retries']} follows"
             return Verdict(RUNNING, "Retrying", f"{ended.message}; {next_try}")
     # The verdict comes after the order that goes with it, so that the two never contradict each other.
-    order = _order.pod_order(pod)
+    order = pod_order(pod)
     settled = order == _order.next_order(order, task, pod, shall_stop(task, now))
     if ended and (settled or ended.status not in FINAL or is_ending(pod)):
         return ended
@@ -250,7 +248,7 @@ def _stopped(task: Object, pod: Object, steps: list[Object], now: str) -> Verdic
             FAILURE, TIMED_OUT, f"{_timed_out(task).message}; its steps could not be ended, is its node lost?"
         )
     if all_ended:
-        order = _order.pod_order(pod)
+        order = pod_order(pod)
         return Verdict(CANCELLED, "CancelledByOrder", f"the steps were told to end: the Pod's order is {order}")
     return None
 
@@ -305,7 +303,7 @@ def _failed_pod(pod: Object) -> Verdict | None:
 
 def on_the_way(task: Object, pod: Object, steps: list[Object]) -> Verdict:
     """Return the state of a Task whose Pod has not ended: what runs, or what it waits for."""
-    order = _order.pod_order(pod)
+    order = pod_order(pod)
     waits = all(s["state"] == _order.WAITING for s in steps)
     if order >= _order.held_at(task, order) and _order.all_started(task, pod) and not _is_any_running(steps):
         state = PENDING if waits else RUNNING

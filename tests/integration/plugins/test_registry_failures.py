@@ -262,10 +262,8 @@ from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup im
 
 
 class Cluster:
-    def get_secret(self, namespace, name):
+    def get(self, kind, namespace, name):
         return None
-
-    get_service_account = get_secret
 
 
 host, ca_file, cache_dir = sys.argv[1:]

@@ -8,6 +8,7 @@ import json
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import SECRET, Kind
 
 from support.registry.registries import OTHER_PASSWORD, PASSWORD, USER
 
@@ -19,11 +20,8 @@ class Cluster:
         self.secrets = secrets
         self.account: dict = {}
 
-    def get_secret(self, namespace: str, name: str) -> dict | None:
-        return self.secrets.get(name)
-
-    def get_service_account(self, namespace: str, name: str) -> dict | None:
-        return self.account
+    def get(self, kind: Kind, namespace: str, name: str) -> dict | None:
+        return self.secrets.get(name) if kind == SECRET else self.account
 
 
 def pull_secret(key: str, user: str = USER, password: str = PASSWORD, legacy: bool = False) -> dict:

@@ -13,9 +13,10 @@ from typing import Any
 from unittest import mock
 
 from ansible_collections.taskflow.operator.plugins.module_utils._build import reconcile as _jobs
-from ansible_collections.taskflow.operator.plugins.module_utils._build.build import API_VERSION, KIND, build_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._build.build import build_hash, is_for, is_pod_for
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.batch import Images
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import BUILD
 
 Object = dict[str, Any]
 Action = Callable[[], None]
@@ -74,7 +75,12 @@ class BuildWorld:
     def recreate(self, spec: Object) -> None:
         """Have another Build of the same name; the garbage collector removes what the one before owned."""
         metadata = {"name": "site", "namespace": "ci", "uid": self._uid(), "generation": 1, "annotations": {}}
-        self.build = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": copy.deepcopy(spec)}
+        self.build = {
+            "apiVersion": BUILD.api_version,
+            "kind": BUILD.name,
+            "metadata": metadata,
+            "spec": copy.deepcopy(spec),
+        }
         self._touch()
 
     def change(self, **spec: Any) -> None:
@@ -106,10 +112,10 @@ class BuildWorld:
     # What the operator calls.
 
     def jobs_of(self, build: Object) -> list[Object]:
-        return copy.deepcopy([job for job in self.jobs.values() if _jobs.is_for(job, build)])
+        return copy.deepcopy([job for job in self.jobs.values() if is_for(job, build)])
 
     def pods_of_jobs(self, build: Object) -> list[Object]:
-        return copy.deepcopy([pod for pod in self.pods.values() if _jobs.is_pod_for(pod, build)])
+        return copy.deepcopy([pod for pod in self.pods.values() if is_pod_for(pod, build)])
 
     def get_build(self, namespace: str, name: str) -> Object:
         assert (namespace, name) == ("ci", "site")
@@ -149,7 +155,7 @@ class BuildWorld:
             raise TaskError("NotFound", "it is gone")
         self.pods[pod["metadata"]["name"]]["metadata"]["annotations"]["taskorder"] = str(order)
 
-    def set_build_status(self, build: Object, status: Object) -> None:
+    def set_status(self, build: Object, status: Object) -> None:
         self._write()
         if self.meanwhile:
             meanwhile, self.meanwhile = self.meanwhile, None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 
 Object = dict[str, Any]
 

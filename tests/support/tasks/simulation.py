@@ -15,11 +15,10 @@ from typing import Any
 from unittest import mock
 
 from ansible_collections.taskflow.operator.plugins.module_utils._durations import parse_time
-from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import ALREADY_EXISTS
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import ALREADY_EXISTS, TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._task import reconcile as _reconcile
 from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found, Target, serve_all
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 
 from support.tasks.factory import condition
 
@@ -259,7 +258,7 @@ class SimulatedPod:
 
 
 class World:
-    """The API server with one Task, in the place of the Cluster that the modules talk to."""
+    """The API server with one Task, in the place of the TaskApi that the modules talk to."""
 
     def __init__(
         self,

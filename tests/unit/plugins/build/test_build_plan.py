@@ -14,7 +14,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._build.status im
 )
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec, TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import condition_of
+from ansible_collections.taskflow.operator.plugins.module_utils._task.run import condition_of
 
 NOW = "2024-01-06T22:30:00Z"
 BEGIN, END = "2024-01-06T22:19:24Z", "2024-01-06T22:20:44Z"

@@ -17,6 +17,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._image.credentia
 from ansible_collections.taskflow.operator.plugins.module_utils._image.lookup import LookupSettings, look_up
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig, parse_image
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import Cause, RegistryFailure
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import Kind
 from support.registry.shelf import Shelf
 
 
@@ -27,16 +28,10 @@ class Cluster:
         self.objects = {"secrets": secrets or {}, "serviceaccounts": accounts or {}}
         self.read: list[str] = []
 
-    def get_secret(self, namespace: str, name: str) -> dict | None:
-        return self._get("secrets", namespace, name)
-
-    def get_service_account(self, namespace: str, name: str) -> dict | None:
-        return self._get("serviceaccounts", namespace, name)
-
-    def _get(self, kind: str, namespace: str, name: str) -> dict | None:
+    def get(self, kind: Kind, namespace: str, name: str) -> dict | None:
         assert namespace == "team"
-        self.read.append(f"{kind}/{name}")
-        found = self.objects[kind].get(name)
+        self.read.append(f"{kind.plural}/{name}")
+        found = self.objects[kind.plural].get(name)
         if isinstance(found, TaskError):
             raise found
         return found

@@ -15,13 +15,19 @@ from support.tasks.worlds import NOW, Worlds, quota, world_of
 MODULES = {"pod": task_pod, "order": task_order, "status": task_status, "reconcile": task_reconcile}
 
 
+def connect(monkeypatch, make):
+    """Have a module talk to what is made in the place of both its client and its TaskApi."""
+    monkeypatch.setattr(_module, "Api", make)
+    monkeypatch.setattr(_module, "TaskApi", lambda api: api)
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Return what runs a module on a simulated cluster, and returns its exit code and its result."""
     monkeypatch.setattr(_reconcile, "timestamp", lambda: NOW)
 
     def run(which, cluster, check=False, diff=False, **arguments):
-        monkeypatch.setattr(_module._cluster, "Cluster", lambda *_args: cluster)
+        connect(monkeypatch, lambda *_args: cluster)
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}),
             pytest.raises(SystemExit) as ended,
@@ -94,7 +100,7 @@ def test_a_fault_of_the_module_is_told_with_its_place(run):
 
 
 def test_a_fault_of_the_module_breaks_it_where_there_is_one_task(run, monkeypatch):
-    monkeypatch.setattr(_module._cluster, "Cluster", lambda *_args: Worlds([world_of("a")], {"a": [broken]}))
+    connect(monkeypatch, lambda *_args: Worlds([world_of("a")], {"a": [broken]}))
     broken = ("set_status", ZeroDivisionError())
     with patch_module_args({"name": "a"}), pytest.raises(ZeroDivisionError):
         task_status.main()
@@ -181,7 +187,7 @@ def test_without_a_cluster_the_module_fails(capsys, monkeypatch):
         raise TaskError("NoCluster", "no cluster to talk to")
 
     with patch_module_args({"tasks": [{"name": "a"}]}), pytest.raises(SystemExit) as ended:
-        monkeypatch.setattr(_module._cluster, "Cluster", no_cluster)
+        connect(monkeypatch, no_cluster)
         task_order.main()
     assert ended.value.code == 1
     assert json.loads(capsys.readouterr().out)["reason"] == "NoCluster"

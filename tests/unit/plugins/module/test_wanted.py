@@ -10,10 +10,11 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import SERVICE_ACCOUNT
 from ansible_collections.taskflow.operator.plugins.module_utils._module import apply as _wanted_api
 from ansible_collections.taskflow.operator.plugins.module_utils._module import find as _find
 from ansible_collections.taskflow.operator.plugins.module_utils._module import resource_module as _wanted_module
-from ansible_collections.taskflow.operator.plugins.module_utils._module.apply import ResourceCluster
 from ansible_collections.taskflow.operator.plugins.modules import build, image_info, task, task_info
 
 Object = dict[str, Any]
@@ -23,7 +24,7 @@ SPEC = {"steps": [{"name": "a", "image": "i", "command": ["c"]}]}
 CONFLICT = TaskError("Conflict", "changed meanwhile")
 
 
-class Server(ResourceCluster):
+class Server(Api):
     """An API server: it fills in a default, drops what it does not know, and refuses what comes too late.
 
     ``meanwhile`` are done one after the other before each request that changes something; ``calls`` has all requests.
@@ -35,7 +36,7 @@ class Server(ResourceCluster):
         self.meanwhile: list[Any] = []
         self.log_lines = b""
 
-    def _request(self, what, method, path, query=None, body=None, *, content_type="") -> Object:
+    def request(self, what, method, path, query=None, body=None, *, content_type="") -> Object:
         query = dict(query or {})
         self.calls.append((method, path, query))
         if method == "GET":
@@ -50,7 +51,7 @@ class Server(ResourceCluster):
             self.things[path] = answer
         return copy.deepcopy(answer)
 
-    def _send(self, what, method, path, query=None, body=None, *, content_type="") -> bytes:
+    def send(self, what, method, path, query=None, body=None, *, content_type="") -> bytes:
         self.calls.append((method, path, dict(query or {})))
         return self.log_lines
 
@@ -94,7 +95,7 @@ DEMO = "/apis/api.practice.com/v1alpha1/namespaces/default/tasks/demo"
 def server(monkeypatch) -> Server:
     server = Server()
     for module in (_wanted_module, task_info, image_info):
-        monkeypatch.setattr(module, "ResourceCluster", lambda *_args: server)
+        monkeypatch.setattr(module, "Api", lambda *_args: server)
     return server
 
 
@@ -243,12 +244,12 @@ def test_the_log_of_a_build_is_of_the_last_pod_of_its_job(server, monkeypatch):
     monkeypatch.setattr(server, "_read", lambda _path: {"items": pods})
     server.log_lines = b"text\n"
     resource = {"metadata": {"namespace": "ci"}, "status": {"jobName": "site-1"}}
-    assert server.log(resource, "clone", 5) == ["text"]
+    assert _wanted_api.log_of(server, resource, "clone", 5) == ["text"]
     assert server.calls[0][2] == {"labelSelector": "job-name=site-1"}
     assert server.calls[1][1] == "/api/v1/namespaces/ci/pods/pod-3/log"
     pods.clear()
-    assert server.log(resource, "clone", 5) == []
-    assert server.log({"metadata": {"namespace": "ci"}}, "clone", 5) == []
+    assert _wanted_api.log_of(server, resource, "clone", 5) == []
+    assert _wanted_api.log_of(server, {"metadata": {"namespace": "ci"}}, "clone", 5) == []
 
 
 def test_one_that_is_deleted_while_it_is_waited_for_has_no_end(run, server, monkeypatch):
@@ -259,7 +260,7 @@ def test_one_that_is_deleted_while_it_is_waited_for_has_no_end(run, server, monk
 
 def test_absent_is_waited_for_until_it_is_gone(run, server, monkeypatch):
     run("task", name="demo", spec=SPEC)
-    monkeypatch.setattr(server, "remove", lambda *_args: None)
+    monkeypatch.setattr(server, "delete", lambda *_args: None)
     monkeypatch.setattr(_wanted_api.time, "sleep", lambda _seconds: server.things.clear())
     assert run("task", name="demo", state="absent", wait=True)["changed"] is True
     assert server.things == {}
@@ -304,12 +305,12 @@ def asked(monkeypatch):
 
 
 def test_images_are_looked_up_without_a_cluster(run, asked, monkeypatch):
-    monkeypatch.setattr(image_info, "ResourceCluster", None)
+    monkeypatch.setattr(image_info, "Api", None)
     found = run("image_info", images=["r.example.com/a", "b:1", "b:1"])
     assert [image["image"] for image in found["images"]] == ["r.example.com/a", "b:1", "b:1"]
     assert found["images"][0] == {"image": "r.example.com/a", "entrypoint": ["/x"], "cmd": ["y"]}
     ((secrets, *_),) = asked
-    assert secrets.get_service_account("default", "default") == {"imagePullSecrets": []}
+    assert secrets.get(SERVICE_ACCOUNT, "default", "default") == {"imagePullSecrets": []}
 
 
 def test_images_are_looked_up_as_a_user(run, asked):

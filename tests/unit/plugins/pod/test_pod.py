@@ -11,7 +11,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._errors import I
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import agent as _agent
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import pod as _pod
-from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import Attempt
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import Attempt, label_value
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -388,7 +388,7 @@ def test_names_fit_their_places(name):
 
 
 def test_long_names_that_differ_get_labels_that_differ():
-    assert _pod.label_value("a" * 70) != _pod.label_value("a" * 71)
+    assert label_value("a" * 70) != label_value("a" * 71)
 
 
 @pytest.mark.parametrize(("context", "user"), [(None, None), ({"runAsUser": 7}, None), ({"runAsUser": 0}, 65532)])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import Attempt
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import Attempt, spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._task import attempts as _attempts
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
 from hypothesis import given
 from hypothesis import strategies as st

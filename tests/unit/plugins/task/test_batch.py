@@ -7,8 +7,9 @@ import copy
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import Postponed, TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Cluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
 from ansible_collections.taskflow.operator.plugins.module_utils._task import batch as _batch
+from ansible_collections.taskflow.operator.plugins.module_utils._task.api import TaskApi
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.worlds import Worlds, quota, serve, world_of
@@ -168,13 +169,13 @@ def test_tasks_that_are_on_their_way_come_to_the_same_in_one_go_as_one_by_one(da
     assert [Worlds(together).state(name) for name in "abc"] == [Worlds(alone).state(name) for name in "abc"]
 
 
-class Recorder(Cluster):
-    """A Cluster that records its requests and answers all with the same."""
+class Recorder(Api):
+    """A client that records its requests and answers all with the same."""
 
     def __init__(self, answer):
         self.answer, self.requests = answer, []
 
-    def _request(self, _what, method, path, query=None, body=None, **_options):
+    def request(self, _what, method, path, query=None, body=None, **_options):
         self.requests.append((method, path, query))
         return self.answer
 
@@ -183,14 +184,14 @@ class Recorder(Cluster):
 def test_pods_are_asked_for_by_the_names_of_their_tasks(names):
     owned = {"metadata": {"ownerReferences": [{"uid": "uid-of-default-a"}]}}
     cluster = Recorder({"items": [owned, {"metadata": {"ownerReferences": [{"uid": "other"}]}}, {"metadata": {}}]})
-    assert cluster.pods_of([world_of(name).task for name in names]) == [owned]
+    assert TaskApi(cluster).pods_of([world_of(name).task for name in names]) == [owned]
     selector = f"type=taskpod,taskname in ({','.join(names)})"
     assert cluster.requests == [("GET", "/api/v1/namespaces/default/pods", {"labelSelector": selector})]
 
 
 def test_a_long_name_is_asked_for_by_its_label():
     cluster = Recorder({"items": []})
-    cluster.pods_of([world_of("n" * 100).task])
+    TaskApi(cluster).pods_of([world_of("n" * 100).task])
     ((_, _, query),) = cluster.requests
     (value,) = query["labelSelector"].partition(" in (")[2].rstrip(")").split(",")
     assert len(value) == 63

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import spec_hash
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.factory import (

@@ -6,25 +6,19 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import typing as t
 
 from .. import _contract as c
 from .._contract import Object
 from .._durations import later, seconds_of
 from .._errors import InvalidSpec
+from .._pod.identity import spec_hash
+from .._pod.life import number_of
 
 FINAL = ("Successful", "Failure", "Cancelled")
 # The field of the status that has the last generation with spec.cancel whose run that ended.
 CANCELLED_GENERATION = "cancelledGeneration"
 CONDITION = "Succeeded"
-
-
-def spec_hash(task: Object) -> str:
-    """Return what tells one run from another: a digest of the spec without the fields that control a run."""
-    relevant = {key: value for key, value in task["spec"].items() if key not in c.CONTROL_FIELDS}
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def condition_of(status: Object) -> Object:
@@ -77,61 +71,6 @@ def is_of_run(task: Object, pod: Object) -> bool:
     if annotations.get(c.GENERATION_ANNOTATION) == str(task["metadata"]["generation"]):
         return True
     return bool(annotations.get(c.SPEC_HASH_ANNOTATION) == spec_hash(task))
-
-
-def is_owned_by(pod: Object, uid: str) -> bool:
-    """Tell whether the Task of this UID owns the Pod."""
-    return any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
-
-
-def is_ending(pod: Object) -> bool:
-    """Tell whether somebody has deleted the Pod."""
-    return bool(pod["metadata"].get("deletionTimestamp"))
-
-
-def is_terminal(pod: Object) -> bool:
-    """Tell whether the kubelet is done with the Pod: by then it has said why, should the Pod be lost."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
-def has_ended(pod: Object) -> bool:
-    """Tell whether nothing runs in the Pod any more, and nothing will.
-
-    The kubelet tells of the last container's end a second or two before the Pod's phase is terminal. Native sidecars
-    go on after that end until the kubelet stops them; one that waited to be started again is not.
-    """
-    if is_terminal(pod):
-        return True
-    status, spec = pod.get("status") or {}, pod.get("spec") or {}
-    states = {s["name"]: s.get("state") or {} for s in status.get("containerStatuses") or []}
-    names = {*states, *(container["name"] for container in spec.get("containers") or [])}
-    init_states = [s.get("state") or {} for s in status.get("initContainerStatuses") or []]
-    all_ended = bool(names) and all(states.get(name, {}).get("terminated") is not None for name in names)
-    return all_ended and all(state.get("running") is None for state in init_states)
-
-
-def is_in_the_way(pod: Object) -> bool:
-    """Tell whether a new Pod has to wait for this one: something may run in it, or it is being deleted."""
-    return is_ending(pod) or not has_ended(pod)
-
-
-def is_told_to_end(pod: Object) -> bool:
-    """Tell whether the operator has had the kubelet end the Pod."""
-    return (pod.get("spec") or {}).get("activeDeadlineSeconds") == c.END_NOW
-
-
-def sidecar_failure(pod: Object) -> str:
-    """Return what a sidecar did that failed the Pod's attempt; empty where none did."""
-    return str((pod["metadata"].get("annotations") or {}).get(c.SIDECAR_ANNOTATION, ""))
-
-
-def number_of(pod: Object, annotation: str, default: int) -> int:
-    """Return one of the operator's numbers on a Pod; the default where it is missing or no number."""
-    text = (pod["metadata"].get("annotations") or {}).get(annotation, "")
-    try:
-        return int(text)
-    except ValueError:
-        return default
 
 
 def deadline(task: Object) -> datetime.datetime | None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Cluster
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
+from ansible_collections.taskflow.operator.plugins.module_utils._task.api import TaskApi
 
 ORDER = "/metadata/annotations/taskorder"
 UID = {"op": "test", "path": "/metadata/uid", "value": "u"}
 
 
-class Recorder(Cluster):
+class Recorder(Api):
     """Takes every request down, and answers with what it was given."""
 
     def __init__(self, answer=None):
         self.answer, self.requests = answer, []
 
-    def _request(self, what, method, path, query=None, body=None, *, content_type=""):
+    def request(self, what, method, path, query=None, body=None, *, content_type=""):
         self.requests.append((method, path, body))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -29,7 +30,7 @@ def pod(**annotations):
 
 def sent(change, *arguments, **annotations):
     cluster = Recorder()
-    getattr(cluster, change)(pod(**annotations), *arguments)
+    getattr(TaskApi(cluster), change)(pod(**annotations), *arguments)
     ((method, path, body),) = cluster.requests
     assert (method, path) == ("PATCH", "/api/v1/namespaces/team-a/pods/p")
     return body
@@ -63,5 +64,5 @@ def test_a_pod_is_ended_in_one_go_with_the_order_and_the_words():
 def test_what_somebody_else_has_changed_is_a_conflict(reason, told):
     cluster = Recorder(TaskError(reason, "no"))
     with pytest.raises(TaskError) as caught:
-        cluster.end_pod(pod(taskorder="0"), "it failed")
+        TaskApi(cluster).end_pod(pod(taskorder="0"), "it failed")
     assert caught.value.reason == told

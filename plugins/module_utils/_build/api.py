@@ -1,0 +1,94 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""What is asked of the API server for Builds, their Jobs and the Pods of those."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._contract import Object
+from .._errors import ALREADY_EXISTS, FORBIDDEN, TaskError
+from .._kube.client import Api
+from .._kube.event import Event
+from .._kube.kind import BUILD, EVENT, JOB, POD, SECRET, Kind, S
+from .._task.api import change_pod
+from .build import BUILD_LABEL, is_for, is_pod_for, labels_of
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildApi:
+    """The API server, for Builds and their Jobs. Each method raises TaskError as ``Api`` does.
+
+    Args:
+        api: sends the requests.
+    """
+
+    api: Api
+
+    def get_build(self, namespace: str, name: str) -> Object | None:
+        """Return the Build; None when there is none."""
+        return self.api.get(BUILD, namespace, name)
+
+    def set_status(self, build: Object, status: Object) -> None:
+        """Replace the Build's status, provided that nobody changed the Build meanwhile."""
+        self.api.replace_status(BUILD, build, status)
+
+    def emit(self, build: Object, event: Event) -> None:
+        """Record an Event on the Build; one that can't be written is let go."""
+        self.api.emit(build, event)
+
+    def get_secret(self, namespace: str, name: str) -> Object | None:
+        """Return a Secret; None when there is none."""
+        return self.api.get(SECRET, namespace, name)
+
+    def jobs_of(self, build: Object) -> list[Object]:
+        """Return every Job that the Build owns, or that one of the same name owned before it."""
+        return [job for job in self._labelled(JOB, "Jobs", build) if is_for(job, build)]
+
+    def pods_of_jobs(self, build: Object) -> list[Object]:
+        """Return every Pod of such a Job, be it there still or not."""
+        return [pod for pod in self._labelled(POD, "Pods", build) if is_pod_for(pod, build)]
+
+    def events_of(self, job: Object) -> list[Object]:
+        """Return the Events of this very Job; none where Events may not be read."""
+        metadata = job["metadata"]
+        what = f"the Events of Job {metadata['namespace']}/{metadata['name']}"
+        fields = f"involvedObject.uid={metadata['uid']}"
+        try:
+            return self.api.list_all(EVENT, metadata["namespace"], what, fields=fields)
+        except TaskError as error:
+            if error.reason == FORBIDDEN:
+                return []
+            raise
+
+    def create_job(self, job: Object, dry_run: bool) -> Object | None:
+        """Create the Job and return it; None where it is there already. A dry run asks whether it would be taken."""
+        try:
+            return self.api.create(JOB, job, dry_run, f"a Job in namespace {job['metadata']['namespace']}")
+        except TaskError as error:
+            if error.reason == ALREADY_EXISTS:
+                return None
+            raise
+
+    def delete_job(self, job: Object) -> None:
+        """Delete this very Job, its Pods first: until they are gone, it is there."""
+        self.api.delete(JOB, job, propagation="Foreground")
+
+    def delete_pod(self, pod: Object) -> None:
+        """Delete this very Pod; nothing happens when it is gone already."""
+        self.api.delete(POD, pod)
+
+    def set_order(self, pod: Object, order: int) -> None:
+        """Change the Pod's order, provided it still is what it was.
+
+        Raises:
+            TaskError: OrderConflict, when somebody else changed it meanwhile.
+        """
+        change_pod(self.api, pod, order)
+
+    def _labelled(self, kind: Kind[S], plural: str, build: Object) -> list[S]:
+        metadata = build["metadata"]
+        what = f"the {plural} of Build {metadata['namespace']}/{metadata['name']}"
+        labels = f"{BUILD_LABEL}={labels_of(build)[BUILD_LABEL]}"
+        return self.api.list_all(kind, metadata["namespace"], what, labels)

@@ -1,0 +1,64 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""What a Pod says of itself: how far it is, and what the operator has noted on it. Pure."""
+
+from __future__ import annotations
+
+from .. import _contract as c
+from .._contract import Object
+
+
+def is_ending(pod: Object) -> bool:
+    """Tell whether somebody has deleted the Pod."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_terminal(pod: Object) -> bool:
+    """Tell whether the kubelet is done with the Pod: by then it has said why, should the Pod be lost."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def has_ended(pod: Object) -> bool:
+    """Tell whether nothing runs in the Pod any more, and nothing will.
+
+    The kubelet tells of the last container's end a second or two before the Pod's phase is terminal. Native sidecars
+    go on after that end until the kubelet stops them; one that waited to be started again is not.
+    """
+    if is_terminal(pod):
+        return True
+    status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    states = {s["name"]: s.get("state") or {} for s in status.get("containerStatuses") or []}
+    names = {*states, *(container["name"] for container in spec.get("containers") or [])}
+    init_states = [s.get("state") or {} for s in status.get("initContainerStatuses") or []]
+    all_ended = bool(names) and all(states.get(name, {}).get("terminated") is not None for name in names)
+    return all_ended and all(state.get("running") is None for state in init_states)
+
+
+def is_in_the_way(pod: Object) -> bool:
+    """Tell whether a new Pod has to wait for this one: something may run in it, or it is being deleted."""
+    return is_ending(pod) or not has_ended(pod)
+
+
+def is_told_to_end(pod: Object) -> bool:
+    """Tell whether the operator has had the kubelet end the Pod."""
+    return (pod.get("spec") or {}).get("activeDeadlineSeconds") == c.END_NOW
+
+
+def sidecar_failure(pod: Object) -> str:
+    """Return what a sidecar did that failed the Pod's attempt; empty where none did."""
+    return str((pod["metadata"].get("annotations") or {}).get(c.SIDECAR_ANNOTATION, ""))
+
+
+def pod_order(pod: Object) -> int:
+    """Return the Pod's order annotation as a number; 0 where it is missing or no number."""
+    return number_of(pod, c.ORDER_ANNOTATION, c.ORDER_INITIAL)
+
+
+def number_of(pod: Object, annotation: str, default: int) -> int:
+    """Return one of the operator's numbers on a Pod; the default where it is missing or no number."""
+    text = (pod["metadata"].get("annotations") or {}).get(annotation, "")
+    try:
+        return int(text)
+    except ValueError:
+        return default

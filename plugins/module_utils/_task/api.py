@@ -1,0 +1,137 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""What is asked of the API server for Tasks and their Pods."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from .. import _contract as c
+from .._contract import Object
+from .._errors import CONFLICT, ORDER_CONFLICT, REFUSED, TaskError
+from .._kube.client import Api
+from .._kube.event import Event
+from .._kube.kind import POD, TASK
+from .._kube.owner import is_owned_by
+from .._pod.identity import task_selector
+
+# The first version of Kubernetes that takes init containers that go on beside the others.
+NATIVE_SIDECARS_SINCE = (1, 29)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskApi:
+    """The API server, for Tasks and their Pods. Each method raises TaskError as ``Api`` does.
+
+    Args:
+        api: sends the requests.
+    """
+
+    api: Api
+
+    def get_task(self, namespace: str, name: str) -> Object | None:
+        """Return the Task; None when there is none."""
+        return self.api.get(TASK, namespace, name)
+
+    def delete_task(self, task: Object) -> None:
+        """Delete this very Task, provided that nobody changed it meanwhile; nothing happens when it is gone already."""
+        self.api.delete(TASK, task, unchanged=("uid", "resourceVersion"))
+
+    def set_status(self, task: Object, status: Object) -> None:
+        """Replace the Task's status, provided that nobody changed the Task meanwhile."""
+        self.api.replace_status(TASK, task, status)
+
+    def emit(self, task: Object, event: Event) -> None:
+        """Record an Event on the Task; one that can't be written is let go."""
+        self.api.emit(task, event)
+
+    def has_native_sidecars(self) -> bool:
+        """Tell whether the cluster takes init containers that go on beside the others (1.29 and later)."""
+        version = self.api.request("ask for the version of Kubernetes", "GET", "/version")
+        numbers = [re.match(r"\d+", str(version.get(key))) for key in ("major", "minor")]
+        return tuple(int(n[0]) if n else 0 for n in numbers) >= NATIVE_SIDECARS_SINCE
+
+    def pods_of(self, tasks: t.Sequence[Object]) -> list[Object]:
+        """Return every Pod that one of these Tasks owns; they are of one namespace."""
+        namespace = tasks[0]["metadata"]["namespace"]
+        labels = task_selector(task["metadata"]["name"] for task in tasks)
+        pods = self.api.list_all(POD, namespace, f"the Pods of Tasks in namespace {namespace}", labels)
+        uids = [task["metadata"]["uid"] for task in tasks]
+        return [pod for pod in pods if any(is_owned_by(pod, uid) for uid in uids)]
+
+    def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
+        """Create the Pod and return it. A dry run asks the API server whether it would be taken.
+
+        Raises:
+            TaskError: AlreadyExists, when there is a Pod of this name: somebody else made it, or it is still ending.
+        """
+        return self.api.create(POD, pod, dry_run, f"a Pod in namespace {pod['metadata']['namespace']}")
+
+    def delete_pod(self, pod: Object) -> None:
+        """Delete this very Pod; nothing happens when it is gone already."""
+        self.api.delete(POD, pod)
+
+    def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
+        """Change the Pod's order, provided it still is what it was, and return the Pod.
+
+        Args:
+            pod: the Pod, as it was read.
+            order: the new value.
+            cancelled: whether to mark the Pod as one that spec.cancel ended, too.
+
+        Raises:
+            TaskError: OrderConflict, when somebody else changed it meanwhile.
+        """
+        return change_pod(self.api, pod, order, [_annotating(c.CANCELLED_ANNOTATION, "true")] if cancelled else [])
+
+    def end_pod(self, pod: Object, fault: str = "") -> Object:
+        """Have the kubelet end whatever runs in the Pod, and return the Pod. It is not deleted: its logs stay.
+
+        Args:
+            pod: the Pod, as it was read.
+            fault: what a sidecar did that failed it, if one did; it is recorded on the Pod.
+
+        Raises:
+            TaskError: OrderConflict, when somebody else changed its order meanwhile.
+        """
+        mark = [_annotating(c.SIDECAR_ANNOTATION, fault)] if fault else []
+        deadline = {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": c.END_NOW}
+        return change_pod(self.api, pod, c.ORDER_QUIT, [*mark, deadline])
+
+
+def change_pod(api: Api, pod: Object, order: int, changes: t.Sequence[Object] = ()) -> Object:
+    """Change a Pod's order, provided it still is what it was, and more with it; return the Pod.
+
+    Args:
+        api: sends the request.
+        pod: the Pod, as it was read.
+        order: the new value.
+        changes: more of the JSON patch.
+
+    Raises:
+        TaskError: OrderConflict, when somebody else changed it meanwhile.
+    """
+    metadata = pod["metadata"]
+    before = metadata["annotations"].get(c.ORDER_ANNOTATION)
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        # Somebody may have removed it; a missing value can't be tested for.
+        *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if before is not None else []),
+        _annotating(c.ORDER_ANNOTATION, str(order)),
+        *changes,
+    ]
+    what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
+    try:
+        return api.patch(POD, pod, what, patch)
+    except TaskError as error:
+        if error.reason not in (CONFLICT, REFUSED):
+            raise
+        raise TaskError(ORDER_CONFLICT, error.message) from error
+
+
+def _annotating(annotation: str, value: str) -> Object:
+    """Return the part of a JSON patch that sets an annotation."""
+    return {"op": "add", "path": "/metadata/annotations/" + annotation.replace("/", "~1"), "value": value}
