@@ -30,6 +30,13 @@ CANCELLED_ANNOTATION = GROUP + "/cancelled"
 HOLD_ANNOTATION = GROUP + "/hold-order"
 POD_NAME_PREFIX = "task-pod-"
 
+# The states of a Task, and of a Build, which is never cancelled.
+PENDING, RUNNING, SUCCESSFUL, FAILURE, CANCELLED = "Pending", "Running", "Successful", "Failure", "Cancelled"
+FINAL = (SUCCESSFUL, FAILURE, CANCELLED)
+# The states of a step, which may be RUNNING and CANCELLED, too.
+WAITING, SUCCEEDED, FAILED, SKIPPED = "Waiting", "Succeeded", "Failed", "Skipped"
+ENDED = (SUCCEEDED, FAILED, SKIPPED, CANCELLED)
+
 # The values of the order annotation: 0 before the first step, 1 to N while step N runs, -1 at the end of a Task
 # that failed.
 ORDER_INITIAL = 0

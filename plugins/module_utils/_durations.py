@@ -15,6 +15,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 # 30 years; what comes after the Task reads it as a number of 32 bits.
 _LONGEST = 30 * 365 * 24 * 3600
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+# As the API server writes a time (RFC 3339, in UTC, to the second).
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def seconds_of(text: str, field: str) -> float:

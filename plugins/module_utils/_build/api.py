@@ -12,6 +12,7 @@ from .._errors import ALREADY_EXISTS, FORBIDDEN, TaskError
 from .._kube.client import Api
 from .._kube.event import Event
 from .._kube.kind import BUILD, EVENT, JOB, POD, SECRET, Kind, S
+from .._kube.shapes import Build, BuildStatus, Job, Pod, RecordedEvent
 from .._task.api import change_pod
 from .build import BUILD_LABEL, is_for, is_pod_for, labels_of
 
@@ -26,15 +27,15 @@ class BuildApi:
 
     api: Api
 
-    def get_build(self, namespace: str, name: str) -> Object | None:
+    def get_build(self, namespace: str, name: str) -> Build | None:
         """Return the Build; None when there is none."""
         return self.api.get(BUILD, namespace, name)
 
-    def set_status(self, build: Object, status: Object) -> None:
+    def set_status(self, build: Build, status: BuildStatus) -> None:
         """Replace the Build's status, provided that nobody changed the Build meanwhile."""
         self.api.replace_status(BUILD, build, status)
 
-    def emit(self, build: Object, event: Event) -> None:
+    def emit(self, build: Build, event: Event) -> None:
         """Record an Event on the Build; one that can't be written is let go."""
         self.api.emit(build, event)
 
@@ -42,15 +43,15 @@ class BuildApi:
         """Return a Secret; None when there is none."""
         return self.api.get(SECRET, namespace, name)
 
-    def jobs_of(self, build: Object) -> list[Object]:
+    def jobs_of(self, build: Build) -> list[Job]:
         """Return every Job that the Build owns, or that one of the same name owned before it."""
         return [job for job in self._labelled(JOB, "Jobs", build) if is_for(job, build)]
 
-    def pods_of_jobs(self, build: Object) -> list[Object]:
+    def pods_of_jobs(self, build: Build) -> list[Pod]:
         """Return every Pod of such a Job, be it there still or not."""
         return [pod for pod in self._labelled(POD, "Pods", build) if is_pod_for(pod, build)]
 
-    def events_of(self, job: Object) -> list[Object]:
+    def events_of(self, job: Job) -> list[RecordedEvent]:
         """Return the Events of this very Job; none where Events may not be read."""
         metadata = job["metadata"]
         what = f"the Events of Job {metadata['namespace']}/{metadata['name']}"
@@ -62,7 +63,7 @@ class BuildApi:
                 return []
             raise
 
-    def create_job(self, job: Object, dry_run: bool) -> Object | None:
+    def create_job(self, job: Job, dry_run: bool) -> Job | None:
         """Create the Job and return it; None where it is there already. A dry run asks whether it would be taken."""
         try:
             return self.api.create(JOB, job, dry_run, f"a Job in namespace {job['metadata']['namespace']}")
@@ -71,15 +72,15 @@ class BuildApi:
                 return None
             raise
 
-    def delete_job(self, job: Object) -> None:
+    def delete_job(self, job: Job) -> None:
         """Delete this very Job, its Pods first: until they are gone, it is there."""
         self.api.delete(JOB, job, propagation="Foreground")
 
-    def delete_pod(self, pod: Object) -> None:
+    def delete_pod(self, pod: Pod) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""
         self.api.delete(POD, pod)
 
-    def set_order(self, pod: Object, order: int) -> None:
+    def set_order(self, pod: Pod, order: int) -> None:
         """Change the Pod's order, provided it still is what it was.
 
         Raises:
@@ -87,7 +88,7 @@ class BuildApi:
         """
         change_pod(self.api, pod, order)
 
-    def _labelled(self, kind: Kind[S], plural: str, build: Object) -> list[S]:
+    def _labelled(self, kind: Kind[S], plural: str, build: Build) -> list[S]:
         metadata = build["metadata"]
         what = f"the {plural} of Build {metadata['namespace']}/{metadata['name']}"
         labels = f"{BUILD_LABEL}={labels_of(build)[BUILD_LABEL]}"

@@ -16,6 +16,7 @@ from .._contract import Object
 from .._errors import InvalidSpec
 from .._kube.kind import BUILD, JOB, TASK
 from .._kube.owner import owner_reference, owners_of
+from .._kube.shapes import Build, BuildSpec, ClonedRepository, Job, Pod, Step, Task, TaskSpec
 from .._pod.identity import NAME_MAX, label_value
 
 # A new value of it builds the same spec anew.
@@ -43,7 +44,7 @@ CONTROL_FIELDS = ("suspend", "ttlSecondsAfterFinished")
 # The schema's defaults. The digest of a spec leaves out what is as they have it, so that a later version may add one.
 DEFAULTS: Object = {"backoffLimit": 0, "source": {"git": {"revision": DEFAULT_REVISION}}}
 # What a single step may have in the spec itself.
-STEP_FIELDS = ("command", "args", "script")
+STEP_FIELDS: t.Final = ("command", "args", "script")
 HASH_LENGTH = 10
 
 # $1 is the URL, $2 the revision, $3 a directory with a Secret's files, which may not be there. The checkout's owner
@@ -97,7 +98,7 @@ git log -1 --format='at %H %s'
 """
 
 
-def build_hash(build: Object) -> str:
+def build_hash(build: Build) -> str:
     """Return what tells one wanted state from another: a digest of the spec and of the request to build it anew.
 
     It tells the states of different Builds apart, too: their Jobs' names may begin alike.
@@ -118,36 +119,36 @@ def _beside(spec: Object, defaults: Object) -> Object:
     }
 
 
-def job_name(build: Object) -> str:
+def job_name(build: Build) -> str:
     """Return the name of the wanted state's Job. It is short enough for a label, its Pods' names included."""
     suffix = f"-{build_hash(build)}"
     room = NAME_MAX - len(suffix) - len("-abcde")
     return str(build["metadata"]["name"]).replace(".", "-")[:room].rstrip("-") + suffix
 
 
-def labels_of(build: Object) -> dict[str, str]:
+def labels_of(build: Build) -> dict[str, str]:
     """Return the labels that every Job of a Build, and every Pod of those, carries."""
     return {BUILD_LABEL: label_value(build["metadata"]["name"])}
 
 
-def is_for(job: Object, build: Object) -> bool:
+def is_for(job: Job, build: Build) -> bool:
     """Tell whether a Job is the Build's, or one's of the same name before it, which may be ending still."""
     owners = [(owner.get("kind"), owner.get("name")) for owner in owners_of(job)]
     return (BUILD.name, build["metadata"]["name"]) in owners
 
 
-def is_pod_for(pod: Object, build: Object) -> bool:
+def is_pod_for(pod: Pod, build: Build) -> bool:
     """Tell whether a Pod is of such a Job. It says so itself, for its Job may be gone already."""
     return _primary_annotations(build).items() <= (pod["metadata"].get("annotations") or {}).items()
 
 
-def _primary_annotations(build: Object) -> dict[str, str]:
+def _primary_annotations(build: Build) -> dict[str, str]:
     metadata = build["metadata"]
     primary = f"{metadata['namespace']}/{metadata['name']}"
     return {PRIMARY_ANNOTATION: primary, PRIMARY_TYPE_ANNOTATION: f"{BUILD.name}.{BUILD.group}"}
 
 
-def as_task(build: Object, git_image: str) -> Object:
+def as_task(build: Build, git_image: str) -> Task:
     """Return the Task that does a Build's work: its first step clones the source, the others are the Build's own.
 
     Args:
@@ -163,7 +164,7 @@ def as_task(build: Object, git_image: str) -> Object:
     # Git refuses a checkout whose directory is another user's, as a volume's is.
     environment = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": WORKSPACE}
     own = [*_variables(environment), *(spec.get("env") or [])]
-    task_spec = {
+    task_spec: TaskSpec = {
         "stepTemplate": {
             "image": spec["image"],
             "env": own,
@@ -178,7 +179,7 @@ def as_task(build: Object, git_image: str) -> Object:
     return {"apiVersion": TASK.api_version, "kind": TASK.name, "metadata": build["metadata"], "spec": task_spec}
 
 
-def build_job(build: Object, pod: Object) -> Object:
+def build_job(build: Build, pod: Pod) -> Job:
     """Return the Job of a Build's wanted state.
 
     Args:
@@ -219,7 +220,7 @@ def build_job(build: Object, pod: Object) -> Object:
     }
 
 
-def own_field(error: InvalidSpec, build: Object) -> InvalidSpec:
+def own_field(error: InvalidSpec, build: Build) -> InvalidSpec:
     """Return an error of the Task as one of the Build: with the field that its author wrote."""
     field = re.sub(r"^spec\.stepTemplate\b", "spec", error.field)
     match = re.match(r"^spec\.steps\[(\d+)\](.*)$", field)
@@ -234,12 +235,12 @@ def own_field(error: InvalidSpec, build: Object) -> InvalidSpec:
     return InvalidSpec(field, error.message.removeprefix(f"{error.field}: "))
 
 
-def secret_name(build: Object) -> str:
+def secret_name(build: Build) -> str:
     """Return the name of the Secret that opens the repository, "" without one."""
     return str((build["spec"]["source"]["git"].get("secretRef") or {}).get("name") or "")
 
 
-def _clone_step(spec: Object, git_image: str) -> Object:
+def _clone_step(spec: BuildSpec, git_image: str) -> Step:
     git = spec["source"]["git"]
     mounts: list[Object] = [{"name": HOME_VOLUME, "mountPath": HOME}]
     if git.get("secretRef"):
@@ -259,13 +260,17 @@ def _plain(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _own_steps(spec: Object) -> list[Object]:
+def _own_steps(spec: BuildSpec) -> list[Step]:
     if spec.get("steps"):
         return list(spec["steps"])
-    return [{"name": ONLY_STEP, **{key: spec[key] for key in STEP_FIELDS if spec.get(key)}}]
+    step: Step = {"name": ONLY_STEP}
+    for key in STEP_FIELDS:
+        if spec.get(key):
+            step[key] = spec[key]
+    return [step]
 
 
-def _with_revision(step: Object) -> Object:
+def _with_revision(step: Step) -> Step:
     """Return a step that is told which commit it builds."""
     revision = {REVISION_VARIABLE: f"$(steps.{CLONE_STEP}.results.{REVISION})"}
     return {**step, "env": [*_variables(revision), *(step.get("env") or [])]}
@@ -275,7 +280,7 @@ def _variables(values: t.Mapping[str, str]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _volumes(spec: Object) -> list[Object]:
+def _volumes(spec: BuildSpec) -> list[Object]:
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in (WORKSPACE_VOLUME, HOME_VOLUME)]
     secret = spec["source"]["git"].get("secretRef")
     if secret:
@@ -283,7 +288,7 @@ def _volumes(spec: Object) -> list[Object]:
     return volumes
 
 
-def _check_source(git: Object) -> None:
+def _check_source(git: ClonedRepository) -> None:
     """Refuse what git would take for something else than a URL or a revision, and a password in the URL."""
     url, revision = git["url"], git.get("revision") or DEFAULT_REVISION
     if url.startswith("-") or url.startswith("ext::"):
@@ -298,7 +303,7 @@ def _check_source(git: Object) -> None:
         raise InvalidSpec("spec.source.git.revision", f"{revision!r} is no branch, tag or commit")
 
 
-def _check_volumes(spec: Object) -> None:
+def _check_volumes(spec: BuildSpec) -> None:
     for index, volume in enumerate(spec.get("volumes") or []):
         if volume.get("name") in RESERVED_VOLUMES:
             raise InvalidSpec(f"spec.volumes[{index}].name", f"{volume['name']!r} is reserved for the operator")

@@ -9,15 +9,14 @@ import dataclasses
 import datetime
 import typing as t
 
-from .._contract import Object
+from .._contract import FINAL
 from .._durations import later, seconds_until
 from .._kube.kind import JOB
 from .._kube.owner import owners_of
+from .._kube.shapes import Build, BuildStatus, Condition, Job, Pod
 from .._pod.life import has_ended, is_ending
 from .build import HASH_ANNOTATION, build_hash, job_name
 
-PENDING, RUNNING, SUCCESSFUL, FAILURE = "Pending", "Running", "Successful", "Failure"
-FINAL = (SUCCESSFUL, FAILURE)
 # Jobs of earlier states that have ended and stay for their logs.
 KEPT_JOBS = 3
 
@@ -34,12 +33,12 @@ class Plan:
     """
 
     action: str
-    current: Object | None = None
-    delete: tuple[Object, ...] = ()
-    orphans: tuple[Object, ...] = ()
+    current: Job | None = None
+    delete: tuple[Job, ...] = ()
+    orphans: tuple[Pod, ...] = ()
 
 
-def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now: str) -> Plan:
+def plan_jobs(build: Build, jobs: t.Sequence[Job], pods: t.Sequence[Pod], now: str) -> Plan:
     """Decide what to do about a Build's Jobs, so that at most one is alive at any time.
 
     Args:
@@ -54,7 +53,7 @@ def plan_jobs(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object],
     return dataclasses.replace(_plan(build, jobs, pods, now), orphans=orphans)
 
 
-def _plan(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now: str) -> Plan:
+def _plan(build: Build, jobs: t.Sequence[Job], pods: t.Sequence[Pod], now: str) -> Plan:
     current = current_job(build, jobs)
     finished = is_finished(build)
     suspended = bool(build["spec"].get("suspend")) and not finished and end_of(current) is None
@@ -72,7 +71,7 @@ def _plan(build: Object, jobs: t.Sequence[Object], pods: t.Sequence[Object], now
     return Plan("created", delete=delete)
 
 
-def current_job(build: Object, jobs: t.Iterable[Object]) -> Object | None:
+def current_job(build: Build, jobs: t.Iterable[Job]) -> Job | None:
     """Return the Job of the Build's wanted state; None where there is none, or somebody deletes it.
 
     One that had ended before another state was wanted is not it: what is wanted again is built again.
@@ -81,45 +80,45 @@ def current_job(build: Object, jobs: t.Iterable[Object]) -> Object | None:
     return None if job is None or is_ending(job) or _is_of_the_past(build, job) else job
 
 
-def _is_named(job: Object, build: Object) -> bool:
+def _is_named(job: Job, build: Build) -> bool:
     metadata = job["metadata"]
     is_hash = (metadata.get("annotations") or {}).get(HASH_ANNOTATION) == build_hash(build)
     return bool(metadata["name"] == job_name(build) and is_hash)
 
 
-def _is_of_the_past(build: Object, job: Object) -> bool:
+def _is_of_the_past(build: Build, job: Job) -> bool:
     """Tell whether a Job had ended before the state was wanted: from its making on, the status names it."""
     is_recorded = recorded_status(build).get("jobName") == job["metadata"]["name"]
     return bool(build.get("status")) and not is_recorded and end_of(job) is not None
 
 
-def _has_job(pod: Object) -> bool:
+def _has_job(pod: Pod) -> bool:
     return any(owner.get("kind") == JOB.name for owner in owners_of(pod))
 
 
-def recorded_status(build: Object) -> Object:
+def recorded_status(build: Build) -> BuildStatus:
     """Return the Build's status where it speaks of the wanted state; else an empty one."""
-    status: Object = build.get("status") or {}
+    status: BuildStatus = build.get("status") or {}
     return status if status.get("buildHash") == build_hash(build) else {}
 
 
-def is_finished(build: Object) -> bool:
+def is_finished(build: Build) -> bool:
     """Tell whether the wanted state has been built, or could not be."""
     return recorded_status(build).get("phase") in FINAL
 
 
-def end_of(job: Object | None) -> Object | None:
+def end_of(job: Job | None) -> Condition | None:
     """Return the condition by which a Job has ended (Complete or Failed); None while it has not."""
-    conditions = ((job or {}).get("status") or {}).get("conditions") or []
+    conditions = (job.get("status") or {}).get("conditions") or [] if job else []
     return next((x for x in conditions if x["type"] in ("Complete", "Failed") and x["status"] == "True"), None)
 
 
-def is_alive(job: Object) -> bool:
+def is_alive(job: Job) -> bool:
     """Tell whether Pods of a Job may run: it has not ended, or is not gone yet."""
     return end_of(job) is None or is_ending(job)
 
 
-def expiry(build: Object) -> datetime.datetime | None:
+def expiry(build: Build) -> datetime.datetime | None:
     """Return when the Job of a Build that has ended is to be deleted; None when it is not."""
     ttl, end = build["spec"].get("ttlSecondsAfterFinished"), recorded_status(build).get("completionTime")
     if ttl is None or not end or not is_finished(build):
@@ -127,17 +126,17 @@ def expiry(build: Object) -> datetime.datetime | None:
     return later(end, ttl)
 
 
-def _is_expired(build: Object, now: str) -> bool:
+def _is_expired(build: Build, now: str) -> bool:
     """Tell whether the Job of a Build that has ended has lived as long as the Build wants it to."""
     moment = expiry(build)
     return moment is not None and seconds_until(moment, now) <= 0
 
 
-def _unwanted(jobs: t.Iterable[Object], kept: Object | None) -> list[Object]:
+def _unwanted(jobs: t.Iterable[Job], kept: Job | None) -> list[Job]:
     return [job for job in jobs if job is not kept and end_of(job) is None]
 
 
-def _old(jobs: t.Iterable[Object], kept: Object | None) -> list[Object]:
+def _old(jobs: t.Iterable[Job], kept: Job | None) -> list[Job]:
     """Return the Jobs that have ended, but for the last ones."""
     ended = [job for job in jobs if job is not kept and end_of(job) is not None]
     ended.sort(key=lambda job: str(job["metadata"].get("creationTimestamp", "")))

@@ -13,9 +13,11 @@ from .._errors import ALREADY_EXISTS, CONFLICTS, FORBIDDEN, InvalidSpec, TaskErr
 from .._image.batch import Images
 from .._kube import event
 from .._kube.client import timestamp
-from .._pod.life import has_ended, pod_order
+from .._kube.shapes import Build, BuildStatus, Job, Pod, Task
+from .._pod.life import has_ended
 from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import resolve
+from .._task.observed import ObservedPod
 from .._task.order import orders_to_come
 from .api import BuildApi
 from .build import as_task, build_job, own_field, secret_name
@@ -74,7 +76,7 @@ class BuildReconciler:
                     raise
         return {"changed": done.changed, "action": "absent", "job_name": "", "deleted": done.deleted}
 
-    def _reconcile(self, build: Object, done: Done) -> Object:
+    def _reconcile(self, build: Build, done: Done) -> Object:
         """Have the Job of the wanted state, record the status, and return the module's result."""
         jobs = self.api.jobs_of(build)
         # After the Jobs: a Job that is not there any more makes no Pod that is not there yet.
@@ -87,8 +89,8 @@ class BuildReconciler:
             task = as_task(build, self.git_image)
             self._free_waiting_steps(task, plan.current, pods, done)
             created = self._create(build, task) if plan.action == "created" else None
-            if lacks_pod(plan.current, pods):
-                problem = refusal_of(self.api.events_of(plan.current or {}))
+            if plan.current and lacks_pod(plan.current, pods):
+                problem = refusal_of(self.api.events_of(plan.current))
         except InvalidSpec as error:
             problem = own_field(error, build)
         except TaskError as error:
@@ -99,7 +101,7 @@ class BuildReconciler:
             jobs, done.created = [*jobs, created], True
         return self._record(build, plan, Seen(task, jobs, pods, problem), created, done)
 
-    def _delete(self, build: Object, plan: Plan, done: Done) -> None:
+    def _delete(self, build: Build, plan: Plan, done: Done) -> None:
         done.deleted += [job["metadata"]["name"] for job in plan.delete]
         done.freed = done.freed or bool(plan.orphans)
         if self.check_mode:
@@ -111,22 +113,22 @@ class BuildReconciler:
             self.api.delete_pod(pod)
             self.api.emit(build, event.deleted(f"Pod {pod['metadata']['name']}, which has no Job any more"))
 
-    def _free_waiting_steps(self, task: Object, job: Object | None, pods: t.Iterable[Object], done: Done) -> None:
+    def _free_waiting_steps(self, task: Task, job: Job | None, pods: t.Iterable[Pod], done: Done) -> None:
         """Tell the steps after one that failed to end: killed with its agent, it could not tell them itself."""
         pod = latest_pod(job, pods)
         if pod is None or has_ended(pod) or self.check_mode:
             return
-        if ORDER_QUIT in orders_to_come(pod_order(pod), task, pod):
+        if ORDER_QUIT in orders_to_come(ObservedPod(task, pod)):
             self.api.set_order(pod, ORDER_QUIT)
             done.freed = True
 
-    def _create(self, build: Object, task: Object) -> Object:
+    def _create(self, build: Build, task: Task) -> Job:
         self._check_secret(build)
         namespace, resolved = build["metadata"]["namespace"], resolve(task)
         secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
         account = resolved.service_account or "default"
         configs = self.images.configs(namespace, account, secrets, images_to_look_up(resolved))
-        wanted = build_job(build, build_pod(task, self.agent_image, configs))
+        wanted = build_job(build, build_pod(task, resolved, self.agent_image, configs))
         job = self.api.create_job(wanted, dry_run=self.check_mode)
         if job is None:
             words = f'a Job "{wanted["metadata"]["name"]}" is there, not known as this Build\'s: it is awaited'
@@ -135,7 +137,7 @@ class BuildReconciler:
             self.api.emit(build, event.created(f"Job {job['metadata']['name']}"))
         return job
 
-    def _check_secret(self, build: Object) -> None:
+    def _check_secret(self, build: Build) -> None:
         """Say that a Secret is missing, as far as Secrets may be read: its Pod would only be stuck."""
         name, namespace = secret_name(build), build["metadata"]["namespace"]
         if not name:
@@ -150,14 +152,14 @@ class BuildReconciler:
             words = f'spec.source.git.secretRef: there is no Secret "{name}" in namespace {namespace}'
             raise TaskError("SecretMissing", words)
 
-    def _record(self, build: Object, plan: Plan, seen: Seen, created: Object | None, done: Done) -> Object:
+    def _record(self, build: Build, plan: Plan, seen: Seen, created: Job | None, done: Done) -> Object:
         now = timestamp()
-        before = build.get("status") or {}
+        before: BuildStatus = build.get("status") or {}
         after = compute_status(build, seen, now)
         if after != before and not self.check_mode:
             self.api.set_status(build, after)
-            for event in compute_events(before, after):
-                self.api.emit(build, event)
+            for change in compute_events(before, after):
+                self.api.emit(build, change)
         job = created or plan.current
         again = next_look({**build, "status": after}, job, plan.action == "waiting", seen, now)
         return {

@@ -11,22 +11,23 @@ import math
 import re
 import typing as t
 
-from .._contract import Object
+from .._contract import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError, reason_of
 from .._kube import event
 from .._kube.event import Event
 from .._kube.owner import is_owned_by
+from .._kube.shapes import Build, BuildStatus, Job, PastBuild, Pod, RecordedEvent, StepStatus, Task
 from .._pod.life import has_ended
-from .._task import order as _order
-from .._task.run import CONDITION, condition_of
-from .._task.verdict import DEADLINE_EXCEEDED, Verdict, failed_step, on_the_way
+from .._task.conditions import CONDITION, Verdict, condition_of, verdict_condition
+from .._task.observed import ObservedPod
+from .._task.verdict import DEADLINE_EXCEEDED, failed_step, on_the_way
 from .build import CLONE_STEP, REVISION, build_hash
-from .plan import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, current_job, end_of, expiry, is_alive, recorded_status
+from .plan import current_job, end_of, expiry, is_alive, recorded_status
 
 HISTORY_MAX = 10
 # What a build in the history keeps of its status.
-HISTORY_FIELDS = ("jobName", "phase", "revision", "startTime", "completionTime", "duration")
+HISTORY_FIELDS: t.Final = ("jobName", "phase", "revision", "startTime", "completionTime", "duration")
 # Seconds between two looks at a Job that has to go, and at what can't be done now.
 WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
 # Seconds between two looks at a Job without a Pod while it is new, and how long that is. Later its Pod will tell.
@@ -46,21 +47,21 @@ class Seen:
         problem: what keeps the Build from having a Job, or its Job from having a Pod, if anything does.
     """
 
-    task: Object | None = None
-    jobs: t.Sequence[Object] = ()
-    pods: t.Sequence[Object] = ()
+    task: Task | None = None
+    jobs: t.Sequence[Job] = ()
+    pods: t.Sequence[Pod] = ()
     problem: TaskError | None = None
 
 
-def compute_status(build: Object, seen: Seen, now: str) -> Object:
+def compute_status(build: Build, seen: Seen, now: str) -> BuildStatus:
     """Return the whole new status of a Build, which comes with its present one; ``now`` is RFC 3339 in UTC."""
     before, job = recorded_status(build), current_job(build, seen.jobs)
-    marks = {"observedGeneration": build["metadata"]["generation"], "buildHash": build_hash(build)}
+    marks: BuildStatus = {"observedGeneration": build["metadata"]["generation"], "buildHash": build_hash(build)}
     if before.get("phase") in FINAL:
         return {**before, **marks}
     pod = latest_pod(job, seen.pods)
-    steps = _order.step_statuses(seen.task, pod) if seen.task and pod else _last_steps(before, job)
-    status = {**marks, "steps": steps}
+    steps = ObservedPod(seen.task, pod).steps if seen.task and pod else _last_steps(before, job)
+    status: BuildStatus = {**marks, "steps": steps}
     if history := _history(build, now):
         status["history"] = history
     if job:
@@ -68,11 +69,11 @@ def compute_status(build: Object, seen: Seen, now: str) -> Object:
         status["startTime"] = (job.get("status") or {}).get("startTime") or job["metadata"]["creationTimestamp"]
     if revision := _revision(steps):
         status["revision"] = revision
-    verdict = _end(job, steps) or _on_the_way(build, seen, job, pod, steps)
+    verdict = _end(job, steps) or _on_the_way(build, seen, job, pod)
     return _with_verdict(build, status, verdict, job, now)
 
 
-def next_look(build: Object, job: Object | None, waiting: bool, seen: Seen, now: str) -> int | None:
+def next_look(build: Build, job: Job | None, waiting: bool, seen: Seen, now: str) -> int | None:
     """Return after how many seconds a Build is to be looked at again though nothing may happen to it meanwhile.
 
     Args:
@@ -92,16 +93,16 @@ def next_look(build: Object, job: Object | None, waiting: bool, seen: Seen, now:
     return WAITING_PAUSE if waiting else None
 
 
-def lacks_pod(job: Object | None, pods: t.Iterable[Object]) -> bool:
+def lacks_pod(job: Job | None, pods: t.Iterable[Pod]) -> bool:
     """Tell whether a Job that has not ended has no Pod, or none yet."""
     return job is not None and end_of(job) is None and latest_pod(job, pods) is None
 
 
-def _is_new(job: Object, now: str) -> bool:
+def _is_new(job: Job, now: str) -> bool:
     return seconds_until(parse_time(job["metadata"]["creationTimestamp"]), now) > -NEW_JOB
 
 
-def refusal_of(events: t.Iterable[Object]) -> TaskError | None:
+def refusal_of(events: t.Iterable[RecordedEvent]) -> TaskError | None:
     """Return what keeps a Job from having its Pod, by the Events of the Job; None if the last one tells of no refusal.
 
     The Job controller goes on trying, and records reason FailedCreate with the API server's words.
@@ -119,13 +120,14 @@ def _refused(message: str) -> TaskError:
     return TaskError(reason_of(message, "PodRefused"), f"the Job can't make its Pod: {said}")
 
 
-def _time_of(event: Object) -> datetime.datetime:
+def _time_of(event: RecordedEvent) -> datetime.datetime:
     return parse_time(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
-def compute_events(old: Object, new: Object) -> list[Event]:
+def compute_events(old: BuildStatus, new: BuildStatus) -> list[Event]:
     """Return the events that tell a person what changed from one status to the next."""
-    was, now = condition_of(old) if old.get("buildHash") == new.get("buildHash") else {}, condition_of(new)
+    was = condition_of(old if old.get("buildHash") == new.get("buildHash") else {})
+    now = condition_of(new)
     if (was.get("status"), was.get("reason")) == (now.get("status"), now.get("reason")):
         return []
     message, phase = now.get("message", ""), new["phase"]
@@ -140,7 +142,7 @@ def compute_events(old: Object, new: Object) -> list[Event]:
     return [Event(event.NORMAL if now["reason"] == "Suspended" else event.WARNING, now["reason"], message)]
 
 
-def _end(job: Object | None, steps: list[Object]) -> Verdict | None:
+def _end(job: Job | None, steps: list[StepStatus]) -> Verdict | None:
     """Return how a Job has ended; None while it has not."""
     end = end_of(job)
     if end is None:
@@ -152,11 +154,11 @@ def _end(job: Object | None, steps: list[Object]) -> Verdict | None:
     return said if said.reason == DEADLINE_EXCEEDED else failed_step(steps) or said
 
 
-def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | None, steps: list[Object]) -> Verdict:
+def _on_the_way(build: Build, seen: Seen, job: Job | None, pod: Pod | None) -> Verdict:
     if seen.problem:
         return Verdict(FAILURE if seen.problem.permanent else PENDING, seen.problem.reason, seen.problem.message)
     if seen.task and pod:
-        return on_the_way(seen.task, pod, steps)
+        return on_the_way(ObservedPod(seen.task, pod))
     if job:
         words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
         return Verdict(PENDING, "Pending", words)
@@ -167,47 +169,40 @@ def _on_the_way(build: Object, seen: Seen, job: Object | None, pod: Object | Non
     return Verdict(PENDING, "Pending", "the Job is about to be made")
 
 
-def _with_verdict(build: Object, status: Object, verdict: Verdict, job: Object | None, now: str) -> Object:
+def _with_verdict(build: Build, status: BuildStatus, verdict: Verdict, job: Job | None, now: str) -> BuildStatus:
     status["phase"] = verdict.status
-    truth = {SUCCESSFUL: "True", FAILURE: "False"}.get(verdict.status, "Unknown")
-    present = (build.get("status") or {}).get("conditions") or []
-    was = condition_of({"conditions": present})
-    same = was.get("status") == truth and was.get("lastTransitionTime")
-    condition = {
-        "type": CONDITION,
-        "status": truth,
-        "reason": verdict.reason,
-        "message": verdict.message,
-        "lastTransitionTime": was["lastTransitionTime"] if same else now,
-        "observedGeneration": status["observedGeneration"],
-    }
-    status["conditions"] = [x for x in present if x["type"] != CONDITION] + [condition]
+    before: BuildStatus = build.get("status") or {}
+    condition = verdict_condition(before, verdict, status["observedGeneration"], now)
+    status["conditions"] = [x for x in before.get("conditions") or [] if x["type"] != CONDITION] + [condition]
     if verdict.status in FINAL:
         end = end_of(job)
-        status["completionTime"] = (end or {}).get("lastTransitionTime") or now
+        status["completionTime"] = (end.get("lastTransitionTime") if end else None) or now
         status.setdefault("startTime", status["completionTime"])
         status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
     return status
 
 
-def _history(build: Object, now: str) -> list[Object]:
+def _history(build: Build, now: str) -> list[PastBuild]:
     """Return the builds before the present one, the latest first."""
-    status: Object = build.get("status") or {}
-    history: list[Object] = list(status.get("history") or [])
+    status: BuildStatus = build.get("status") or {}
+    history: list[PastBuild] = list(status.get("history") or [])
     if not status.get("jobName") or status.get("buildHash") == build_hash(build):
         return history
-    last = {key: status[key] for key in HISTORY_FIELDS if key in status}
+    last: PastBuild = {}
+    for key in HISTORY_FIELDS:
+        if key in status:
+            last[key] = status[key]
     if last["phase"] not in FINAL:
-        last.update(phase=REPLACED, completionTime=now)
+        last["phase"], last["completionTime"] = REPLACED, now
     return [last, *history][:HISTORY_MAX]
 
 
-def _last_steps(before: Object, job: Object | None) -> list[Object]:
+def _last_steps(before: BuildStatus, job: Job | None) -> list[StepStatus]:
     """Return the steps of a Job without a Pod: of one that has ended those that were recorded."""
     return before.get("steps", []) if end_of(job) else []
 
 
-def latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:
+def latest_pod(job: Job | None, pods: t.Iterable[Pod]) -> Pod | None:
     """Return the Pod of a Job's last try."""
     if job is None:
         return None
@@ -215,7 +210,7 @@ def latest_pod(job: Object | None, pods: t.Iterable[Object]) -> Object | None:
     return max(own, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]), default=None)
 
 
-def _revision(steps: t.Iterable[Object]) -> str:
+def _revision(steps: t.Iterable[StepStatus]) -> str:
     """Return the commit that the first step has found."""
     results = next((step.get("results") or {} for step in steps if step["name"] == CLONE_STEP), {})
     return str(results.get(REVISION, ""))

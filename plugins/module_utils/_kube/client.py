@@ -12,6 +12,7 @@ import typing as t
 import uuid
 
 from .._contract import Object
+from .._durations import TIME_FORMAT
 from .._errors import ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED, UNREACHABLE, TaskError, reason_of
 from .access import configuration_of
 from .event import Event
@@ -203,7 +204,7 @@ def _dry(dry_run: bool) -> dict[str, str]:
 
 def timestamp() -> str:
     """Return the time now as RFC 3339 in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.now(datetime.UTC).strftime(TIME_FORMAT)
 
 
 def _refusal(what: str, status: int, body: bytes) -> TaskError:

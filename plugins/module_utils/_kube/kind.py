@@ -10,6 +10,7 @@ import typing as t
 
 from .. import _contract as c
 from .._contract import Object
+from .shapes import Build, Job, Pod, RecordedEvent, Task
 
 # The shape of an object.
 S = t.TypeVar("S", bound=t.Mapping[str, t.Any])
@@ -41,10 +42,10 @@ class Kind(t.Generic[S]):
         return "/".join(["", root, self.api_version, *place, self.plural, *words])
 
 
-TASK: Kind[Object] = Kind("Task", f"{c.GROUP}/v1alpha1", "tasks")
-BUILD: Kind[Object] = Kind("Build", "ci.zt.vapi.cc/v1", "builds")
-JOB: Kind[Object] = Kind("Job", "batch/v1", "jobs")
-POD: Kind[Object] = Kind("Pod", "v1", "pods")
+TASK: Kind[Task] = Kind("Task", f"{c.GROUP}/v1alpha1", "tasks")
+BUILD: Kind[Build] = Kind("Build", "ci.zt.vapi.cc/v1", "builds")
+JOB: Kind[Job] = Kind("Job", "batch/v1", "jobs")
+POD: Kind[Pod] = Kind("Pod", "v1", "pods")
 SECRET: Kind[Object] = Kind("Secret", "v1", "secrets")
 SERVICE_ACCOUNT: Kind[Object] = Kind("ServiceAccount", "v1", "serviceaccounts")
-EVENT: Kind[Object] = Kind("Event", "v1", "events")
+EVENT: Kind[RecordedEvent] = Kind("Event", "v1", "events")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .._contract import Object
 from .kind import Kind, S
+from .shapes import OwnerReference
 
 
-def owner_reference(kind: Kind[S], owner: S) -> Object:
+def owner_reference(kind: Kind[S], owner: S) -> OwnerReference:
     """Return what makes an object the owner's: it goes with it, and its changes are the owner's."""
     return {
         "apiVersion": kind.api_version,
@@ -23,9 +23,10 @@ def owner_reference(kind: Kind[S], owner: S) -> Object:
     }
 
 
-def owners_of(thing: t.Mapping[str, t.Any]) -> list[Object]:
+def owners_of(thing: t.Mapping[str, t.Any]) -> list[OwnerReference]:
     """Return an object's owner references."""
-    return thing["metadata"].get("ownerReferences") or []
+    owners: list[OwnerReference] | None = thing["metadata"].get("ownerReferences")
+    return owners or []
 
 
 def is_owned_by(thing: t.Mapping[str, t.Any], uid: str) -> bool:

@@ -14,24 +14,25 @@ from .._image.lookup import LookupSettings, PullSecrets, look_up
 from .._image.name import parse_image
 from .._kube.client import Api
 from .._kube.kind import SECRET, SERVICE_ACCOUNT, TASK, Kind, S
+from .._kube.shapes import Task
 from .wanted import state_of
 
 # The name that the user's own credentials have beside pull secrets.
 GIVEN = "username and password"
 
 
-def find_tasks(api: Api, params: t.Mapping[str, t.Any]) -> list[Object]:
+def find_tasks(api: Api, params: t.Mapping[str, t.Any]) -> list[Task]:
     """Return the Tasks that match ``name``, ``namespaces``, ``label_selectors`` and ``states``; those given, all of it.
 
     One request lists the Tasks of all namespaces; where namespaces are given, there is one for each.
     """
     labels = ",".join(params["label_selectors"] or [])
     fields = f"metadata.name={params['name']}" if params["name"] else ""
-    named = {"apiVersion": TASK.api_version, "kind": TASK.name}
-    found: list[Object] = []
+    found: list[Task] = []
     for namespace in dict.fromkeys(params["namespaces"] or [""]):
         what = f"the {TASK.plural} of {f'namespace {namespace}' if namespace else 'all namespaces'}"
-        found += [{**named, **task} for task in api.list_all(TASK, namespace, what, labels, fields)]
+        for task in api.list_all(TASK, namespace, what, labels, fields):
+            found.append({"apiVersion": TASK.api_version, "kind": TASK.name, **task})
     states = params["states"]
     return [task for task in found if not states or state_of(TASK, task) in states]
 

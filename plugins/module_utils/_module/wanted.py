@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import typing as t
 
-from .._build.plan import PENDING, SUCCESSFUL
-from .._contract import Object
+from .._contract import FAILED, FINAL, PENDING, SUCCESSFUL, Object
 from .._errors import TaskError
-from .._kube.kind import BUILD, TASK, Kind
-from .._task.run import FINAL, condition_of
+from .._kube.kind import BUILD, TASK, Kind, S
+from .._task.conditions import condition_of
 
 # The field of the status that has the state in one word.
 STATE_FIELDS = {TASK.name: "status", BUILD.name: "phase"}
 
 
-def state_of(kind: Kind[Object], resource: Object) -> str:
+def state_of(kind: Kind[S], resource: S) -> str:
     """Return the state; Pending while the operator has not seen the resource, or its present spec."""
     status: Object = resource.get("status") or {}
     if status.get("observedGeneration") != resource["metadata"].get("generation"):
@@ -114,4 +113,4 @@ def message_of(resource: Object) -> str:
 def failed_step(resource: Object) -> str | None:
     """Return the name of the step that failed; None where none did, or only such as do not end it."""
     steps = (resource.get("status") or {}).get("steps") or []
-    return next((step["name"] for step in steps if step.get("state") == "Failed" and not step.get("continued")), None)
+    return next((step["name"] for step in steps if step.get("state") == FAILED and not step.get("continued")), None)

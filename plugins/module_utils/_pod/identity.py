@@ -11,7 +11,7 @@ import json
 import typing as t
 
 from .. import _contract as c
-from .._contract import Object
+from .._kube.shapes import Task
 
 NAME_MAX = 63
 # The end of a Pod's name, as Kubernetes itself makes them: letters that spell no words.
@@ -34,7 +34,7 @@ class Attempt:
 FIRST_ATTEMPT = Attempt()
 
 
-def spec_hash(task: Object) -> str:
+def spec_hash(task: Task) -> str:
     """Return what tells one run from another: a digest of the spec without the fields that control a run."""
     relevant = {key: value for key, value in task["spec"].items() if key not in c.CONTROL_FIELDS}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
@@ -48,7 +48,7 @@ def label_value(name: str) -> str:
     return name[: NAME_MAX - len(digest) - 1].rstrip("-.") + "-" + digest
 
 
-def pod_name(task: Object, attempt: int) -> str:
+def pod_name(task: Task, attempt: int) -> str:
     """Return the name of an attempt's Pod: always the same, so that it can't be made twice.
 
     It is short enough to be a label and a host name.

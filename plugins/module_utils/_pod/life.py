@@ -5,21 +5,29 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from .. import _contract as c
-from .._contract import Object
+from .._kube.shapes import Pod
+from .identity import Attempt
 
 
-def is_ending(pod: Object) -> bool:
-    """Tell whether somebody has deleted the Pod."""
-    return bool(pod["metadata"].get("deletionTimestamp"))
+def is_ending(thing: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether somebody has deleted the Pod, or another object."""
+    return bool(thing["metadata"].get("deletionTimestamp"))
 
 
-def is_terminal(pod: Object) -> bool:
+def has_failed(pod: Pod) -> bool:
+    """Tell whether the kubelet says that the Pod has failed."""
+    return (pod.get("status") or {}).get("phase") == "Failed"
+
+
+def is_terminal(pod: Pod) -> bool:
     """Tell whether the kubelet is done with the Pod: by then it has said why, should the Pod be lost."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def has_ended(pod: Object) -> bool:
+def has_ended(pod: Pod) -> bool:
     """Tell whether nothing runs in the Pod any more, and nothing will.
 
     The kubelet tells of the last container's end a second or two before the Pod's phase is terminal. Native sidecars
@@ -35,27 +43,32 @@ def has_ended(pod: Object) -> bool:
     return all_ended and all(state.get("running") is None for state in init_states)
 
 
-def is_in_the_way(pod: Object) -> bool:
+def is_in_the_way(pod: Pod) -> bool:
     """Tell whether a new Pod has to wait for this one: something may run in it, or it is being deleted."""
     return is_ending(pod) or not has_ended(pod)
 
 
-def is_told_to_end(pod: Object) -> bool:
+def is_told_to_end(pod: Pod) -> bool:
     """Tell whether the operator has had the kubelet end the Pod."""
     return (pod.get("spec") or {}).get("activeDeadlineSeconds") == c.END_NOW
 
 
-def sidecar_failure(pod: Object) -> str:
+def sidecar_failure(pod: Pod) -> str:
     """Return what a sidecar did that failed the Pod's attempt; empty where none did."""
     return str((pod["metadata"].get("annotations") or {}).get(c.SIDECAR_ANNOTATION, ""))
 
 
-def pod_order(pod: Object) -> int:
+def pod_order(pod: Pod) -> int:
     """Return the Pod's order annotation as a number; 0 where it is missing or no number."""
     return number_of(pod, c.ORDER_ANNOTATION, c.ORDER_INITIAL)
 
 
-def number_of(pod: Object, annotation: str, default: int) -> int:
+def attempt_of(pod: Pod) -> Attempt:
+    """Return which of its run's Pods it is; the first where it does not say."""
+    return Attempt(number_of(pod, c.ATTEMPT_ANNOTATION, 1), number_of(pod, c.RETRY_ANNOTATION, 0))
+
+
+def number_of(pod: Pod, annotation: str, default: int) -> int:
     """Return one of the operator's numbers on a Pod; the default where it is missing or no number."""
     text = (pod["metadata"].get("annotations") or {}).get(annotation, "")
     try:

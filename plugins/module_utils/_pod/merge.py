@@ -20,7 +20,7 @@ MERGE_KEYS = {
 }
 
 
-def merge_step(template: Object, step: Object) -> Object:
+def merge_step(template: Object, step: t.Mapping[str, t.Any]) -> Object:
     """Return the step with what it leaves open taken from the template. Neither is changed.
 
     A script is the step's command, so a step that has one takes neither command nor args from the template.

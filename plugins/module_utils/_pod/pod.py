@@ -16,11 +16,12 @@ from .._errors import InvalidSpec
 from .._image.name import ImageConfig
 from .._kube.kind import POD, TASK
 from .._kube.owner import owner_reference
+from .._kube.shapes import Metadata, Pod, PodSpec, Task, TaskSpec
 from . import agent as _agent
 from .identity import FIRST_ATTEMPT, Attempt, pod_name, spec_hash, task_labels
 from .merge import merge_step
 from .resources import keep_largest_requests
-from .spec import Resolved, resolve
+from .spec import Resolved
 from .variables import refuse_inline
 
 # What a Task's containers have that a core/v1 Container has not.
@@ -45,16 +46,19 @@ def images_to_look_up(resolved: Resolved, native_sidecars: bool = False) -> list
 
 
 def build_pod(
-    task: Object,
+    task: Task,
+    resolved: Resolved,
     agent_image: str,
     image_configs: t.Mapping[str, ImageConfig],
+    *,
     attempt: Attempt = FIRST_ATTEMPT,
     native_sidecars: bool = False,
-) -> Object:
+) -> Pod:
     """Build the Pod of one attempt of a Task.
 
     Args:
         task: the Task, as the API server returns it.
+        resolved: what its spec comes to.
         agent_image: the image that holds the agent.
         image_configs: what each image of images_to_look_up() runs by itself.
         attempt: which Pod of the run it is.
@@ -63,7 +67,6 @@ def build_pod(
     Raises:
         InvalidSpec: a field is wrong, or holds what the operator needs for itself.
     """
-    resolved = resolve(task)
     builder = _Builder(task["spec"], resolved, image_configs, native_sidecars)
     template = resolved.template
     pod_spec = {key: copy.deepcopy(value) for key, value in template.items() if key != "metadata"}
@@ -82,7 +85,7 @@ def build_pod(
     else:
         pod_spec["automountServiceAccountToken"] = False
     metadata = _pod_metadata(task, template.get("metadata") or {}, attempt)
-    return {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata, "spec": pod_spec}
+    return {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata, "spec": t.cast(PodSpec, pod_spec)}
 
 
 def command_line(container: Object, path: str, raw_args: list[str], image: ImageConfig | None) -> list[str]:
@@ -120,7 +123,7 @@ class _Builder:
     """The containers and volumes of one Pod."""
 
     def __init__(
-        self, spec: Object, resolved: Resolved, images: t.Mapping[str, ImageConfig], native_sidecars: bool
+        self, spec: TaskSpec, resolved: Resolved, images: t.Mapping[str, ImageConfig], native_sidecars: bool
     ) -> None:
         self._spec, self._resolved, self._images, self._native = spec, resolved, images, native_sidecars
         self._steps, self._sidecars = resolved.steps, resolved.sidecars
@@ -238,7 +241,7 @@ class _Builder:
         flags += self._words(number, f"spec.sidecars[{index}]", self._spec["sidecars"][index])
         return self._started_by_agent(sidecar, number, flags, {1} if stays else set())
 
-    def _words(self, number: int, path: str, raw: Object) -> list[str]:
+    def _words(self, number: int, path: str, raw: t.Mapping[str, t.Any]) -> list[str]:
         """Return what a container runs, as the agent's last arguments."""
         container = (self._steps + self._sidecars)[number - 1]
         if container.get("script"):
@@ -284,7 +287,7 @@ def _escape(word: str) -> str:
     return word.replace("$", "$$")
 
 
-def _pod_metadata(task: Object, template: Object, attempt: Attempt) -> Object:
+def _pod_metadata(task: Task, template: Object, attempt: Attempt) -> Metadata:
     metadata = task["metadata"]
     return {
         "name": pod_name(task, attempt.number),

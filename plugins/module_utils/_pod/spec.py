@@ -16,6 +16,7 @@ from .. import _contract as c
 from .._contract import Object
 from .._durations import seconds_of
 from .._errors import InvalidSpec
+from .._kube.shapes import Task, TaskSpec
 from . import agent as _agent
 from .identity import spec_hash
 from .merge import merge_step
@@ -44,7 +45,7 @@ class Resolved:
     mark: str
 
 
-def resolve(task: Object) -> Resolved:
+def resolve(task: Task) -> Resolved:
     """Return what a Task's spec comes to.
 
     Raises:
@@ -88,7 +89,7 @@ def resolve(task: Object) -> Resolved:
     )
 
 
-def check_spec(spec: Object, steps: list[Object]) -> None:
+def check_spec(spec: TaskSpec, steps: list[Object]) -> None:
     """Refuse what the CRD's schema can't: names that are taken, missing images, and the like.
 
     Args:
@@ -124,7 +125,7 @@ def _check_places(steps: list[Object], sidecars: list[Object], volumes: list[Obj
                 _check_mount(f"spec.{key}[{index}].volumeMounts[{mount_index}]", mount)
 
 
-def _check_container(path: str, container: Object, seen: set[str]) -> None:
+def _check_container(path: str, container: t.Mapping[str, t.Any], seen: set[str]) -> None:
     if container["name"] in seen:
         raise InvalidSpec(f"{path}.name", f"{container['name']!r} is the name of another step or sidecar")
     seen.add(container["name"])
@@ -150,6 +151,6 @@ def _check_mount(path: str, mount: Object) -> None:
             raise InvalidSpec(f"{path}.mountPath", f"{mount.get('mountPath')!r} would hide {reserved} of the operator")
 
 
-def _mark(task: Object) -> str:
+def _mark(task: Task) -> str:
     """Return what no value can hold that was written before the Task was: a digest of the Task's UID."""
     return "taskflow-" + hashlib.sha256(f"{task['metadata']['uid']}/{spec_hash(task)}".encode()).hexdigest()[:16]

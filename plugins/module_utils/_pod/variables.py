@@ -15,6 +15,7 @@ import typing as t
 
 from .._contract import Object
 from .._errors import InvalidSpec
+from .._kube.shapes import TaskSpec
 
 Words = t.Sequence[t.Any]
 
@@ -87,7 +88,7 @@ class Scope(t.NamedTuple):
     tainted: frozenset[str] = frozenset()
 
 
-def param_values(spec: Object) -> dict[str, str]:
+def param_values(spec: TaskSpec) -> dict[str, str]:
     """Return the value of each parameter.
 
     Raises:
@@ -129,7 +130,7 @@ def read_results(container: t.Any, mark: str) -> frozenset[str]:
     return frozenset(re.findall(rf"\{{{re.escape(mark)}:([^/}}]*)/[^}}]*\}}", container))
 
 
-def fill_container(container: Object, path: str, scope: Scope) -> Object:
+def fill_container(container: t.Mapping[str, t.Any], path: str, scope: Scope) -> Object:
     """Return a step's or sidecar's container with its references filled in.
 
     In command, args and env a parameter's value is escaped, so that the kubelet, which expands $(NAME) there, hands it
@@ -173,7 +174,7 @@ def fill_plain(value: t.Any, path: str, scope: Scope) -> t.Any:
     return _fill(value, path, _plain_value(scope), unescape=True) if isinstance(value, str) else value
 
 
-def _fill_words(container: Object, path: str, scope: Scope) -> Object:
+def _fill_words(container: t.Mapping[str, t.Any], path: str, scope: Scope) -> Object:
     command, args = container.get("command") or [], container.get("args") or []
     line = [*command, *args] if command else []
     for index in _inline_texts(line):
@@ -350,7 +351,7 @@ def _refuse_values(text: t.Any, path: str, tainted: t.Collection[str]) -> None:
             raise _part_of_a_program(path, f"{match[0]}, which the kubelet fills in,")
 
 
-def _tainted_variables(container: Object) -> frozenset[str]:
+def _tainted_variables(container: t.Mapping[str, t.Any]) -> frozenset[str]:
     """Return the variables whose values come from parameters or results, also through other variables."""
     found: set[str] = set()
     for variable in container.get("env") or []:

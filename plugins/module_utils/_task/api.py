@@ -16,6 +16,7 @@ from .._kube.client import Api
 from .._kube.event import Event
 from .._kube.kind import POD, TASK
 from .._kube.owner import is_owned_by
+from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.identity import task_selector
 
 # The first version of Kubernetes that takes init containers that go on beside the others.
@@ -32,19 +33,19 @@ class TaskApi:
 
     api: Api
 
-    def get_task(self, namespace: str, name: str) -> Object | None:
+    def get_task(self, namespace: str, name: str) -> Task | None:
         """Return the Task; None when there is none."""
         return self.api.get(TASK, namespace, name)
 
-    def delete_task(self, task: Object) -> None:
+    def delete_task(self, task: Task) -> None:
         """Delete this very Task, provided that nobody changed it meanwhile; nothing happens when it is gone already."""
         self.api.delete(TASK, task, unchanged=("uid", "resourceVersion"))
 
-    def set_status(self, task: Object, status: Object) -> None:
+    def set_status(self, task: Task, status: TaskStatus) -> None:
         """Replace the Task's status, provided that nobody changed the Task meanwhile."""
         self.api.replace_status(TASK, task, status)
 
-    def emit(self, task: Object, event: Event) -> None:
+    def emit(self, task: Task, event: Event) -> None:
         """Record an Event on the Task; one that can't be written is let go."""
         self.api.emit(task, event)
 
@@ -54,7 +55,7 @@ class TaskApi:
         numbers = [re.match(r"\d+", str(version.get(key))) for key in ("major", "minor")]
         return tuple(int(n[0]) if n else 0 for n in numbers) >= NATIVE_SIDECARS_SINCE
 
-    def pods_of(self, tasks: t.Sequence[Object]) -> list[Object]:
+    def pods_of(self, tasks: t.Sequence[Task]) -> list[Pod]:
         """Return every Pod that one of these Tasks owns; they are of one namespace."""
         namespace = tasks[0]["metadata"]["namespace"]
         labels = task_selector(task["metadata"]["name"] for task in tasks)
@@ -62,7 +63,7 @@ class TaskApi:
         uids = [task["metadata"]["uid"] for task in tasks]
         return [pod for pod in pods if any(is_owned_by(pod, uid) for uid in uids)]
 
-    def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
+    def create_pod(self, pod: Pod, dry_run: bool = False) -> Pod:
         """Create the Pod and return it. A dry run asks the API server whether it would be taken.
 
         Raises:
@@ -70,11 +71,11 @@ class TaskApi:
         """
         return self.api.create(POD, pod, dry_run, f"a Pod in namespace {pod['metadata']['namespace']}")
 
-    def delete_pod(self, pod: Object) -> None:
+    def delete_pod(self, pod: Pod) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""
         self.api.delete(POD, pod)
 
-    def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
+    def set_order(self, pod: Pod, order: int, cancelled: bool = False) -> Pod:
         """Change the Pod's order, provided it still is what it was, and return the Pod.
 
         Args:
@@ -87,7 +88,7 @@ class TaskApi:
         """
         return change_pod(self.api, pod, order, [_annotating(c.CANCELLED_ANNOTATION, "true")] if cancelled else [])
 
-    def end_pod(self, pod: Object, fault: str = "") -> Object:
+    def end_pod(self, pod: Pod, fault: str = "") -> Pod:
         """Have the kubelet end whatever runs in the Pod, and return the Pod. It is not deleted: its logs stay.
 
         Args:
@@ -102,7 +103,7 @@ class TaskApi:
         return change_pod(self.api, pod, c.ORDER_QUIT, [*mark, deadline])
 
 
-def change_pod(api: Api, pod: Object, order: int, changes: t.Sequence[Object] = ()) -> Object:
+def change_pod(api: Api, pod: Pod, order: int, changes: t.Sequence[Object] = ()) -> Pod:
     """Change a Pod's order, provided it still is what it was, and more with it; return the Pod.
 
     Args:

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import typing as t
 
 from .. import _contract as c
-from .._contract import Object
-from .._durations import parse_time
+from .._contract import PENDING
 from .._errors import TaskError
+from .._kube.shapes import Pod
 from .._pod.identity import Attempt
-from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end, number_of, sidecar_failure
-from . import order as _order
-from . import verdict as _verdict
-from .run import is_finished, is_of_run, recorded_status, with_cancellations
+from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end
+from .observed import Observed
+from .run import is_of_run
+from .verdict import fault_of_sidecar, is_suspended, judge, loss_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,107 +34,82 @@ class Plan:
     """
 
     action: str
-    current: Object | None = None
-    delete: tuple[Object, ...] = ()
-    end: Object | None = None
+    current: Pod | None = None
+    delete: tuple[Pod, ...] = ()
+    end: Pod | None = None
     fault: str = ""
     attempt: Attempt | None = None
     why: str = ""
 
 
-def current_pod(task: Object, pods: t.Iterable[Object]) -> Object | None:
-    """Return the Pod of the Task's present run: that of the last attempt. None without one.
-
-    One that somebody deletes is lost, unless all of its steps had passed by then, or one had failed.
-    """
-    pods = list(pods)
-    task = with_cancellations(task, pods)
-    # After the last attempt's Pod is gone, those of failed attempts before it are not taken for it.
-    last = int(recorded_status(task).get("attempts", 0))
-    of_run = (pod for pod in pods if is_of_run(task, pod) and _attempt_of(pod) >= last)
-    candidates = [pod for pod in of_run if not is_ending(pod) or _had_ended(task, pod)]
-    return max(candidates, key=lambda pod: (_attempt_of(pod), pod["metadata"]["name"]), default=None)
-
-
-def plan_pods(task: Object, pods: t.Iterable[Object], now: str) -> Plan:
+def plan_pods(seen: Observed) -> Plan:
     """Decide what to do about a Task's Pods, so that at most one is alive at any time.
-
-    Args:
-        task: the Task, as the API server returns it.
-        pods: every Pod that the Task owns.
-        now: the time, as RFC 3339 in UTC.
 
     Raises:
         TaskError: PodLost, permanent: too many Pods of this run have been lost.
     """
-    pods = list(pods)
-    task = with_cancellations(task, pods)
-    if task["metadata"].get("deletionTimestamp"):
+    if seen.task["metadata"].get("deletionTimestamp"):
         return Plan("finished")
-    finished, current = is_finished(task), current_pod(task, pods)
-    if not finished and _verdict.is_suspended(task, current, now):
-        return Plan("suspended", delete=tuple(pod for pod in pods if not is_ending(pod)))
-    delete = tuple(pod for pod in pods if pod is not current and not is_ending(pod) and not _is_kept(task, pod))
-    if finished or _verdict.shall_stop(task, now):
-        return _plan_end(task, current, delete, finished)
-    return _plan_run(task, pods, current, delete)
+    if not seen.is_finished and is_suspended(seen):
+        return Plan("suspended", delete=tuple(pod for pod in seen.pods if not is_ending(pod)))
+    others = [pod for pod in seen.pods if seen.current is None or pod is not seen.current.pod]
+    delete = tuple(pod for pod in others if not is_ending(pod) and not _is_kept(seen, pod))
+    if seen.is_finished or seen.shall_stop:
+        return _plan_end(seen, delete)
+    return _plan_run(seen, others, delete)
 
 
-def _plan_run(task: Object, pods: list[Object], current: Object | None, delete: tuple[Object, ...]) -> Plan:
+def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Plan:
     """Return the plan for a Task that shall go on: its Pod is kept, ended, or followed by another."""
-    if current and (fault := _verdict.fault_of_sidecar(task, current)):
-        return Plan("kept", current, delete, end=current, fault=fault)
-    attempt, why = _next_attempt(task, current)
+    current = seen.current
+    pod = current.pod if current else None
+    if current and (fault := fault_of_sidecar(current)):
+        return Plan("kept", pod, delete, end=pod, fault=fault)
+    attempt, why = _next_attempt(seen)
     if attempt is None:
-        return Plan("kept", current, delete)
-    if current and not has_ended(current):
-        return Plan("waiting", current, delete, end=current if _goes_on(current) else None)
-    if any(pod is not current and is_in_the_way(pod) for pod in pods):
-        return Plan("waiting", current, delete)
+        return Plan("kept", pod, delete)
+    if pod and not has_ended(pod):
+        return Plan("waiting", pod, delete, end=pod if _goes_on(pod) else None)
+    if any(map(is_in_the_way, others)):
+        return Plan("waiting", pod, delete)
     _check_losses(attempt)
-    return Plan("created", current, delete, attempt=attempt, why=why)
+    return Plan("created", pod, delete, attempt=attempt, why=why)
 
 
-def _goes_on(pod: Object) -> bool:
+def _goes_on(pod: Pod) -> bool:
     """Tell whether a Pod whose own containers have ended goes on by others' containers: the kubelet won't end those."""
     others = (s.get("state") or {} for s in (pod.get("status") or {}).get("containerStatuses") or [])
     is_held = any(state.get("terminated") is None for state in others)
     return is_held and not is_ending(pod) and not is_told_to_end(pod)
 
 
-def _plan_end(task: Object, current: Object | None, delete: tuple[Object, ...], finished: bool) -> Plan:
+def _plan_end(seen: Observed, delete: tuple[Pod, ...]) -> Plan:
     """Return the plan for a Task that has its verdict, or shall end: a Pod that is not to start any more goes."""
-    if current and _is_unstarted(task, current):
+    if seen.current is None:
+        return Plan("finished", None, delete)
+    pod = seen.current.pod
+    is_over = is_ending(pod) or has_ended(pod) or is_told_to_end(pod)
+    if seen.current.runs_nothing and not is_over:
         # It has no logs of steps to keep.
-        return Plan("finished", delete=(*delete, current))
-    return Plan("finished" if finished or current is None else "kept", current, delete)
+        return Plan("finished", delete=(*delete, pod))
+    return Plan("finished" if seen.is_finished else "kept", pod, delete)
 
 
-def _is_unstarted(task: Object, pod: Object) -> bool:
-    """Tell whether a Pod has yet to start, and nobody has ended it."""
-    over = is_ending(pod) or has_ended(pod) or is_told_to_end(pod)
-    return not over and _order.runs_nothing(task, pod)
-
-
-def _next_attempt(task: Object, current: Object | None) -> tuple[Attempt | None, str]:
+def _next_attempt(seen: Observed) -> tuple[Attempt | None, str]:
     """Return which attempt is due, and why; None while the present one goes on or has decided the Task."""
+    current = seen.current
     if current is None:
-        status = recorded_status(task)
-        number, retry = int(status.get("attempts", 0)), int(status.get("retries", 0))
+        number, retry = int(seen.recorded.get("attempts", 0)), int(seen.recorded.get("retries", 0))
         return Attempt(number + 1, retry), "the one before was lost" if number else ""
-    number, retry = _attempt_of(current), number_of(current, c.RETRY_ANNOTATION, 0)
-    if not has_ended(current) and not _order.is_over(task, current):
+    number, retry = current.attempt.number, current.attempt.retry
+    if not has_ended(current.pod) and not current.is_over:
         return None, ""
-    state = _verdict.judge(task, current, _NEVER)
+    state = judge(seen)
     if state.reason == "Retrying":
-        return Attempt(number + 1, retry + 1), f"retry {retry + 1} of {task['spec']['retries']}"
-    if _verdict.loss_of(current) and state.status == _verdict.PENDING:
+        return Attempt(number + 1, retry + 1), f"retry {retry + 1} of {seen.spec['retries']}"
+    if loss_of(current.pod) and state.status == PENDING:
         return Attempt(number + 1, retry), f"the one before was lost: {state.reason}"
     return None, ""
-
-
-# A time before every deadline: here only the Pod counts.
-_NEVER = "1970-01-01T00:00:00Z"
 
 
 def _check_losses(attempt: Attempt) -> None:
@@ -149,26 +122,8 @@ def _check_losses(attempt: Attempt) -> None:
         )
 
 
-def _is_kept(task: Object, pod: Object) -> bool:
+def _is_kept(seen: Observed, pod: Pod) -> bool:
     """Tell whether a Pod stays for its logs: an earlier attempt of this run that has ended, or the one that decided."""
-    if is_finished(task) and pod["metadata"]["name"] == recorded_status(task).get("podName"):
+    if seen.is_finished and pod["metadata"]["name"] == seen.recorded.get("podName"):
         return True
-    return is_of_run(task, pod) and (has_ended(pod) or is_told_to_end(pod))
-
-
-def _had_ended(task: Object, pod: Object) -> bool:
-    """Tell whether a Pod that is being deleted had decided the Task before."""
-    steps = _order.step_statuses(task, pod)
-    if sidecar_failure(pod) or _order.passed(steps) == len(steps):
-        return True
-    metadata = pod["metadata"]
-    grace = datetime.timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
-    asked = parse_time(metadata["deletionTimestamp"]) - grace
-    ran = (step for step in steps if step.get("startedAt"))
-    failed = [step for step in ran if step["state"] == _order.FAILED and not step.get("continued")]
-    decided = [*failed, _order.refusing_sidecar(task, pod) or {}]
-    return any(parse_time(end["finishedAt"]) < asked for end in decided if end.get("finishedAt"))
-
-
-def _attempt_of(pod: Object) -> int:
-    return number_of(pod, c.ATTEMPT_ANNOTATION, 1)
+    return is_of_run(seen.task, pod) and (has_ended(pod) or is_told_to_end(pod))

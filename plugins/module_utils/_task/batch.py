@@ -11,6 +11,7 @@ import typing as t
 from .._contract import Object
 from .._errors import CONFLICTS, UNREACHABLE, Postponed, TaskError
 from .._kube.owner import is_owned_by
+from .._kube.shapes import Pod, Task
 from .api import TaskApi
 
 T = t.TypeVar("T")
@@ -27,8 +28,8 @@ class Found:
     As they were read; whoever changes a Pod puts in what the API server made of it.
     """
 
-    task: Object | None
-    pods: list[Object]
+    task: Task | None
+    pods: list[Pod]
 
 
 class Target(t.NamedTuple):
@@ -89,17 +90,17 @@ def _read(api: TaskApi, targets: t.Sequence[Target], attempt: _Attempts) -> list
     return [task if isinstance(task, Exception) else _found(task, pods) for task in tasks]
 
 
-def _found(task: Object | None, pods_by_uid: t.Mapping[str, list[Object] | Exception]) -> Found | Exception:
+def _found(task: Task | None, pods_by_uid: t.Mapping[str, list[Pod] | Exception]) -> Found | Exception:
     pods = pods_by_uid[task["metadata"]["uid"]] if task else []
     return pods if isinstance(pods, Exception) else Found(task, pods)
 
 
-def _pods_by_uid(api: TaskApi, tasks: t.Iterable[Object], attempt: _Attempts) -> dict[str, list[Object] | Exception]:
+def _pods_by_uid(api: TaskApi, tasks: t.Iterable[Task], attempt: _Attempts) -> dict[str, list[Pod] | Exception]:
     """Return the Pods of each Task by its UID, or else why they can't be listed."""
-    by_namespace: dict[str, list[Object]] = {}
+    by_namespace: dict[str, list[Task]] = {}
     for task in tasks:
         by_namespace.setdefault(task["metadata"]["namespace"], []).append(task)
-    pods: dict[str, list[Object] | Exception] = {}
+    pods: dict[str, list[Pod] | Exception] = {}
     for group in by_namespace.values():
         for start in range(0, len(group), PODS_LISTED):
             part = group[start : start + PODS_LISTED]

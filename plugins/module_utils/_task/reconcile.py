@@ -9,23 +9,23 @@ import dataclasses
 
 from .. import _contract as c
 from .._contract import Object
-from .._durations import seconds_until
 from .._errors import ALREADY_EXISTS, ORDER_CONFLICT, Postponed, TaskError, describe
 from .._image.batch import Images
 from .._image.name import ImageConfig
 from .._kube import event
 from .._kube.client import timestamp
+from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.identity import Attempt
-from .._pod.life import pod_order
 from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import Resolved, resolve
 from .api import TaskApi
-from .attempts import Plan, current_pod, plan_pods
+from .attempts import Plan, plan_pods
 from .batch import Found
+from .conditions import condition_of
+from .events import compute_events
+from .observed import observe
 from .order import orders_to_come, orders_to_write
-from .run import condition_of, expiry
-from .status import compute_events, compute_status, next_look
-from .verdict import shall_stop
+from .status import compute_status, next_look
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,10 @@ class Reconciler:
             raise
         if made["action"] in ("absent", "expired"):
             return made
-        self._see(found, made)
+        if made["action"] == "created":
+            found.pods.append(made["pod"])
+        if found.task and (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
+            found.pods = self.api.pods_of([found.task])
         advanced = self.advance_order(found) if made["action"] == "kept" else {"changed": False}
         recorded = self.record_status(found)
         done = [made, advanced, recorded]
@@ -84,13 +87,6 @@ class Reconciler:
         if self.images:
             self.images.others_are_done()
 
-    def _see(self, found: Found, made: Object) -> None:
-        """Have in what was found how it is after the plan was carried out."""
-        if made["action"] == "created":
-            found.pods.append(made["pod"])
-        if (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
-            found.pods = self.api.pods_of([found.task or {}])
-
     def have_pod(self, found: Found) -> Object:
         """Carry out the plan for the Task's Pods.
 
@@ -100,13 +96,12 @@ class Reconciler:
         task = found.task
         if task is None:
             return {"changed": False, "action": "absent", "deleted": []}
-        now = timestamp()
-        moment = expiry(task)
-        if moment is not None and seconds_until(moment, now) <= 0:
+        seen = observe(task, found.pods, timestamp())
+        if seen.is_expired:
             if not self.check_mode:
                 self.api.delete_task(task)
             return {"changed": True, "action": "expired", "deleted": []}
-        plan = plan_pods(task, found.pods, now)
+        plan = plan_pods(seen)
         if not self.check_mode:
             for pod in plan.delete:
                 self.api.delete_pod(pod)
@@ -116,14 +111,15 @@ class Reconciler:
                 plan = dataclasses.replace(plan, current=ended)
         return _result_of(plan, self._create_pod(task, plan, plan.attempt) if plan.attempt else None)
 
-    def _create_pod(self, task: Object, plan: Plan, attempt: Attempt) -> Object | None:
+    def _create_pod(self, task: Task, plan: Plan, attempt: Attempt) -> Pod | None:
         """Build and create the Pod of one attempt, and say so in an Event; None when it is there already."""
         resolved = resolve(task)
         native = bool(resolved.sidecars) and self.api.has_native_sidecars()
         configs = self._image_configs(task, resolved, images_to_look_up(resolved, native))
         try:
             pod = self.api.create_pod(
-                build_pod(task, self.agent_image, configs, attempt, native), dry_run=self.check_mode
+                build_pod(task, resolved, self.agent_image, configs, attempt=attempt, native_sidecars=native),
+                dry_run=self.check_mode,
             )
         except TaskError as error:
             if error.reason == ALREADY_EXISTS:
@@ -134,7 +130,7 @@ class Reconciler:
             self.api.emit(task, event.created(f"Pod {_name_of(pod)}{again}"))
         return pod
 
-    def _image_configs(self, task: Object, resolved: Resolved, images: list[str]) -> dict[str, ImageConfig]:
+    def _image_configs(self, task: Task, resolved: Resolved, images: list[str]) -> dict[str, ImageConfig]:
         if self.images is None or not images:
             return {}
         secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
@@ -145,16 +141,16 @@ class Reconciler:
     def advance_order(self, found: Found) -> Object:
         """Set the order annotation to what the steps' states call for."""
         task = found.task
-        pod = current_pod(task, found.pods) if task else None
-        if task is None or pod is None:
+        seen = observe(task, found.pods, timestamp()) if task else None
+        if task is None or seen is None or seen.current is None:
             return {"changed": False}
-        before = pod_order(pod)
-        orders = orders_to_come(before, task, pod, shall_stop(task, timestamp()))
+        before, pod = seen.current.order, seen.current.pod
+        orders = orders_to_come(seen.current, seen.shall_stop)
         after = orders[-1] if orders else before
         if not self.check_mode:
             place = found.pods.index(pod)
             for order in orders_to_write(orders, task):
-                pod = self.api.set_order(pod, order, order == c.ORDER_QUIT and bool(task["spec"].get("cancel")))
+                pod = self.api.set_order(pod, order, order == c.ORDER_QUIT and seen.is_cancelled)
                 found.pods[place] = pod
         return {
             "changed": bool(orders),
@@ -173,14 +169,14 @@ class Reconciler:
         task = found.task
         if task is None:
             return {"changed": False}
-        now = timestamp()
-        before = task.get("status") or {}
-        after = compute_status(task, found.pods, problem, now)
+        seen = observe(task, found.pods, timestamp())
+        before: TaskStatus = task.get("status") or {}
+        after = compute_status(seen, problem)
         if after != before and not self.check_mode:
             self.api.set_status(task, after)
-            for event in compute_events(before, after):
-                self.api.emit(task, event)
-        again = next_look({**task, "status": after}, found.pods, problem, now)
+            for change in compute_events(before, after):
+                self.api.emit(task, change)
+        again = next_look(seen, after, problem)
         return {
             "changed": after != before,
             "status": after,
@@ -189,7 +185,7 @@ class Reconciler:
         }
 
 
-def _result_of(plan: Plan, created: Object | None) -> Object:
+def _result_of(plan: Plan, created: Pod | None) -> Object:
     """Return the result of a plan for the Task's Pods that was carried out."""
     deleted = [_name_of(pod) for pod in plan.delete]
     before = [*([_name_of(plan.current)] if plan.current else []), *deleted]
@@ -219,5 +215,5 @@ def _summary(action: str, recorded: Object) -> Object:
     return {"action": action, **{key: word for key, word in words.items() if word is not None}}
 
 
-def _name_of(pod: Object) -> str:
-    return str(pod["metadata"]["name"])
+def _name_of(pod: Pod) -> str:
+    return pod["metadata"]["name"]

@@ -9,61 +9,46 @@ import datetime
 import typing as t
 
 from .. import _contract as c
-from .._contract import Object
+from .._contract import CANCELLED, FINAL
 from .._durations import later, seconds_of
 from .._errors import InvalidSpec
+from .._kube.shapes import Pod, Task, TaskSpec, TaskStatus
 from .._pod.identity import spec_hash
 from .._pod.life import number_of
 
-FINAL = ("Successful", "Failure", "Cancelled")
-# The field of the status that has the last generation with spec.cancel whose run that ended.
-CANCELLED_GENERATION = "cancelledGeneration"
-CONDITION = "Succeeded"
 
-
-def condition_of(status: Object) -> Object:
-    """Return the condition Succeeded of a status; an empty one if there is none."""
-    return next((x for x in status.get("conditions") or [] if x["type"] == CONDITION), {})
-
-
-def recorded_status(task: Object) -> Object:
+def recorded_status(task: Task) -> TaskStatus:
     """Return the Task's status where it speaks of the present run; else an empty one.
 
     The hash decides, unless the generation is the same: then nobody changed the spec, though a newer schema may show
     it with more defaults. A run that spec.cancel ended is over once cancel is false again.
     """
-    status: Object = task.get("status") or {}
+    status: TaskStatus = task.get("status") or {}
     same_generation = status.get("observedGeneration") == task["metadata"]["generation"]
     if not same_generation and status.get("specHash") != spec_hash(task):
         return {}
     return {} if _is_cancelled(task, status.get("observedGeneration", 0)) else status
 
 
-def with_cancellations(task: Object, pods: t.Iterable[Object]) -> Object:
+def with_cancellations(task: Task, pods: t.Sequence[Pod]) -> Task:
     """Return the Task with a status that knows of each cancelled run, though only a Pod may tell of it yet.
 
     A Pod that was made after the run that the status speaks of was cancelled is of a new run, and the status is not.
     """
-    pods = list(pods)
     marked = [
         number_of(pod, c.GENERATION_ANNOTATION, 0)
         for pod in pods
         if (pod["metadata"].get("annotations") or {}).get(c.CANCELLED_ANNOTATION)
     ]
-    status = task.get("status") or {}
-    until = max([*marked, status.get(CANCELLED_GENERATION, 0)])
+    status: TaskStatus = task.get("status") or {}
+    until = max([*marked, status.get("cancelledGeneration", 0)])
     if until and status.get("observedGeneration", 0) <= until:
         newer = any(number_of(pod, c.GENERATION_ANNOTATION, 0) > until for pod in pods)
         status = {} if newer else status
-    return {**task, "status": {**status, CANCELLED_GENERATION: until}} if until else task
+    return {**task, "status": {**status, "cancelledGeneration": until}} if until else task
 
 
-def is_finished(task: Object) -> bool:
-    """Tell whether the Task's present run has its verdict."""
-    return recorded_status(task).get("status") in FINAL
-
-
-def is_of_run(task: Object, pod: Object) -> bool:
+def is_of_run(task: Task, pod: Pod) -> bool:
     """Tell whether a Pod was made for the Task's present run."""
     annotations = pod["metadata"].get("annotations") or {}
     if _is_cancelled(task, number_of(pod, c.GENERATION_ANNOTATION, 0)):
@@ -73,9 +58,27 @@ def is_of_run(task: Object, pod: Object) -> bool:
     return bool(annotations.get(c.SPEC_HASH_ANNOTATION) == spec_hash(task))
 
 
-def deadline(task: Object) -> datetime.datetime | None:
+def marks_of(task: Task) -> TaskStatus:
+    """Return what tells which run, and which spec, a status is of that is written now."""
+    generation = task["metadata"]["generation"]
+    marks: TaskStatus = {"observedGeneration": generation, "specHash": spec_hash(task)}
+    if task["spec"].get("cancel"):
+        return {**marks, "cancelledGeneration": generation}
+    until = (task.get("status") or {}).get("cancelledGeneration")
+    return {**marks, "cancelledGeneration": until} if until else marks
+
+
+def without_cancellation(status: TaskStatus, reason: str) -> TaskStatus:
+    """Return the status of a Task that has ended; what came too late to cancel it is no part of it."""
+    status = {**status}
+    if reason != CANCELLED:
+        status.pop("cancelledGeneration", None)
+    return status
+
+
+def deadline(spec: TaskSpec, recorded: TaskStatus) -> datetime.datetime | None:
     """Return when the Task's timeout ends its present run; None without one, or before the run has begun."""
-    timeout, start = task["spec"].get("timeout"), recorded_status(task).get("startTime")
+    timeout, start = spec.get("timeout"), recorded.get("startTime")
     if not timeout or not start:
         return None
     try:
@@ -84,16 +87,15 @@ def deadline(task: Object) -> datetime.datetime | None:
         return None  # it is told where the Pod is built
 
 
-def expiry(task: Object) -> datetime.datetime | None:
+def expiry(spec: TaskSpec, recorded: TaskStatus) -> datetime.datetime | None:
     """Return when a Task that has ended is to be deleted; None when it is not."""
-    ttl = task["spec"].get("ttlSecondsAfterFinished")
-    end = recorded_status(task).get("completionTime")
-    if ttl is None or not end or not is_finished(task):
+    ttl, end = spec.get("ttlSecondsAfterFinished"), recorded.get("completionTime")
+    if ttl is None or not end or recorded.get("status") not in FINAL:
         return None
     return later(end, ttl)
 
 
-def _is_cancelled(task: Object, generation: int) -> bool:
+def _is_cancelled(task: Task, generation: int) -> bool:
     """Tell whether what is of this generation belongs to a run that spec.cancel ended, and that is over now."""
-    until: int = (task.get("status") or {}).get(CANCELLED_GENERATION, 0)
+    until: int = (task.get("status") or {}).get("cancelledGeneration", 0)
     return not task["spec"].get("cancel") and generation <= until

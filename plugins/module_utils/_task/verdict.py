@@ -9,22 +9,17 @@ import datetime
 import typing as t
 
 from .. import _contract as c
-from .._contract import Object
+from .._contract import CANCELLED, ENDED, FAILED, FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, WAITING
 from .._durations import parse_time, seconds_until
-from .._pod.life import (
-    has_ended,
-    is_ending,
-    is_in_the_way,
-    is_terminal,
-    is_told_to_end,
-    number_of,
-    pod_order,
-    sidecar_failure,
-)
-from . import order as _order
-from .run import FINAL, condition_of, deadline, recorded_status
+from .._kube.shapes import Condition, Pod, PodStatus, StepStatus, Terminated
+from .._pod.life import has_ended, has_failed, is_ending, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
+from .conditions import Verdict, condition_of
+from .observed import Observed, ObservedPod
+from .order import held_at, next_order
+from .reports import SidecarEnd
+from .steps import ORDINARY_WAITS
+from .steps import has_failed as step_has_failed
 
-PENDING, RUNNING, SUCCESSFUL, FAILURE, CANCELLED = "Pending", "Running", "Successful", "Failure", "Cancelled"
 # What the kubelet, the node controller and others say of a Pod that they ended through no fault of its own.
 LOSSES = (
     "Evicted",
@@ -54,29 +49,10 @@ ENDED_FROM_OUTSIDE = ("Killed", "Signal", *FORGOTTEN)
 RETRIED = ("StepFailed", SIDECAR_FAILED, "AgentInstallFailed", "PodFailed")
 
 
-class Verdict(t.NamedTuple):
-    """The Task's state in one word, and why."""
-
-    status: str
-    reason: str
-    message: str
-
-
-def is_time_up(task: Object, now: str) -> bool:
-    """Tell whether the Task's timeout has passed."""
-    moment = deadline(task)
-    return moment is not None and seconds_until(moment, now) <= 0
-
-
-def shall_stop(task: Object, now: str) -> bool:
-    """Tell whether what still runs of the Task shall end."""
-    return bool(task["spec"].get("cancel")) or is_time_up(task, now)
-
-
-def loss_of(pod: Object) -> tuple[str, str] | None:
+def loss_of(pod: Pod) -> tuple[str, str] | None:
     """Return reason and message of a Pod that was ended through no fault of a step; None of any other."""
     status = pod.get("status") or {}
-    if status.get("phase") != "Failed":
+    if not has_failed(pod):
         return None
     if status.get("reason") in LOSSES:
         return status["reason"], status.get("message") or status["reason"]
@@ -87,60 +63,62 @@ def loss_of(pod: Object) -> tuple[str, str] | None:
     return _forgotten(status)
 
 
-def _forgotten(status: Object) -> tuple[str, str] | None:
+def _forgotten(status: PodStatus) -> tuple[str, str] | None:
     """Return the loss of a Pod whose containers the kubelet does not know any more: its node was started anew."""
-    ended = [(s.get("state") or {}).get("terminated") or {} for s in status.get("containerStatuses") or []]
+    states = [s.get("state") or {} for s in status.get("containerStatuses") or []]
+    ended: list[Terminated] = [state.get("terminated") or {} for state in states]
     failed = [end for end in ended if end.get("exitCode")]
     if failed and all(end.get("reason") in FORGOTTEN and not end.get("message") for end in failed):
         return "ContainerStatusUnknown", "the node does not know how its containers ended; was it started anew?"
     return None
 
 
-def judge(task: Object, pod: Object, now: str) -> Verdict:
-    """Return the state of a Task that has this Pod for its present run."""
-    steps = _order.step_statuses(task, pod)
-    ended = _end_of(task, pod, steps, now)
-    if ended and ended.status == FAILURE and ended.reason in RETRIED and is_retry_left(task, pod):
-        if task["spec"].get("cancel"):
+def judge(seen: Observed) -> Verdict:
+    """Return the state of a Task."""
+    pod = seen.current
+    if pod is None:
+        return _judge_without_pod(seen)
+    ended = _end_of(seen, pod)
+    if ended and ended.status == FAILURE and ended.reason in RETRIED and _is_retry_left(seen, pod):
+        if seen.is_cancelled:
             return _cancelled()
-        if not is_time_up(task, now):
-            next_try = f"retry {number_of(pod, c.RETRY_ANNOTATION, 0) + 1} of {task['spec']['retries']} follows"
+        if not seen.is_time_up:
+            next_try = f"retry {pod.attempt.retry + 1} of {seen.spec['retries']} follows"
             return Verdict(RUNNING, "Retrying", f"{ended.message}; {next_try}")
     # The verdict comes after the order that goes with it, so that the two never contradict each other.
-    order = pod_order(pod)
-    settled = order == _order.next_order(order, task, pod, shall_stop(task, now))
-    if ended and (settled or ended.status not in FINAL or is_ending(pod)):
+    settled = pod.order == next_order(pod.order, pod, seen.shall_stop)
+    if ended and (settled or ended.status not in FINAL or is_ending(pod.pod)):
         return ended
-    return on_the_way(task, pod, steps)
+    return on_the_way(pod, condition_of(seen.recorded))
 
 
-def is_decided(task: Object, pod: Object, now: str) -> bool:
+def is_suspended(seen: Observed) -> bool:
+    """Tell whether a Task that has not been recorded as ended is to have no Pod."""
+    return bool(seen.spec.get("suspend")) and not seen.is_cancelled and not _is_decided(seen)
+
+
+def _is_decided(seen: Observed) -> bool:
     """Tell whether the Pod has decided the Task, though it may not be recorded yet."""
-    ended = _end_of(task, pod, _order.step_statuses(task, pod), now)
-    retried = ended and ended.reason in RETRIED and is_retry_left(task, pod)
-    return ended is not None and ended.status in FINAL and not retried
+    ended = _end_of(seen, seen.current) if seen.current else None
+    if ended is None or seen.current is None:
+        return False
+    return ended.status in FINAL and not (ended.reason in RETRIED and _is_retry_left(seen, seen.current))
 
 
-def is_suspended(task: Object, pod: Object | None, now: str) -> bool:
-    """Tell whether a Task that has not been recorded as ended is to have no Pod; ``pod`` is that of its run."""
-    spec = task["spec"]
-    return bool(spec.get("suspend")) and not spec.get("cancel") and not (pod and is_decided(task, pod, now))
-
-
-def is_retry_left(task: Object, pod: Object) -> bool:
+def _is_retry_left(seen: Observed, pod: ObservedPod) -> bool:
     """Tell whether another Pod may follow this one, should it fail."""
-    return number_of(pod, c.RETRY_ANNOTATION, 0) < int(task["spec"].get("retries") or 0)
+    return pod.attempt.retry < int(seen.spec.get("retries") or 0)
 
 
-def judge_without_pod(task: Object, pods: t.Sequence[Object], now: str) -> Verdict:
-    """Return the state of a Task that has no Pod for its present run; ``pods`` are those of earlier ones."""
-    if task["spec"].get("cancel"):
+def _judge_without_pod(seen: Observed) -> Verdict:
+    """Return the state of a Task that has no Pod for its present run, but may have some of earlier ones."""
+    if seen.is_cancelled:
         return _cancelled()
-    if is_time_up(task, now):
-        return _timed_out(task)
-    for pod in pods:
+    if seen.is_time_up:
+        return _timed_out(seen)
+    for pod in seen.pods:
         if is_in_the_way(pod):
-            return _waits_for(pod, now)
+            return _waits_for(pod, seen.now)
     return Verdict(PENDING, "WaitingForPod", "the Pod is about to be made")
 
 
@@ -149,111 +127,109 @@ def suspended() -> Verdict:
     return Verdict(PENDING, "Suspended", "spec.suspend is true: it runs when that is false")
 
 
-def _end_of(task: Object, pod: Object, steps: list[Object], now: str) -> Verdict | None:
+def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
     """Return how the Pod's run has ended; None while it has not."""
-    if fault := sidecar_failure(pod):
+    if fault := sidecar_failure(pod.pod):
         return Verdict(FAILURE, SIDECAR_FAILED, fault)
-    if _order.passed(steps) == len(steps):
-        return _success(steps)
-    loss = loss_of(pod)
-    if loss and shall_stop(task, now):
-        return _stopped(task, pod, steps, now)
+    if pod.all_passed:
+        return _success(pod.steps)
+    loss = loss_of(pod.pod)
+    if loss and seen.shall_stop:
+        return _stopped(seen, pod)
     if loss:
-        return Verdict(PENDING, loss[0], f"Pod {pod['metadata']['name']} was lost, another follows: {loss[1]}")
-    if (pod.get("status") or {}).get("reason") == DEADLINE_EXCEEDED and not is_told_to_end(pod):
-        return _timed_out(task)
-    sidecar = _order.refusing_sidecar(task, pod)
+        return Verdict(PENDING, loss[0], f"Pod {pod.name} was lost, another follows: {loss[1]}")
+    if (pod.pod.get("status") or {}).get("reason") == DEADLINE_EXCEEDED and not is_told_to_end(pod.pod):
+        return _timed_out(seen)
+    sidecar = pod.refusing_sidecar
     refused = Verdict(FAILURE, SIDECAR_FAILED, _fault_words(pod, sidecar)) if sidecar else None
-    found = refused or failed_step(steps) or _stopped(task, pod, steps, now) or _failed_pod(pod)
-    return None if _may_be_lost(pod, [*steps, *([sidecar] if sidecar else [])]) else found
+    found = refused or failed_step(pod.steps) or _stopped(seen, pod) or _failed_pod(pod.pod)
+    return None if _may_be_lost(pod) else found
 
 
-def _may_be_lost(pod: Object, ends: list[Object]) -> bool:
+def _may_be_lost(pod: ObservedPod) -> bool:
     """Tell whether what failed was ended from outside, and the kubelet has yet to say whether the Pod was lost.
 
-    It says so by the Pod's phase and reason, a moment after the containers' ends. ``ends`` are the steps, and the
-    sidecar for which the first one did not begin.
+    It says so by the Pod's phase and reason, a moment after the containers' ends. What failed may be the sidecar for
+    which the first step did not begin.
     """
-    is_said = is_terminal(pod) or is_ending(pod)
-    failed = (x for x in ends if x.get("state", _order.FAILED) == _order.FAILED and not x.get("continued"))
-    return not is_said and has_ended(pod) and any(x.get("reason") in ENDED_FROM_OUTSIDE for x in failed)
+    is_said = is_terminal(pod.pod) or is_ending(pod.pod)
+    failed = (end for end in pod.ends if end["state"] == FAILED and not end.get("continued"))
+    return not is_said and has_ended(pod.pod) and any(end.get("reason") in ENDED_FROM_OUTSIDE for end in failed)
 
 
-def fault_of_sidecar(task: Object, pod: Object) -> str:
+def fault_of_sidecar(pod: ObservedPod) -> str:
     """Return what a sidecar has done that keeps the first step from its turn, in words; empty where none has."""
-    sidecar = _order.failed_sidecar(task, pod)
-    return "" if sidecar is None else _fault_words(pod, sidecar)
+    return "" if pod.failed_sidecar is None else _fault_words(pod, pod.failed_sidecar)
 
 
-def _fault_words(pod: Object, sidecar: Object) -> str:
+def _fault_words(pod: ObservedPod, sidecar: SidecarEnd) -> str:
     """Return in words what a sidecar has done for which no step began."""
-    name = sidecar["name"]
-    if "exitCode" not in sidecar:
-        words = sidecar["words"] or "a sidecar ended before the first step began"
+    name = sidecar.name
+    if sidecar.end is None:
+        words = sidecar.words or "a sidecar ended before the first step began"
         return f"{words}; {_log_of(pod, name)}" if name else words
-    words = f'sidecar "{name}" ended before the first step began: {cause_of(sidecar)}'
-    if not sidecar["exitCode"]:
+    words = f'sidecar "{name}" ended before the first step began: {cause_of(sidecar.end)}'
+    if not sidecar.end["exitCode"]:
         words += " again and again; no step starts until it goes on, so have it go on, or make it a step"
     return f"{words}; {_log_of(pod, name)}"
 
 
-def deaths_of_sidecars(task: Object, pod: Object, now: str) -> str:
+def deaths_of_sidecars(pod: ObservedPod, now: str) -> str:
     """Return which sidecars have died while the steps ran, and how, in words; empty where none is to be told of."""
     return "; ".join(
-        f'sidecar "{sidecar["name"]}" ended while the steps ran: {cause_of(sidecar)}; {_log_of(pod, sidecar["name"])}'
-        for sidecar in _order.dead_sidecars(task, pod)
-        if not _told_in(task, pod, sidecar, now)
+        f'sidecar "{sidecar.name}" ended while the steps ran: {cause_of(sidecar.end)}; {_log_of(pod, sidecar.name)}'
+        for sidecar in pod.dead_sidecars
+        if sidecar.end and not _told_in(pod, sidecar, now)
     )
 
 
-def next_death_in(task: Object, pod: Object, now: str) -> float | None:
+def next_death_in(pod: ObservedPod, now: str) -> float | None:
     """Return after how many seconds the death of a sidecar is to be told; None without one that is not yet told."""
-    waits = (_told_in(task, pod, sidecar, now) for sidecar in _order.dead_sidecars(task, pod))
+    waits = (_told_in(pod, sidecar, now) for sidecar in pod.dead_sidecars)
     return min((wait for wait in waits if wait), default=None)
 
 
-def _told_in(task: Object, pod: Object, sidecar: Object, now: str) -> float:
+def _told_in(pod: ObservedPod, sidecar: SidecarEnd, now: str) -> float:
     """Return how many seconds are to pass until a sidecar's death may be told: the first step may not have begun."""
-    has_begun = _order.step_statuses(task, pod)[0].get("startedAt")
-    if has_begun or sidecar["since"] is None:
+    has_begun, since = pod.steps[0].get("startedAt"), sidecar.since
+    if has_begun or since is None:
         return 0
-    passed = -seconds_until(parse_time(sidecar["since"]), now)
+    passed = -seconds_until(parse_time(since), now)
     # The node's clock may be another.
     return c.DEATH_TOLD_AFTER - passed if 0 <= passed < c.DEATH_TOLD_AFTER else 0
 
 
-def _log_of(pod: Object, container: str) -> str:
-    return f"its log: kubectl logs {pod['metadata']['name']} -c {container}"
+def _log_of(pod: ObservedPod, container: str) -> str:
+    return f"its log: kubectl logs {pod.name} -c {container}"
 
 
-def failed_step(steps: list[Object]) -> Verdict | None:
+def failed_step(steps: t.Sequence[StepStatus]) -> Verdict | None:
     """Return the verdict that the first failed step is; None without one."""
     for number, step in enumerate(steps, start=1):
-        if step["state"] == _order.FAILED and not step.get("continued"):
+        if step_has_failed(step):
             words = f'step "{step["name"]}" ({number} of {len(steps)}) failed: {cause_of(step)}'
             return Verdict(FAILURE, "StepFailed", words)
     return None
 
 
-def _stopped(task: Object, pod: Object, steps: list[Object], now: str) -> Verdict | None:
+def _stopped(seen: Observed, pod: ObservedPod) -> Verdict | None:
     """Return the verdict of a Task that was told to end, once it has."""
-    all_ended = all(step["state"] in _order.ENDED for step in steps)
-    over = all_ended or is_terminal(pod) or _order.runs_nothing(task, pod)
-    if over and task["spec"].get("cancel"):
+    all_ended = all(step["state"] in ENDED for step in pod.steps)
+    over = all_ended or is_terminal(pod.pod) or pod.runs_nothing
+    if over and seen.is_cancelled:
         return _cancelled()
-    if over and is_time_up(task, now):
-        return _timed_out(task)
-    if is_time_up(task, now) and _is_given_up(task, now):
-        return Verdict(
-            FAILURE, TIMED_OUT, f"{_timed_out(task).message}; its steps could not be ended, is its node lost?"
-        )
+    if over and seen.is_time_up:
+        return _timed_out(seen)
+    if seen.is_time_up and _is_given_up(seen):
+        words = f"{_timed_out(seen).message}; its steps could not be ended, is its node lost?"
+        return Verdict(FAILURE, TIMED_OUT, words)
     if all_ended:
-        order = pod_order(pod)
-        return Verdict(CANCELLED, "CancelledByOrder", f"the steps were told to end: the Pod's order is {order}")
+        words = f"the steps were told to end: the Pod's order is {pod.order}"
+        return Verdict(CANCELLED, "CancelledByOrder", words)
     return None
 
 
-def _success(steps: list[Object]) -> Verdict:
+def _success(steps: t.Sequence[StepStatus]) -> Verdict:
     failed = [step["name"] for step in steps if step.get("continued")]
     if failed:
         words = f"all {len(steps)} steps ended; failed, and continued: {', '.join(failed)}"
@@ -265,16 +241,16 @@ def _cancelled() -> Verdict:
     return Verdict(CANCELLED, "Cancelled", "spec.cancel is true")
 
 
-def _timed_out(task: Object) -> Verdict:
-    return Verdict(FAILURE, TIMED_OUT, f"the Task did not end within its timeout of {task['spec'].get('timeout')}")
+def _timed_out(seen: Observed) -> Verdict:
+    return Verdict(FAILURE, TIMED_OUT, f"the Task did not end within its timeout of {seen.spec.get('timeout')}")
 
 
-def _is_given_up(task: Object, now: str) -> bool:
-    moment = deadline(task)
-    return moment is not None and seconds_until(moment + datetime.timedelta(seconds=c.TIMEOUT_GRACE), now) <= 0
+def _is_given_up(seen: Observed) -> bool:
+    grace = datetime.timedelta(seconds=c.TIMEOUT_GRACE)
+    return seen.deadline is not None and seconds_until(seen.deadline + grace, seen.now) <= 0
 
 
-def cause_of(step: Object) -> str:
+def cause_of(step: StepStatus) -> str:
     """Return why a step failed, in words."""
     words = f"exit code {step['exitCode']}"
     if step.get("reason") not in (None, "Error"):
@@ -284,9 +260,9 @@ def cause_of(step: Object) -> str:
     return f"{words}: {step['message']}" if step.get("message") else words
 
 
-def _failed_pod(pod: Object) -> Verdict | None:
+def _failed_pod(pod: Pod) -> Verdict | None:
     status = pod.get("status") or {}
-    if status.get("phase") != "Failed":
+    if not has_failed(pod):
         return None
     for container in status.get("initContainerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
@@ -301,64 +277,66 @@ def _failed_pod(pod: Object) -> Verdict | None:
     return Verdict(FAILURE, "PodFailed", f"{status['reason']}: {words}" if status.get("reason") else words)
 
 
-def on_the_way(task: Object, pod: Object, steps: list[Object]) -> Verdict:
-    """Return the state of a Task whose Pod has not ended: what runs, or what it waits for."""
-    order = pod_order(pod)
-    waits = all(s["state"] == _order.WAITING for s in steps)
-    if order >= _order.held_at(task, order) and _order.all_started(task, pod) and not _is_any_running(steps):
+def on_the_way(pod: ObservedPod, before: Condition | None = None) -> Verdict:
+    """Return the state of a Task whose Pod has not ended: what runs, or what it waits for.
+
+    Args:
+        pod: the Pod.
+        before: the condition that told of it last, if any does.
+    """
+    order, steps = pod.order, pod.steps
+    waits = all(step["state"] == WAITING for step in steps)
+    runs = any(step["state"] == RUNNING for step in steps)
+    if order >= held_at(pod.task, order) and pod.all_started and not runs:
         state = PENDING if waits else RUNNING
         return Verdict(state, "Held", f"the Task's annotation {c.HOLD_ANNOTATION} holds the order at {order}")
     if order == c.ORDER_INITIAL and waits:
-        return _pending(task, pod, steps)
-    ended = sum(step["state"] in _order.ENDED for step in steps)
+        return _pending(pod, before)
+    ended = sum(step["state"] in ENDED for step in steps)
     return Verdict(RUNNING, "Running", f"{ended} of {len(steps)} steps have ended")
 
 
-def _is_any_running(steps: list[Object]) -> bool:
-    return any(step["state"] == _order.RUNNING for step in steps)
-
-
-def _pending(task: Object, pod: Object, steps: list[Object]) -> Verdict:
+def _pending(pod: ObservedPod, before: Condition | None) -> Verdict:
     """Say what a Pod that has not started waits for."""
-    found = _waiting_container(pod)
+    found = _waiting_container(pod.pod)
     if found:
         name, image, reason, detail = found
-        where = f"{_role_of(task, name)}, image {image}: "
-        before = condition_of(recorded_status(task))
-        if reason == BACK_OFF and before.get("reason") == PULL_ERROR and before["message"].startswith(where):
+        where = f"{_role_of(pod, name)}, image {image}: "
+        said = before["message"] if before and before.get("reason") == PULL_ERROR else ""
+        if reason == BACK_OFF and said.startswith(where):
             # Between two tries the kubelet has no words of the registry; those of the last one still hold.
-            return Verdict(PENDING, PULL_ERROR, before["message"])
+            return Verdict(PENDING, PULL_ERROR, said)
         return Verdict(PENDING, reason, where + detail)
-    for condition in (pod.get("status") or {}).get("conditions") or []:
+    for condition in (pod.pod.get("status") or {}).get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return Verdict(PENDING, condition.get("reason", "Unschedulable"), condition.get("message", ""))
-    unready = [s["name"] for s in _order.probed_sidecars(task)]
-    if unready and all(step["state"] == _order.WAITING for step in steps) and _order.all_started(task, pod):
+    unready = [sidecar["name"] for sidecar in pod.probed_sidecars]
+    if unready and pod.all_started:
         return Verdict(PENDING, "Pending", f"the Pod is starting; the first step awaits sidecar {', '.join(unready)}")
     return Verdict(PENDING, "Pending", "the Pod is starting")
 
 
-def _waiting_container(pod: Object) -> tuple[str, str, str, str] | None:
+def _waiting_container(pod: Pod) -> tuple[str, str, str, str] | None:
     """Return name, image, reason and message of the first container that waits for more than its turn to start."""
     status, spec = pod.get("status") or {}, pod.get("spec") or {}
     images = {x["name"]: x["image"] for x in [*spec.get("initContainers", []), *spec.get("containers", [])]}
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, *_order.ORDINARY_WAITS):
+        if waiting.get("reason") not in (None, *ORDINARY_WAITS):
             name, reason = container["name"], waiting["reason"]
             image = images.get(name) or container.get("image", "")
             return name, image, reason, waiting.get("message") or reason
     return None
 
 
-def _role_of(task: Object, name: str) -> str:
+def _role_of(pod: ObservedPod, name: str) -> str:
     if name == c.INSTALL_CONTAINER:
         return "the agent"
-    sidecars = {sidecar["name"] for sidecar in _order.sidecars_of(task)}
+    sidecars = {sidecar["name"] for sidecar in pod.sidecars}
     return f'{"sidecar" if name in sidecars else "step"} "{name}"'
 
 
-def _waits_for(pod: Object, now: str) -> Verdict:
+def _waits_for(pod: Pod, now: str) -> Verdict:
     name, node = pod["metadata"]["name"], (pod.get("spec") or {}).get("nodeName")
     where = f" on node {node}" if node else ""
     due = pod["metadata"].get("deletionTimestamp")

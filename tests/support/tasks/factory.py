@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 
 Object = dict[str, Any]
 
@@ -109,7 +110,7 @@ def continued(exit_code: int = 3, **fields: Any) -> Object:
 
 def build(task: Object, images: Object | None = None, **options: Any) -> Object:
     """Return the Pod of a Task."""
-    return build_pod(task, "agent:1", images or {}, **options)
+    return build_pod(task, resolve(task), "agent:1", images or {}, **options)
 
 
 def container_of(pod: Object, name: str) -> Object:

@@ -7,11 +7,8 @@ import itertools
 import threading
 import time
 
-from ansible_collections.taskflow.operator.plugins.module_utils._task.order import (
-    is_over,
-    orders_to_come,
-    step_statuses,
-)
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import ObservedPod
+from ansible_collections.taskflow.operator.plugins.module_utils._task.order import orders_to_come
 from pod_life import Pace, PodLife
 from raw_api import NOT_FOUND, RefusedError
 from simulated_kubelet import SimulatedKubelet
@@ -41,7 +38,7 @@ def reports():
 
 def test_a_pod_starts_its_steps_end_one_by_one_and_it_succeeds():
     assert [report["phase"] for report in reports()] == ["Pending", "Running", "Running", "Succeeded"]
-    states = [[s["state"] for s in step_statuses(TASK, {**make_pod(), "status": report})] for report in reports()]
+    states = [[s["state"] for s in ObservedPod(TASK, {**make_pod(), "status": report}).steps] for report in reports()]
     assert states == [
         ["Waiting", "Waiting"],
         ["Running", "Waiting"],
@@ -49,8 +46,8 @@ def test_a_pod_starts_its_steps_end_one_by_one_and_it_succeeds():
         ["Succeeded", "Succeeded"],
     ]
     pods = [{**make_pod(), "status": report} for report in reports()]
-    assert [is_over(TASK, pod) for pod in pods] == [False, False, False, True]
-    assert [orders_to_come(0, TASK, pod) for pod in pods] == [[], [1], [1, 2], [1, 2]]
+    assert [ObservedPod(TASK, pod).is_over for pod in pods] == [False, False, False, True]
+    assert [orders_to_come(ObservedPod(TASK, pod)) for pod in pods] == [[], [1], [1, 2], [1, 2]]
 
 
 def test_containers_come_in_the_order_of_their_names_as_from_a_kubelet():
@@ -60,7 +57,7 @@ def test_containers_come_in_the_order_of_their_names_as_from_a_kubelet():
 
 
 def test_the_agents_say_when_their_commands_ran():
-    zeta, alpha = step_statuses(TASK, {**make_pod(), "status": reports()[-1]})
+    zeta, alpha = ObservedPod(TASK, {**make_pod(), "status": reports()[-1]}).steps
     assert (zeta["startedAt"], zeta["finishedAt"]) == ("2024-01-06T22:19:25.005Z", "2024-01-06T22:19:26.005Z")
     assert (alpha["startedAt"], alpha["finishedAt"]) == ("2024-01-06T22:19:26.005Z", "2024-01-06T22:19:27.005Z")
 

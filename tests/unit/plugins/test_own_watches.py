@@ -8,11 +8,12 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import ObservedPod
 from ansible_collections.taskflow.operator.plugins.module_utils._task.order import next_order
-from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tasks.factory import NOW, make_pod, make_step, make_task
+from support.tasks.looks import compute_status
 from support.tasks.simulation import CRASHES, FAILS, FINAL, KILLED, OK, RUNS, World
 
 from taskflow_controller.config.watches import load_watches
@@ -66,7 +67,7 @@ def pod_with(path, value):
 def decided(pod):
     """Return what the modules make of a Pod: the Task's status, and the next order."""
     task = make_task("a")
-    return compute_status(task, [pod], None, NOW), next_order(0, task, pod)
+    return compute_status(task, [pod], None, NOW), next_order(0, ObservedPod(task, pod))
 
 
 WAITING = [{"name": "a", "image": "i", "state": {"waiting": {"reason": "ErrImagePull"}}}]

@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.taskflow.operator.plugins.module_utils._build import build as _build
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
+from support.tasks import factory
 
 GIT_IMAGE = "git:1"
 
@@ -28,7 +28,7 @@ def make_build(name: str = "site", **spec: object) -> dict:
 
 def make_job(build: dict) -> dict:
     """Return the Job of a Build."""
-    return _build.build_job(build, build_pod(_build.as_task(build, GIT_IMAGE), "agent:1", {}))
+    return _build.build_job(build, factory.build(_build.as_task(build, GIT_IMAGE)))
 
 
 def steps_of(build: dict) -> list[dict]:
@@ -65,7 +65,7 @@ def test_a_single_step_may_stand_in_the_spec_itself():
 def test_without_command_and_script_the_image_says_what_runs():
     build = make_build(command=None)
     task = _build.as_task(build, GIT_IMAGE)
-    pod = build_pod(task, "agent:1", {"tools:1": ImageConfig(["/tool"], ["-v"])})
+    pod = factory.build(task, {"tools:1": ImageConfig(["/tool"], ["-v"])})
     assert pod["spec"]["containers"][1]["args"][-2:] == ["/tool", "-v"]
 
 
@@ -131,7 +131,7 @@ def test_a_reserved_volume_is_refused():
 def test_an_error_names_the_field_that_its_author_wrote(spec, field):
     build = make_build(**spec)
     with pytest.raises(InvalidSpec) as error:
-        build_pod(_build.as_task(build, GIT_IMAGE), "agent:1", {})
+        factory.build(_build.as_task(build, GIT_IMAGE))
     mended = _build.own_field(error.value, build)
     assert mended.field == field
     assert mended.message.startswith(f"{field}: ")

@@ -13,8 +13,8 @@ from ansible_collections.taskflow.operator.plugins.module_utils._build.status im
     next_look,
 )
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec, TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import build_pod
-from ansible_collections.taskflow.operator.plugins.module_utils._task.run import condition_of
+from support.tasks import factory
+from ansible_collections.taskflow.operator.plugins.module_utils._task.conditions import condition_of
 
 NOW = "2024-01-06T22:30:00Z"
 BEGIN, END = "2024-01-06T22:19:24Z", "2024-01-06T22:20:44Z"
@@ -31,7 +31,7 @@ def make_build(status: dict | None = None, **spec: object) -> dict:
 
 def make_job(build: dict, end: str = "", ending: bool = False, **condition: str) -> dict:
     """Return the Job of a Build's wanted state. ``end`` is Complete or Failed."""
-    job = build_job(build, build_pod(as_task(build, "git:1"), "agent:1", {}))
+    job = build_job(build, factory.build(as_task(build, "git:1")))
     job["metadata"].update(uid=f"uid-of-{job['metadata']['name']}", creationTimestamp=BEGIN)
     if ending:
         job["metadata"]["deletionTimestamp"] = NOW

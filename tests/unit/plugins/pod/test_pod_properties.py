@@ -8,10 +8,12 @@ import gzip
 import json
 
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
-from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import Attempt, build_pod, images_to_look_up
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import Attempt
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.pod import images_to_look_up
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.spec import resolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tasks import factory
 from support.tasks.factory import changed, container_of, make_task, values_of, words_of
 from support.tasks.kubelet import arguments, environment
 
@@ -135,7 +137,7 @@ def tasks(draw):
 
 
 def build(task, native=False, attempt=FIRST):
-    return build_pod(task, "agent:1", {"i": IMAGE, "t": IMAGE}, attempt, native)
+    return factory.build(task, {"i": IMAGE, "t": IMAGE}, attempt=attempt, native_sidecars=native)
 
 
 def every_container(pod):
@@ -164,7 +166,8 @@ def test_the_pod_is_one_that_the_api_server_can_take(made, native, attempt):
         assert len({m["mountPath"] for m in mounts}) == len(mounts)
         assert not OWN_FIELDS & container.keys()
     wanted = images_to_look_up(resolve(task), native)
-    assert build_pod(task, "agent:1", dict.fromkeys(wanted, IMAGE), Attempt(attempt, attempt - 1), native) == pod
+    images = dict.fromkeys(wanted, IMAGE)
+    assert factory.build(task, images, attempt=Attempt(attempt, attempt - 1), native_sidecars=native) == pod
 
 
 @QUICK

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import Attempt, spec_hash
-from ansible_collections.taskflow.operator.plugins.module_utils._task import attempts as _attempts
-from ansible_collections.taskflow.operator.plugins.module_utils._task.status import compute_status
+from ansible_collections.taskflow.operator.plugins.module_utils._task.attempts import Plan
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tasks import looks as _looks
 from support.tasks.factory import (
     CREATED,
     LATER,
@@ -24,12 +24,13 @@ from support.tasks.factory import (
     verdict,
     waiting,
 )
+from support.tasks.looks import compute_status
 
 SKIPPED = ended(1, state="Skipped")
 
 
 def plan_pods(task, pods, now=NOW):
-    return _attempts.plan_pods(task, pods, now)
+    return _looks.plan_pods(task, pods, now)
 
 
 def recorded(task, pods=(), now=NOW, **fields):
@@ -268,10 +269,10 @@ def test_a_pod_that_is_over_stays_and_is_followed_by_a_retry_at_once():
 def test_a_pod_that_is_over_and_decides_the_task_stays():
     task = make_task("a")
     pod = over(of=task)
-    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
     task = recorded(task, [pod])
     assert verdict(task["status"]) == ("Failure", "StepFailed")
-    assert plan_pods(task, [pod]) == _attempts.Plan("finished", pod)
+    assert plan_pods(task, [pod]) == Plan("finished", pod)
 
 
 @pytest.mark.parametrize("stop", [{"cancel": True}, {"timeout": "1s"}])
@@ -287,7 +288,7 @@ def test_a_native_sidecar_that_still_runs_is_awaited_and_its_pod_left_alone():
     pod = over(of=task)
     pod["spec"] = {"initContainers": [{"name": "s"}]}
     pod["status"]["initContainerStatuses"] = [{"name": "s", "state": RUNNING}]
-    assert plan_pods(task, [pod]) == _attempts.Plan("waiting", pod)
+    assert plan_pods(task, [pod]) == Plan("waiting", pod)
     # One that died beside the steps is not started again once they have ended.
     crashed = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1, reported=False)}
     pod["status"]["initContainerStatuses"] = [{"name": "s", **crashed}]
@@ -304,7 +305,7 @@ def test_a_pod_of_another_run_that_is_over_goes_but_nobody_waits_for_it():
 def test_what_was_ended_from_outside_may_be_lost_until_the_phase_says_it(killed):
     task = make_task("a", retries=1)
     pod = set_states(make_pod(-1, "Running", of=task), a=killed)
-    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
     assert verdict(recorded(task, [pod])["status"]) == ("Running", "Running")
     pod["status"].update(phase="Failed")
     assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
@@ -347,11 +348,11 @@ def test_a_pod_whose_sidecar_fails_is_ended_and_not_deleted():
 def test_a_sidecar_that_failed_is_the_tasks_failure_and_its_pod_stays():
     task = sidecar_task()
     pod = marked(stuck(of=task))
-    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
     task = recorded(task, [pod])
     assert verdict(task["status"]) == ("Failure", "SidecarFailed")
     assert [step["state"] for step in task["status"]["steps"]] == ["Cancelled"]
-    assert plan_pods(task, [pod]) == _attempts.Plan("finished", pod)
+    assert plan_pods(task, [pod]) == Plan("finished", pod)
     # Neither is it out of time.
     pod["status"].update(phase="Failed", reason="DeadlineExceeded")
     assert verdict(recorded(sidecar_task(), [pod])["status"]) == ("Failure", "SidecarFailed")
@@ -395,7 +396,7 @@ def refused_pod(phase="Running", sidecar=None, **fields):
 def test_steps_that_never_ran_for_a_sidecar_are_its_failure():
     task = sidecar_task()
     pod = refused_pod(of=task)
-    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
     # The order goes with the verdict, and comes first.
     assert verdict(recorded(task, [pod])["status"]) == ("Running", "Running")
     pod["metadata"]["annotations"]["taskorder"] = "-1"
@@ -405,7 +406,7 @@ def test_steps_that_never_ran_for_a_sidecar_are_its_failure():
         'sidecar "s" ended before the first step began: exit code 3; its log: kubectl logs task-pod-demo-1 -c s'
     )
     assert ([step["state"] for step in status["steps"]], status["completionTime"]) == (["Skipped"], NOW)
-    assert plan_pods({**task, "status": status}, [pod]) == _attempts.Plan("finished", pod)
+    assert plan_pods({**task, "status": status}, [pod]) == Plan("finished", pod)
 
 
 @pytest.mark.parametrize(
@@ -428,7 +429,7 @@ def test_they_are_retried_once_the_kubelet_has_stopped_the_native_sidecar():
     task = sidecar_task(retries=1)
     pod = refused_pod(of=task, sidecar={"state": RUNNING, "lastState": ended(3)})
     pod["metadata"]["annotations"]["taskorder"] = "-1"
-    assert plan_pods(task, [pod]) == _attempts.Plan("waiting", pod)
+    assert plan_pods(task, [pod]) == Plan("waiting", pod)
     assert verdict(recorded(task, [pod])["status"]) == ("Running", "Retrying")
     pod["status"]["initContainerStatuses"][0]["state"] = ended(143)
     plan = plan_pods(task, [pod])
@@ -458,7 +459,7 @@ def test_a_sidecar_that_was_ended_from_outside_may_have_been_lost_with_its_pod()
     del pod["spec"], pod["status"]["initContainerStatuses"]
     pod["metadata"]["annotations"]["taskorder"] = "-1"
     pod["status"]["containerStatuses"].append({"name": "s", "state": ended(143, reason="Signal")})
-    assert plan_pods(task, [pod]) == _attempts.Plan("kept", pod)
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
     pod["status"].update(phase="Failed")
     assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
     pod["status"].update(reason="Evicted")

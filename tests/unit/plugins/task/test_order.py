@@ -6,10 +6,16 @@ import itertools
 import json
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._task import order as _order
+from ansible_collections.taskflow.operator.plugins.module_utils._contract import ENDED
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.life import pod_order
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import ObservedPod
+from ansible_collections.taskflow.operator.plugins.module_utils._task.order import next_order, orders_to_write
+from ansible_collections.taskflow.operator.plugins.module_utils._task.reports import SidecarEnd
+from ansible_collections.taskflow.operator.plugins.module_utils._task.steps import has_passed
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.factory import RUNNING, continued, ended, make_pod, make_step, make_task, set_states, waiting
+from support.tasks.looks import orders_to_come, step_statuses
 
 NAMES = ["zeta", "alpha", "mid", "last"]
 HOLD = "api.practice.com/hold-order"
@@ -17,7 +23,7 @@ KILLED = ended(137, reported=False)
 
 
 def states_of(task, pod):
-    return [s["state"] for s in _order.step_statuses(task, pod)]
+    return [s["state"] for s in step_statuses(task, pod)]
 
 
 def pod_of(order, *states, phase="Running"):
@@ -26,7 +32,7 @@ def pod_of(order, *states, phase="Running"):
 
 def status_of(state, **pod):
     """Return the status of a Task's only step."""
-    (status,) = _order.step_statuses(make_task("zeta"), pod_of(1, state, **pod))
+    (status,) = step_statuses(make_task("zeta"), pod_of(1, state, **pod))
     return status
 
 
@@ -65,19 +71,19 @@ def status_of(state, **pod):
 @pytest.mark.parametrize("handoff", ["Local", "Annotation"])
 def test_orders_to_come(order, states, orders, handoff):
     task = make_task(*NAMES[:3], handoff=handoff)
-    assert _order.orders_to_come(order, task, pod_of(order, *states)) == orders
+    assert orders_to_come(task, pod_of(order, *states)) == orders
 
 
 @pytest.mark.parametrize(
     ("orders", "written"), [([], []), ([1], [1]), ([1, 2, 3], [3]), ([1, 2, -1], [2, -1]), ([-1], [-1])]
 )
 def test_only_the_annotation_handoff_needs_every_value_written(orders, written):
-    assert _order.orders_to_write(orders, make_task("a")) == written
-    assert _order.orders_to_write(orders, make_task("a", handoff="Annotation")) == orders
+    assert orders_to_write(orders, make_task("a")) == written
+    assert orders_to_write(orders, make_task("a", handoff="Annotation")) == orders
 
 
 def test_a_pod_that_failed_without_a_failed_step_ends_the_order():
-    assert _order.next_order(0, make_task("zeta"), make_pod(0, "Failed")) == -1
+    assert next_order(0, ObservedPod(make_task("zeta"), make_pod(0, "Failed"))) == -1
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,7 @@ def test_a_pod_that_failed_without_a_failed_step_ends_the_order():
 )
 def test_a_task_that_shall_stop_is_told_so_once(order, states, orders):
     task = make_task(*NAMES[:2])
-    assert _order.orders_to_come(order, task, pod_of(order, *states), stop=True) == orders
+    assert orders_to_come(task, pod_of(order, *states), stop=True) == orders
 
 
 @pytest.mark.parametrize(
@@ -117,24 +123,24 @@ def test_a_task_that_shall_stop_is_told_so_once(order, states, orders):
 def test_the_order_is_held_where_the_annotation_says(hold, order, orders):
     task = make_task(*NAMES[:3], handoff="Annotation", annotations={HOLD: hold})
     pod = pod_of(order, ended(), ended(), RUNNING)
-    assert _order.orders_to_come(order, task, pod) == orders
+    assert orders_to_come(task, pod) == orders
 
 
 def test_the_local_handoff_is_not_held():
     pod = pod_of(0, RUNNING, RUNNING)
-    assert _order.orders_to_come(0, make_task("zeta", "alpha", annotations={HOLD: "0"}), pod) == [1]
+    assert orders_to_come(make_task("zeta", "alpha", annotations={HOLD: "0"}), pod) == [1]
 
 
 @pytest.mark.parametrize("hold", ["1", "true"])
 def test_a_held_order_does_not_outlive_a_failure_or_a_stop(hold):
     task = make_task("zeta", "alpha", "mid", handoff="Annotation", annotations={HOLD: hold})
-    assert _order.orders_to_come(1, task, pod_of(1, ended(1), RUNNING, RUNNING)) == [-1]
-    assert _order.orders_to_come(1, task, pod_of(1, ended(), RUNNING, RUNNING), stop=True) == [-1]
+    assert orders_to_come(task, pod_of(1, ended(1), RUNNING, RUNNING)) == [-1]
+    assert orders_to_come(task, pod_of(1, ended(), RUNNING, RUNNING), stop=True) == [-1]
 
 
 def test_a_held_order_does_not_outlive_the_death_of_a_step_that_waits():
     task = make_task("zeta", "alpha", "mid", handoff="Annotation", annotations={HOLD: "1"})
-    assert _order.orders_to_come(1, task, pod_of(1, ended(), KILLED, RUNNING)) == [-1]
+    assert orders_to_come(task, pod_of(1, ended(), KILLED, RUNNING)) == [-1]
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -153,7 +159,7 @@ def test_the_first_step_awaits_a_sidecar_until_it_is_ready(native, sidecar, orde
     pod = pod_of(0, RUNNING)
     where = "initContainerStatuses" if native else "containerStatuses"
     pod["status"].setdefault(where, []).append({"name": "s", **sidecar})
-    assert _order.orders_to_come(0, task, pod) == orders
+    assert orders_to_come(task, pod) == orders
     assert states_of(task, pod) == ["Waiting"]
     pod["metadata"]["annotations"]["taskorder"] = "1"
     assert states_of(task, pod) == (["Waiting"] if "waiting" in sidecar["state"] else ["Running"])
@@ -169,7 +175,7 @@ def test_a_sidecar_without_a_probe_is_awaited_until_it_has_started(handoff, stat
     pod["status"]["containerStatuses"].append({"name": "s", "state": state})
     # With Local it is the agents that know whether the step has begun.
     is_local = handoff == "Local" and "waiting" not in state
-    assert _order.orders_to_come(0, task, pod) == ([1] if is_local else orders)
+    assert orders_to_come(task, pod) == ([1] if is_local else orders)
     assert states_of(task, pod) == (["Running"] if is_local else ["Waiting"])
     pod["metadata"]["annotations"]["taskorder"] = "1"
     assert states_of(task, pod) == (["Waiting"] if "waiting" in state else ["Running"])
@@ -218,10 +224,10 @@ def with_sidecar(pod, native, **status):
 def test_a_native_sidecar_that_keeps_the_first_step_from_its_turn(handoff, status, code):
     task = make_task("zeta", sidecars=[make_step("s")], handoff=handoff)
     pod = with_sidecar(pod_of(0, waiting("PodInitializing")), True, **status)
-    found = _order.failed_sidecar(task, pod)
-    assert (found and found["exitCode"]) == code
-    assert _order.orders_to_come(0, task, pod) == []
-    assert _order.dead_sidecars(task, pod) == []
+    found = ObservedPod(task, pod).failed_sidecar
+    assert (found and found.end["exitCode"]) == code
+    assert orders_to_come(task, pod) == []
+    assert ObservedPod(task, pod).dead_sidecars == []
 
 
 @pytest.mark.parametrize(("state", "fails"), [(CRASH, True), (START_ERROR, True), (DONE, False), (RUNNING, False)])
@@ -233,8 +239,8 @@ def test_an_ordinary_sidecar_that_keeps_the_first_step_from_its_turn(handoff, st
     if handoff == "Local" and starts == RUNNING:
         # The step may have begun, unless the sidecar's agent has never been.
         fails = state == START_ERROR
-    assert bool(_order.failed_sidecar(task, pod)) == fails
-    assert _order.orders_to_come(0, task, pod) == ([] if fails or starts != RUNNING else [1])
+    assert bool(ObservedPod(task, pod).failed_sidecar) == fails
+    assert orders_to_come(task, pod) == ([] if fails or starts != RUNNING else [1])
 
 
 # A first step that did not begin, since a sidecar had failed by then.
@@ -263,14 +269,14 @@ def test_a_first_step_that_a_sidecar_has_kept_from_its_turn(order, handoff, name
     task = make_task("zeta", "alpha", sidecars=[make_step("fine"), make_step("s")], handoff=handoff)
     pod = with_sidecar(pod_of(order, refused(**names), ended(1, "Skipped")), native, **status)
     pod["status"]["containerStatuses"].append({"name": "fine", "state": RUNNING})
-    found = _order.refusing_sidecar(task, pod)
-    assert (found["name"], found["exitCode"]) == ("s", 3)
+    found = ObservedPod(task, pod).refusing_sidecar
+    assert (found.name, found.end["exitCode"]) == ("s", 3)
     # Its order does not go up first, it ends by itself, and no death is told besides.
-    assert _order.orders_to_come(order, task, pod) == [-1]
-    assert (_order.failed_sidecar(task, pod), _order.dead_sidecars(task, pod)) == (None, [])
+    assert orders_to_come(task, pod) == [-1]
+    assert (ObservedPod(task, pod).failed_sidecar, ObservedPod(task, pod).dead_sidecars) == (None, [])
     assert states_of(task, pod) == ["Skipped", "Skipped"]
     # The name is no field of the step's status.
-    assert "sidecar" not in _order.step_statuses(task, pod)[0]
+    assert "sidecar" not in step_statuses(task, pod)[0]
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -281,41 +287,44 @@ def test_a_first_step_that_was_started_after_a_sidecars_failure_will_not_begin(n
     status = {"state": RUNNING, "lastState": end} if native else {"state": end}
     pod = with_sidecar(pod_of(0, RUNNING), native, **status)
     assert states_of(task, pod) == ["Waiting" if refuses else "Running"]
-    assert _order.orders_to_come(0, task, pod) == ([] if refuses else [1])
-    assert (bool(_order.failed_sidecar(task, pod)), bool(_order.dead_sidecars(task, pod))) == (refuses, not refuses)
+    assert orders_to_come(task, pod) == ([] if refuses else [1])
+    assert (bool(ObservedPod(task, pod).failed_sidecar), bool(ObservedPod(task, pod).dead_sidecars)) == (
+        refuses,
+        not refuses,
+    )
 
 
 def test_what_the_first_step_says_counts_while_the_sidecars_end_is_not_known():
     task = make_task("zeta", sidecars=[make_step("s")])
     pod = with_sidecar(pod_of(0, refused()), True, state=RUNNING)
-    assert _order.refusing_sidecar(task, pod) == {"name": "s", "words": REFUSAL}
+    assert ObservedPod(task, pod).refusing_sidecar == SidecarEnd("s", None, words=REFUSAL)
     cut = ended(1, reported=False, message='{"state":"Skipped","exitCode":1,"reason":"Sidec')
-    found = _order.refusing_sidecar(task, with_sidecar(pod_of(0, cut), True, state=RUNNING))
-    assert found["name"] == ""
+    found = ObservedPod(task, with_sidecar(pod_of(0, cut), True, state=RUNNING)).refusing_sidecar
+    assert found.name == ""
 
 
 @pytest.mark.parametrize("first", [RUNNING, ended(), ended(1), ended(1, "Cancelled"), continued(), KILLED])
 def test_nobody_has_kept_a_first_step_from_its_turn_that_was_not_skipped(first):
     task = make_task("zeta", "alpha", sidecars=[make_step("s")])
     pod = with_sidecar(pod_of(0, first, ended(1, "Skipped")), True, state=BACK_OFF, lastState=CRASH)
-    assert _order.refusing_sidecar(task, pod) is None
-    assert _order.refusing_sidecar(make_task("zeta"), pod_of(0, refused())) is None
+    assert ObservedPod(task, pod).refusing_sidecar is None
+    assert ObservedPod(make_task("zeta"), pod_of(0, refused())).refusing_sidecar is None
 
 
 def test_a_pod_that_would_not_end_by_itself_is_ended_for_the_sidecar():
     task = make_task("zeta", "alpha", sidecars=[make_step("s")])
     pod = pod_of(0, refused(), waiting("ImagePullBackOff", "no such image"))
-    found = _order.failed_sidecar(task, with_sidecar(pod, True, state=RUNNING, lastState=CRASH))
-    assert (found["name"], found["exitCode"]) == ("s", 3)
+    found = ObservedPod(task, with_sidecar(pod, True, state=RUNNING, lastState=CRASH)).failed_sidecar
+    assert (found.name, found.end["exitCode"]) == ("s", 3)
 
 
 def test_a_native_sidecar_that_fails_holds_up_no_pod_that_was_told_to_end():
     task = make_task("zeta", sidecars=[make_step("s")])
     status = {"state": BACK_OFF, "lastState": CRASH, "restartCount": 1}
-    assert _order.failed_sidecar(task, with_sidecar(pod_of(-1, waiting()), True, **status))["exitCode"] == 3
+    assert ObservedPod(task, with_sidecar(pod_of(-1, waiting()), True, **status)).failed_sidecar.end["exitCode"] == 3
     # Here the steps' agents are told, and the others' sidecars, too.
-    assert _order.failed_sidecar(task, with_sidecar(pod_of(-1, RUNNING), True, **status)) is None
-    assert _order.failed_sidecar(task, with_sidecar(pod_of(-1, waiting()), False, state=CRASH)) is None
+    assert ObservedPod(task, with_sidecar(pod_of(-1, RUNNING), True, **status)).failed_sidecar is None
+    assert ObservedPod(task, with_sidecar(pod_of(-1, waiting()), False, state=CRASH)).failed_sidecar is None
 
 
 def test_a_step_that_was_ended_with_its_pod_for_a_sidecar_has_not_failed():
@@ -328,10 +337,10 @@ def test_a_step_that_was_ended_with_its_pod_for_a_sidecar_has_not_failed():
 def test_nobodys_sidecar_fails_in_a_pod_that_is_over_or_goes():
     task = make_task("zeta", sidecars=[make_step("s")])
     over = with_sidecar(pod_of(0, ended(137, reported=False)), False, state=ended(137, reported=False))
-    assert _order.failed_sidecar(task, over) is None
+    assert ObservedPod(task, over).failed_sidecar is None
     pod = with_sidecar(pod_of(0, waiting()), True, state=CRASH)
     pod["metadata"]["deletionTimestamp"] = "2024-01-06T22:20:00Z"
-    assert _order.failed_sidecar(task, pod) is None
+    assert ObservedPod(task, pod).failed_sidecar is None
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -341,18 +350,18 @@ def test_a_sidecar_that_dies_beside_the_steps_holds_nothing_up_and_is_told(nativ
     status = {"state": BACK_OFF, "lastState": CRASH, "restartCount": 1} if native else {"state": CRASH}
     pod = with_sidecar(pod_of(1, RUNNING, RUNNING), native, **status)
     assert states_of(task, pod) == ["Running", "Waiting"]
-    assert _order.failed_sidecar(task, pod) is None
-    assert [(s["name"], s["exitCode"]) for s in _order.dead_sidecars(task, pod)] == [("s", 3)]
+    assert ObservedPod(task, pod).failed_sidecar is None
+    assert [(s.name, s.end["exitCode"]) for s in ObservedPod(task, pod).dead_sidecars] == [("s", 3)]
     pod = with_sidecar(pod_of(1, ended(), RUNNING), native, **status)
-    assert _order.orders_to_come(1, task, pod) == [2]
+    assert orders_to_come(task, pod) == [2]
 
 
 def test_a_native_sidecar_that_dies_when_all_steps_have_started_does_not_fail_the_task():
     task = make_task("zeta", sidecars=[make_step("s")])
     pod = with_sidecar(pod_of(0, RUNNING), True, state=BACK_OFF, lastState=CRASH, restartCount=1)
-    assert _order.failed_sidecar(task, pod) is None
-    assert _order.orders_to_come(0, task, pod) == [1]
-    assert [s["name"] for s in _order.dead_sidecars(task, pod)] == ["s"]
+    assert ObservedPod(task, pod).failed_sidecar is None
+    assert orders_to_come(task, pod) == [1]
+    assert [s.name for s in ObservedPod(task, pod).dead_sidecars] == ["s"]
 
 
 @pytest.mark.parametrize(
@@ -368,7 +377,7 @@ def test_a_native_sidecar_that_dies_when_all_steps_have_started_does_not_fail_th
 @pytest.mark.parametrize("native", [False, True])
 def test_a_sidecar_that_is_stopped_after_the_steps_has_not_died(native, order, status):
     task = make_task("zeta", sidecars=[make_step("s")])
-    assert _order.dead_sidecars(task, with_sidecar(pod_of(order, ended()), native, **status)) == []
+    assert ObservedPod(task, with_sidecar(pod_of(order, ended()), native, **status)).dead_sidecars == []
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -376,7 +385,7 @@ def test_a_sidecar_that_is_stopped_after_the_steps_has_not_died(native, order, s
 def test_a_sidecar_that_dies_just_before_the_last_step_ends_is_told(native, finished, dead):
     task = make_task("zeta", sidecars=[make_step("s")])
     state = ended(3, finishedAt=f"2024-01-06T{finished}Z")
-    assert bool(_order.dead_sidecars(task, with_sidecar(pod_of(1, ended()), native, state=state))) is dead
+    assert bool(ObservedPod(task, with_sidecar(pod_of(1, ended()), native, state=state)).dead_sidecars) is dead
 
 
 @pytest.mark.parametrize("handoff", ["Local", "Annotation"])
@@ -388,7 +397,7 @@ def test_a_sidecar_that_is_no_longer_ready_takes_nothing_back_and_holds_nothing_
     assert states_of(task, pod) == ["Running", "Waiting"]
     pod = pod_of(1, ended(), RUNNING)
     pod["status"]["containerStatuses"].append({"name": "s", "ready": False, "state": RUNNING})
-    assert _order.orders_to_come(1, task, pod) == [2]
+    assert orders_to_come(task, pod) == [2]
 
 
 # The steps' states.
@@ -537,7 +546,7 @@ def test_skipped_and_cancelled_steps_are_not_failures():
 
 def test_why_a_step_can_not_start_is_told():
     pod = pod_of(0, waiting("ErrImagePull", "not found"), waiting())
-    first, second = _order.step_statuses(make_task("zeta", "alpha"), pod)
+    first, second = step_statuses(make_task("zeta", "alpha"), pod)
     assert (first["reason"], first["message"]) == ("ErrImagePull", "not found")
     assert "reason" not in second
 
@@ -545,7 +554,7 @@ def test_why_a_step_can_not_start_is_told():
 def test_the_image_that_runs_is_told():
     pod = pod_of(0, RUNNING)
     pod["status"]["containerStatuses"][0]["imageID"] = "docker.io/library/busybox@sha256:1"
-    assert _order.step_statuses(make_task("zeta"), pod)[0]["imageID"] == "docker.io/library/busybox@sha256:1"
+    assert step_statuses(make_task("zeta"), pod)[0]["imageID"] == "docker.io/library/busybox@sha256:1"
 
 
 @pytest.mark.parametrize("times", [("yesterday", "now"), (1, 2), ("2024-02-30T22:19:30.000Z", None)])
@@ -572,7 +581,7 @@ def test_what_is_of_no_use_in_a_foreign_report_never_reaches_the_status(field, v
 def test_a_missing_or_foreign_order_counts_as_the_first(annotations):
     pod = make_pod()
     pod["metadata"]["annotations"] = annotations
-    assert _order.pod_order(pod) == 0
+    assert pod_order(pod) == 0
 
 
 CONTAINER = st.sampled_from(
@@ -590,10 +599,10 @@ def test_whatever_arrives_the_order_rises_until_it_is_minus_one(snapshots, hando
     task, order = make_task(*NAMES, handoff=handoff, annotations=annotations), 0
     for snapshot in snapshots:
         pod = pod_of(order, *snapshot)
-        path = [order, *_order.orders_to_come(order, task, pod)]
+        path = [order, *orders_to_come(task, pod)]
         assert all(b == a + 1 <= len(NAMES) or b == -1 for a, b in itertools.pairwise(path))
         order = path[-1]
-        assert _order.orders_to_come(order, task, pod) == []
+        assert orders_to_come(task, pod_of(order, *snapshot)) == []
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=3)
@@ -607,10 +616,10 @@ FIELDS = ["state", "exitCode", "reason", "message", "continued", "retries", "sta
 )
 def test_no_report_whatever_makes_a_success_of_an_exit_code(report, exit_code):
     status = status_of({"terminated": {"exitCode": exit_code, "message": json.dumps(report)}})
-    assert status["state"] in _order.ENDED
+    assert status["state"] in ENDED
     if exit_code:
         assert status["state"] != "Succeeded"
-        assert not _order.has_passed(status)
+        assert not has_passed(status)
 
 
 @given(st.integers(min_value=1, max_value=6), st.one_of(st.none(), st.integers(0, 5)), st.booleans())
@@ -620,7 +629,7 @@ def test_step_by_step_the_annotation_handoff_goes_through_every_order(count, fai
     states = dict.fromkeys(names, RUNNING)
     for _ in range(3 * count + 3):
         for _ in range(2 if twice else 1):
-            order = _order.next_order(order, task, set_states(make_pod(order), **states))
+            order = next_order(order, ObservedPod(task, set_states(make_pod(order), **states)))
         seen.append(order)
         if order > 0:
             states[names[order - 1]] = ended(1 if fails == order - 1 else 0)
@@ -631,6 +640,6 @@ def test_step_by_step_the_annotation_handoff_goes_through_every_order(count, fai
 
 def test_a_report_that_the_kubelet_cut_is_no_success():
     cut = '{"state":"Failed","exitCode":3,"reason":"Error","continued":1,"result.x":"aaaa'
-    status = _order.step_statuses(make_task("zeta"), pod_of(1, {"terminated": {"exitCode": 0, "message": cut}}))[0]
+    status = step_statuses(make_task("zeta"), pod_of(1, {"terminated": {"exitCode": 0, "message": cut}}))[0]
     assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 3, "ReportCut")
     assert status["continued"] is True

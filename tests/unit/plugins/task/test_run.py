@@ -7,6 +7,7 @@ import datetime
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
 from ansible_collections.taskflow.operator.plugins.module_utils._task import run as _run
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import observe
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.factory import changed, make_pod, make_task
@@ -24,6 +25,14 @@ def recorded(task, word="Running", reason="Running", **fields):
         **fields,
     }
     return task
+
+
+def expiry(task):
+    return observe(task, [], FINISHED).expiry
+
+
+def is_finished(task):
+    return observe(task, [], FINISHED).is_finished
 
 
 CONTROL = [{"cancel": True}, {"suspend": True}, {"ttlSecondsAfterFinished": 5}]
@@ -66,8 +75,8 @@ def test_a_pod_of_an_earlier_version_has_no_hash_and_counts_by_its_generation():
 )
 def test_only_a_run_that_cancel_ended_is_over_when_cancel_is_false_again(fields, is_over):
     task = recorded(make_task("a", cancel=True), "Cancelled", "Cancelled", **fields)
-    assert _run.is_finished(task)
-    assert _run.is_finished(changed(task, cancel=False)) == (not is_over)
+    assert is_finished(task)
+    assert is_finished(changed(task, cancel=False)) == (not is_over)
 
 
 def test_a_cancelled_runs_pod_is_of_the_run_only_while_it_is_cancelled():
@@ -83,7 +92,7 @@ def test_a_cancelled_runs_pod_is_of_the_run_only_while_it_is_cancelled():
 
 def test_a_run_that_is_cancelled_once_more_before_anybody_looked_is_still_over():
     task = recorded(make_task("a", cancel=True), "Cancelled", "Cancelled", cancelledGeneration=1)
-    assert _run.is_finished(changed(changed(task, cancel=False), cancel=True))
+    assert is_finished(changed(changed(task, cancel=False), cancel=True))
 
 
 def test_every_pod_of_a_cancelled_run_is_over_with_it():
@@ -103,21 +112,21 @@ def test_where_nothing_was_cancelled_nothing_is_added():
 @pytest.mark.parametrize("word", ["Successful", "Failure", "Cancelled"])
 def test_a_task_that_has_ended_expires_when_its_time_to_live_has_passed(word):
     task = recorded(make_task("a", cancel=True), word, word, completionTime=FINISHED)
-    assert _run.expiry(task) is None
-    moment = _run.expiry(changed(task, ttlSecondsAfterFinished=90))
+    assert expiry(task) is None
+    moment = expiry(changed(task, ttlSecondsAfterFinished=90))
     assert moment == datetime.datetime(2024, 1, 6, 22, 21, 30, tzinfo=datetime.UTC)
-    assert _run.expiry(changed(task, ttlSecondsAfterFinished=0)).minute == 20
+    assert expiry(changed(task, ttlSecondsAfterFinished=0)).minute == 20
 
 
 def test_a_task_that_has_not_ended_does_not_expire():
-    assert _run.expiry(recorded(make_task("a", ttlSecondsAfterFinished=0))) is None
+    assert expiry(recorded(make_task("a", ttlSecondsAfterFinished=0))) is None
     ended = recorded(make_task("a", ttlSecondsAfterFinished=0), "Failure", "StepFailed", completionTime=FINISHED)
-    assert _run.expiry(changed(ended, timeout="1s")) is None
+    assert expiry(changed(ended, timeout="1s")) is None
 
 
 def test_a_time_to_live_that_ends_in_no_year_there_is_never_ends():
     task = make_task("a", ttlSecondsAfterFinished=10**12)
-    assert _run.expiry(recorded(task, "Failure", "StepFailed", completionTime=FINISHED)) is None
+    assert expiry(recorded(task, "Failure", "StepFailed", completionTime=FINISHED)) is None
 
 
 @given(st.permutations(["a", "b", "c"]))

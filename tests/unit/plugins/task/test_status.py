@@ -6,8 +6,9 @@ import copy
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.event import Event
 from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
-from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
+from ansible_collections.taskflow.operator.plugins.module_utils._task.events import compute_events
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.factory import (
@@ -27,13 +28,14 @@ from support.tasks.factory import (
     verdict,
     waiting,
 )
+from support.tasks.looks import compute_status, next_look
 
 FINAL = ("Successful", "Failure", "Cancelled")
 SKIPPED, CANCELLED = ended(1, state="Skipped"), ended(143, state="Cancelled")
 
 
 def compute(task, pod=None, problem=None, now=NOW):
-    return _status.compute_status(task, [pod] if pod else [], problem, now)
+    return compute_status(task, [pod] if pod else [], problem, now)
 
 
 def pod_of(order, phase="Running", **states):
@@ -127,7 +129,7 @@ def test_another_attempts_results_are_not_this_ones():
     task["status"] = compute(task, first)
     assert task["status"]["results"] == {"v": "1"}
     second = set_states(make_pod(0, "Pending", "p2", attempt=2, retry=1), a=waiting(), b=waiting())
-    status = _status.compute_status(task, [first, second], None, LATER)
+    status = compute_status(task, [first, second], None, LATER)
     assert (status["podName"], status["attempts"], status["retries"]) == ("p2", 2, 1)
     assert not status.get("results")
 
@@ -139,7 +141,7 @@ def test_a_run_starts_with_its_first_pod_and_goes_on_with_its_next():
     assert verdict(task["status"]) == ("Running", "Retrying")
     second = set_states(make_pod(1, "Succeeded", "p2", attempt=2, retry=1), a=ended())
     second["metadata"]["creationTimestamp"] = NOW
-    status = _status.compute_status(task, [first, second], None, LATER)
+    status = compute_status(task, [first, second], None, LATER)
     assert (status["startTime"], status["status"], status["podName"]) == (CREATED, "Successful", "p2")
 
 
@@ -283,7 +285,7 @@ def test_a_task_that_the_order_cancelled_stays_so():
 def looked(task, pod=None, problem=None, start=None, now=NOW):
     status = compute(task, pod, problem, now)
     task = {**task, "status": {**status, **({"startTime": start} if start else {})}}
-    return _status.next_look(task, [pod] if pod else [], problem, now)
+    return next_look(task, [pod] if pod else [], problem, now)
 
 
 def test_a_task_that_runs_is_looked_at_when_something_happens_to_it():
@@ -296,7 +298,7 @@ def test_a_task_that_runs_is_looked_at_when_something_happens_to_it():
 def test_the_end_of_a_timeout_and_of_its_grace_are_looked_for(timeout, seconds):
     task = make_task("a", timeout=timeout)
     task["status"] = {"observedGeneration": 1, "startTime": CREATED}
-    assert _status.next_look(task, [], None, NOW) == seconds
+    assert next_look(task, [], None, NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -345,8 +347,8 @@ def told(task, *snapshots, now=NOW):
     for snapshot in snapshots:
         problem = snapshot if isinstance(snapshot, TaskError) else None
         pods = [] if problem or snapshot is None else [snapshot]
-        new = _status.compute_status(task, pods, problem, now)
-        events += _status.compute_events(task.get("status") or {}, new)
+        new = compute_status(task, pods, problem, now)
+        events += compute_events(task.get("status") or {}, new)
         task["status"] = new
     return [(e.type, e.reason) for e in events]
 
@@ -386,7 +388,7 @@ def test_a_step_that_failed_and_continues_is_told_as_such():
     task = make_task("a", "b")
     new = compute(task, pod_of(2, a=continued(3), b=RUNNING))
     message = 'step "a" (1 of 2) failed, and the Task continues: exit code 3'
-    assert _status.Event("Warning", "StepFailed", message) in _status.compute_events({}, new)
+    assert Event("Warning", "StepFailed", message) in compute_events({}, new)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +407,7 @@ def test_why_a_task_waits_is_told_once(snapshot, events):
 
 def test_a_warning_has_the_words():
     status = compute(make_task("a"), None, TaskError("QuotaExceeded", "no room"))
-    assert _status.compute_events({}, status) == [_status.Event("Warning", "QuotaExceeded", "no room")]
+    assert compute_events({}, status) == [Event("Warning", "QuotaExceeded", "no room")]
 
 
 def test_a_problem_that_comes_back_is_told_again():
@@ -479,7 +481,7 @@ def test_nothing_happened_nothing_is_told():
     task = make_task("a", "b")
     for pod in (None, pod_of(1, a=RUNNING, b=RUNNING), pod_of(-1, a=ended(1), b=RUNNING)):
         task["status"] = compute(task, pod)
-        assert _status.compute_events(task["status"], compute(task, pod, now=LATER)) == []
+        assert compute_events(task["status"], compute(task, pod, now=LATER)) == []
 
 
 STATE = st.sampled_from([waiting(), RUNNING, ended(), ended(1), continued(), ended(137, reported=False), SKIPPED])
@@ -529,9 +531,9 @@ def of_sidecars(status):
 
 def test_a_sidecar_that_dies_beside_the_steps_is_told_once_and_decides_nothing():
     task = make_task("a", sidecars=[make_step("web")])
-    healthy = _status.compute_status(task, [beside(1, RUNNING, RUNNING)], None, CREATED)
+    healthy = compute_status(task, [beside(1, RUNNING, RUNNING)], None, CREATED)
     assert of_sidecars(healthy) == []
-    status = _status.compute_status({**task, "status": healthy}, [beside(1, RUNNING, DEAD)], None, NOW)
+    status = compute_status({**task, "status": healthy}, [beside(1, RUNNING, DEAD)], None, NOW)
     words = (
         'sidecar "web" ended while the steps ran: exit code 3: no such port; '
         "its log: kubectl logs task-pod-demo-1 -c web"
@@ -539,13 +541,13 @@ def test_a_sidecar_that_dies_beside_the_steps_is_told_once_and_decides_nothing()
     (told,) = of_sidecars(status)
     assert (told["status"], told["reason"], told["message"]) == ("True", "SidecarFailed", words)
     assert (verdict(status), status["conditions"][0]["type"]) == (("Running", "Running"), "Succeeded")
-    assert _status.Event("Warning", "SidecarFailed", words) in _status.compute_events(healthy, status)
+    assert Event("Warning", "SidecarFailed", words) in compute_events(healthy, status)
     # It stays as it was, and in the status of the Task that has ended.
-    again = _status.compute_status({**task, "status": status}, [beside(1, RUNNING, DEAD)], None, LATER)
+    again = compute_status({**task, "status": status}, [beside(1, RUNNING, DEAD)], None, LATER)
     assert again == status
-    end = _status.compute_status({**task, "status": status}, [beside(1, ended(), DEAD, phase="Succeeded")], None, LATER)
+    end = compute_status({**task, "status": status}, [beside(1, ended(), DEAD, phase="Succeeded")], None, LATER)
     assert (verdict(end), of_sidecars(end)) == (("Successful", "Succeeded"), [told])
-    assert [e.reason for e in _status.compute_events(status, end)] == ["StepSucceeded", "Completed"]
+    assert [e.reason for e in compute_events(status, end)] == ["StepSucceeded", "Completed"]
 
 
 def test_a_death_is_told_once_the_first_step_has_had_the_time_to_see_it():
@@ -553,8 +555,8 @@ def test_a_death_is_told_once_the_first_step_has_had_the_time_to_see_it():
 
     def told(died, step=RUNNING, now=NOW):
         pod = beside(1, step, ended(3, reported=False, finishedAt=died))
-        status = _status.compute_status(task, [pod], None, now)
-        return bool(of_sidecars(status)), _status.next_look({**task, "status": status}, [pod], None, now)
+        status = compute_status(task, [pod], None, now)
+        return bool(of_sidecars(status)), next_look({**task, "status": status}, [pod], None, now)
 
     assert told("2024-01-06T22:19:54Z") == (True, None)
     assert told("2024-01-06T22:19:57Z") == (False, 2)
@@ -568,34 +570,34 @@ def test_a_death_is_told_once_the_first_step_has_had_the_time_to_see_it():
     native["status"]["initContainerStatuses"] = [
         {"name": "web", "state": RUNNING, "lastState": ended(3, reported=False, finishedAt="2024-01-06T22:19:54Z")}
     ]
-    assert of_sidecars(_status.compute_status(task, [native], None, "2024-01-06T22:19:55Z"))
+    assert of_sidecars(compute_status(task, [native], None, "2024-01-06T22:19:55Z"))
 
 
 def test_what_was_told_too_early_is_taken_back():
     task = make_task("a", sidecars=[make_step("web")])
     dead = ended(3, reported=False, finishedAt="2024-01-06T22:19:30Z")
-    status = _status.compute_status(task, [beside(1, RUNNING, dead)], None, NOW)
+    status = compute_status(task, [beside(1, RUNNING, dead)], None, NOW)
     assert of_sidecars(status)
     pod = beside(-1, ended(1, "Skipped", sidecar="web"), dead)
-    status = _status.compute_status({**task, "status": status}, [pod], None, LATER)
+    status = compute_status({**task, "status": status}, [pod], None, LATER)
     assert (verdict(status), of_sidecars(status)) == (("Failure", "SidecarFailed"), [])
 
 
 def test_what_a_sidecar_did_in_one_pod_is_not_told_of_the_next():
     task = make_task("a", sidecars=[make_step("web")], retries=1)
     first = beside(1, RUNNING, DEAD)
-    status = _status.compute_status(task, [first], None, NOW)
+    status = compute_status(task, [first], None, NOW)
     second = beside(1, RUNNING, RUNNING, name="p2", attempt=2, retry=1)
-    after = _status.compute_status({**task, "status": status}, [first, second], None, NOW)
+    after = compute_status({**task, "status": status}, [first, second], None, NOW)
     assert (of_sidecars(after), after["podName"]) == ([], "p2")
-    assert of_sidecars(_status.compute_status(changed({**task, "status": status}, suspend=True), [], None, NOW)) == []
+    assert of_sidecars(compute_status(changed({**task, "status": status}, suspend=True), [], None, NOW)) == []
 
 
 def test_a_sidecar_that_fails_the_task_is_told_by_the_verdict():
     task = make_task("a", sidecars=[make_step("web")])
     pod = beside(-1, RUNNING, DEAD)
     pod["metadata"]["annotations"]["api.practice.com/sidecar-failed"] = "it failed"
-    status = _status.compute_status(task, [pod], None, NOW)
+    status = compute_status(task, [pod], None, NOW)
     assert (verdict(status), condition(status)["message"]) == (("Failure", "SidecarFailed"), "it failed")
     assert (of_sidecars(status), status["completionTime"], status["order"]) == ([], NOW, "-1")
-    assert _status.compute_events({}, status)[-1] == _status.Event("Warning", "Failed", "it failed")
+    assert compute_events({}, status)[-1] == Event("Warning", "Failed", "it failed")

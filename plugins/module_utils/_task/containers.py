@@ -1,0 +1,111 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""The containers of a Task's Pod, as the kubelet tells of them. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from .. import _contract as c
+from .._kube.shapes import ContainerStatus, Pod, Running, Step, Task, Terminated
+from .._pod.life import pod_order
+
+
+@dataclasses.dataclass(frozen=True)
+class Containers:
+    """The containers of a Task's Pod. What follows from them is computed when it is first asked for.
+
+    The kubelet sorts its statuses by the containers' names, so each is looked up by name.
+
+    Attributes:
+        task: the Task.
+        pod: the Pod, with the containers' statuses.
+    """
+
+    task: Task
+    pod: Pod
+
+    @functools.cached_property
+    def order(self) -> int:
+        """The Pod's order annotation."""
+        return pod_order(self.pod)
+
+    @functools.cached_property
+    def statuses(self) -> dict[str, ContainerStatus]:
+        """The statuses of steps and sidecars by name; a native sidecar is an init container."""
+        status = self.pod.get("status") or {}
+        both = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+        return {container["name"]: container for container in both}
+
+    @functools.cached_property
+    def native(self) -> frozenset[str]:
+        """The names of the Pod's init containers; a native sidecar is one."""
+        status, spec = self.pod.get("status") or {}, self.pod.get("spec") or {}
+        told = {container["name"] for container in status.get("initContainerStatuses") or []}
+        return frozenset(told.union(container["name"] for container in spec.get("initContainers") or []))
+
+    @property
+    def sidecars(self) -> list[Step]:
+        """The Task's sidecars."""
+        return self.task["spec"].get("sidecars") or []
+
+    @property
+    def probed_sidecars(self) -> list[Step]:
+        """The sidecars that the first step awaits until they are ready."""
+        return [sidecar for sidecar in self.sidecars if sidecar.get("readinessProbe")]
+
+    @property
+    def own(self) -> list[Step]:
+        """Steps and sidecars: somebody may have added other containers."""
+        return [*self.task["spec"]["steps"], *self.sidecars]
+
+    def status_of(self, name: str) -> ContainerStatus:
+        """Return what the kubelet says of a container; its name alone while it says nothing."""
+        return self.statuses.get(name) or {"name": name}
+
+    def running(self, name: str) -> Running | None:
+        """Return since when a container runs; None where it does not."""
+        return (self.status_of(name).get("state") or {}).get("running")
+
+    def terminated(self, name: str) -> Terminated | None:
+        """Return how a container has ended; None while it has not."""
+        return (self.status_of(name).get("state") or {}).get("terminated")
+
+    def has_started(self, name: str) -> bool:
+        """Tell whether a container has been started, be it some time ago: the kubelet starts a native sidecar again."""
+        status = self.status_of(name)
+        state, last = status.get("state") or {}, status.get("lastState") or {}
+        return any(x is not None for x in (state.get("running"), state.get("terminated"), last.get("terminated")))
+
+    @functools.cached_property
+    def steps_started(self) -> bool:
+        """Whether the container of every step has started."""
+        return all(self.has_started(step["name"]) for step in self.task["spec"]["steps"])
+
+    @functools.cached_property
+    def all_started(self) -> bool:
+        """Whether the container of every step and every sidecar has started: the first step awaits them all."""
+        return self.steps_started and all(self.has_started(sidecar["name"]) for sidecar in self.sidecars)
+
+    @property
+    def runs_nothing(self) -> bool:
+        """Whether the Pod has yet to start a container while no step's runs.
+
+        Then no step has run: the first one begins when every container has started.
+        """
+        running = any(self.running(step["name"]) is not None for step in self.task["spec"]["steps"])
+        return not running and not self.all_started
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of the Task's own containers have ended; a native sidecar is ended by the kubelet afterwards."""
+        awaited = [container["name"] for container in self.own if container["name"] not in self.native]
+        return all(self.terminated(name) is not None for name in awaited)
+
+    def awaits_order(self, number: int) -> bool:
+        """Tell whether a step begins only when the order is its number."""
+        by_annotation = self.task["spec"].get("handoff") == c.HANDOFF_ANNOTATION
+        # Only the API server knows when a sidecar is ready.
+        return by_annotation or (number == 1 and bool(self.probed_sidecars))

@@ -1,0 +1,203 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""How a container ended: by the report that its agent left, or else by the kubelet's words. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import typing as t
+
+from .._contract import CANCELLED, ENDED, FAILED, SKIPPED, SUCCEEDED, Object
+from .._durations import parse_time
+from .._kube.shapes import ContainerStatus, StepStatus, Terminated
+
+AGENT_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+# The agent's report has each result as a field of its own.
+RESULT_PREFIX = "result."
+# The kubelet's word for a container that was over its memory limit, and ours for one that was ended with its agent.
+OOM_KILLED, KILLED = "OOMKilled", "Killed"
+OUT_OF_MEMORY = "the container was out of memory (resources.limits.memory)"
+_BEGIN_OF_REPORT = re.compile(r'\{"state":"(?P<state>[A-Za-z]+)","exitCode":(?P<code>\d+),')
+# The kubelet's word for a container that it starts again, later each time; and after how many starts a sidecar will
+# come to nothing else.
+CRASH_LOOP, RESTARTS = "CrashLoopBackOff", 2
+# How a container ends that is stopped, or killed: perhaps with the whole Pod.
+STOPPED_CODES = (137, 143)
+# The words of the kubelet, and of older ones, for a container that was made but could not be started.
+START_ERRORS = ("StartError", "ContainerCannotRun")
+
+
+class SidecarEnd(t.NamedTuple):
+    """How a sidecar ended.
+
+    Attributes:
+        name: the sidecar's; empty where it is not known which it was.
+        end: its end, told as of a step; None where nothing tells of it.
+        words: those of the first step's agent, where nothing else does.
+        since: the time from which on the first step can be expected to know, where there is one.
+    """
+
+    name: str
+    end: StepStatus | None
+    words: str = ""
+    since: str | None = None
+
+
+def step_end(terminated: Terminated) -> StepStatus:
+    """Return the fields of a step whose container has ended: the agent's report, or else the kubelet's."""
+    message = terminated.get("message") or ""
+    report = _report(message) or _cut_report(message)
+    exit_code = terminated.get("exitCode", 0)
+    if report is None:
+        return _end_without_report(terminated, exit_code)
+    state, code = report.pop("state"), report.pop("exitCode", exit_code)
+    if state in (SKIPPED, CANCELLED):
+        # A command that was told to end may well have ended with exit code 0.
+        return {"state": state, "exitCode": exit_code, **report}
+    if exit_code or state == SUCCEEDED:
+        # The agent itself ends with 0 when the Task goes on.
+        report.pop("continued", None)
+    if state == SUCCEEDED and exit_code == 0:
+        # That all went well needs no words, but for those of the step itself.
+        return {"state": SUCCEEDED, "exitCode": 0, **report}
+    status: StepStatus = {"state": FAILED, "exitCode": exit_code or code, **report}
+    if state == SUCCEEDED:
+        status["reason"] = KILLED
+        status["message"] = "the container was ended from outside after its command had succeeded"
+    if terminated.get("reason") == OOM_KILLED:
+        # The kernel chose the command, and the agent lived to see it end by SIGKILL.
+        status["reason"], status["message"] = OOM_KILLED, OUT_OF_MEMORY
+    return status
+
+
+def sidecar_end(end: Terminated) -> StepStatus:
+    """Return how a sidecar ended: by the agent's report, or where none started it, by the kubelet's."""
+    if _report(end.get("message") or ""):
+        return step_end(end)
+    words: StepStatus = {"state": FAILED, "exitCode": end.get("exitCode", 0)}
+    for key in ("reason", "message", "finishedAt"):
+        if end.get(key) not in (None, "", "Completed"):
+            words[key] = end[key]
+    return words
+
+
+def sidecar_in(message: str) -> str:
+    """Return which sidecar the agent's report of a first step names that did not begin; empty if it names none."""
+    try:
+        report = json.loads(message)
+    except ValueError:
+        return ""
+    name = report.get("sidecar") if isinstance(report, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def bad_end(container: ContainerStatus, is_native: bool, over: datetime.datetime | None = None) -> Terminated | None:
+    """Return how a sidecar's container ended that was not to end; None if it has not, or has ended well.
+
+    A native one that was stopped may have been stopped with its Pod. Otherwise the kubelet starts it again, and how it
+    ended is in lastState then. After the steps (``over``) the sidecars end, too, each in its way.
+    """
+    now: Terminated = (container.get("state") or {}).get("terminated") or {}
+    last: Terminated = (container.get("lastState") or {}).get("terminated") or {}
+    code = now.get("exitCode")
+    if code and not (is_native and code in STOPPED_CODES) and (over is None or ended_before(now, over)):
+        return now
+    return last if last.get("exitCode") else None
+
+
+def early_end(container: ContainerStatus, is_native: bool, holds: bool, quits: bool) -> Terminated | None:
+    """Return how a sidecar ended before the first step's turn; None where it has not, or may have been told to.
+
+    Args:
+        container: its status.
+        is_native: whether the kubelet starts it again.
+        holds: whether the kubelet has yet to start a step's container.
+        quits: whether the order tells all to end; a native sidecar does not see it.
+    """
+    if quits and not is_native:
+        return None
+    return bad_end(container, is_native) or (_idle_end(container) if holds else None)
+
+
+def start_error(container: ContainerStatus) -> Terminated | None:
+    """Return how an ordinary sidecar has ended whose agent never ran, so that the first step would wait for ever."""
+    end: Terminated = (container.get("state") or {}).get("terminated") or {}
+    return end if end.get("reason") in START_ERRORS else None
+
+
+def ended_before(end: Terminated, moment: datetime.datetime) -> bool:
+    """Tell whether a container ended before; only the agent's report has the time to the millisecond."""
+    finished = (_report(end.get("message") or "") or {}).get("finishedAt")
+    return finished is not None and parse_time(finished) < moment
+
+
+def _idle_end(container: ContainerStatus) -> Terminated | None:
+    """Return how a native sidecar has ended that ends again and again; None of any other."""
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    last = (container.get("lastState") or {}).get("terminated")
+    return last if waiting.get("reason") == CRASH_LOOP and container.get("restartCount", 0) >= RESTARTS else None
+
+
+def _end_without_report(terminated: Terminated, exit_code: int) -> StepStatus:
+    """Return the fields of a step whose agent could not say how it ended: something killed the whole container."""
+    status: StepStatus = {"state": FAILED if exit_code else SUCCEEDED, "exitCode": exit_code}
+    if exit_code:
+        reason = terminated.get("reason") or "Error"
+        known = {OOM_KILLED: OUT_OF_MEMORY, "Error": "the container was ended from outside, with its agent"}
+        status["reason"] = KILLED if reason == "Error" else reason
+        status["message"] = terminated.get("message") or known.get(reason, reason)
+    for key in ("startedAt", "finishedAt"):
+        if terminated.get(key):
+            status[key] = terminated[key]
+    return status
+
+
+def _report(message: str) -> StepStatus | None:
+    """Read the agent's termination message as fields of a step's status; None when it is not the agent's."""
+    try:
+        report = json.loads(message)
+    except ValueError:
+        return None
+    if not isinstance(report, dict) or report.get("state") not in ENDED:
+        return None
+    fields: Object = {key: report[key] for key in ("state", "reason", "message") if isinstance(report.get(key), str)}
+    fields.update({key: report[key] for key in ("exitCode", "retries") if _is_whole(report.get(key))})
+    fields.update({key: report[key] for key in ("startedAt", "finishedAt") if _is_time(report.get(key))})
+    if report.get("continued"):
+        fields["continued"] = True
+    results = {
+        key.removeprefix(RESULT_PREFIX): value
+        for key, value in report.items()
+        if key.startswith(RESULT_PREFIX) and isinstance(value, str)
+    }
+    return t.cast(StepStatus, {**fields, "results": results} if results else fields)
+
+
+def _cut_report(message: str) -> StepStatus | None:
+    """Read what is left of a report that the kubelet cut: others added containers, which have their share, too."""
+    match = _BEGIN_OF_REPORT.match(message)
+    if not match or match["state"] not in ENDED:
+        return None
+    words = "the kubelet cut the agent's report, for containers were added to the Pod; results and times may be lost"
+    fields: StepStatus = {
+        "state": match["state"],
+        "exitCode": int(match["code"]),
+        "reason": "ReportCut",
+        "message": words,
+    }
+    return {**fields, "continued": True} if '"continued":1' in message else fields
+
+
+def _is_whole(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_time(value: t.Any) -> bool:
+    try:
+        datetime.datetime.strptime(value, AGENT_TIME_FORMAT)
+    except (TypeError, ValueError):
+        return False
+    return True

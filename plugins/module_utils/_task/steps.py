@@ -1,0 +1,86 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Each step's state, from the containers' statuses. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._contract import CANCELLED, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING
+from .._durations import parse_time
+from .._kube.shapes import ContainerStatus, StepStatus, Terminated
+from .._pod.life import sidecar_failure
+from .containers import Containers
+from .reports import bad_end, ended_before, step_end
+
+# What the kubelet calls a container that is on its way; nothing to tell a person.
+ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
+
+
+def step_statuses(containers: Containers) -> list[StepStatus]:
+    """Return the Task's status.steps, in the order of the spec."""
+    names = [step["name"] for step in containers.task["spec"]["steps"]]
+    statuses = [_step_status(containers.status_of(name)) for name in names]
+    runner = passed(statuses)
+    if runner < len(statuses) and is_turn(containers, runner + 1):
+        step = statuses[runner]
+        if step["state"] == WAITING and containers.running(step["name"]) is not None:
+            step["state"] = RUNNING
+    if sidecar_failure(containers.pod):
+        # They were ended with the Pod, should they have been started at all.
+        return [{**step, "state": CANCELLED} if step["state"] == FAILED else step for step in statuses]
+    return statuses
+
+
+def passed(statuses: t.Sequence[StepStatus]) -> int:
+    """Return how many steps from the first on let the next one run: they succeeded, or failed and continue."""
+    return next((i for i, s in enumerate(statuses) if not has_passed(s)), len(statuses))
+
+
+def has_passed(status: StepStatus) -> bool:
+    """Tell whether a step lets the next one run."""
+    return status["state"] == SUCCEEDED or bool(status.get("continued"))
+
+
+def stops_the_task(status: StepStatus) -> bool:
+    """Tell whether no later step may run after this one."""
+    return status["state"] in (FAILED, SKIPPED, CANCELLED) and not status.get("continued")
+
+
+def has_failed(status: StepStatus) -> bool:
+    """Tell whether a step failed, and the Task does not continue."""
+    return status["state"] == FAILED and not status.get("continued")
+
+
+def is_turn(containers: Containers, number: int) -> bool:
+    """Tell whether the step of this number, from 1, may run by now, provided that those before it have passed."""
+    if not containers.all_started or (number == 1 and _will_not_begin(containers)):
+        return False
+    return not containers.awaits_order(number) or containers.order >= number
+
+
+def _will_not_begin(containers: Containers) -> bool:
+    """Tell whether the first step's agent, which has just been started, is sure to find that a sidecar has failed."""
+    started = (containers.running(containers.task["spec"]["steps"][0]["name"]) or {}).get("startedAt")
+    if not started:
+        return False
+    names = [sidecar["name"] for sidecar in containers.sidecars]
+    ends = (bad_end(containers.status_of(name), name in containers.native) for name in names)
+    return any(ended_before(end, parse_time(started)) for end in ends if end)
+
+
+def _step_status(container: ContainerStatus) -> StepStatus:
+    state = container.get("state") or {}
+    status: StepStatus = {"name": container["name"], "state": WAITING}
+    terminated: Terminated | None = state.get("terminated")
+    waiting = state.get("waiting") or {}
+    if terminated:
+        status.update(step_end(terminated))
+    elif waiting.get("reason") not in (None, *ORDINARY_WAITS):
+        status["reason"] = waiting["reason"]
+        if waiting.get("message"):
+            status["message"] = waiting["message"]
+    if container.get("imageID"):
+        status["imageID"] = container["imageID"]
+    return status

@@ -1,0 +1,39 @@
+"""What is decided of a Task and its Pods by one look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
+from ansible_collections.taskflow.operator.plugins.module_utils._task import attempts as _attempts
+from ansible_collections.taskflow.operator.plugins.module_utils._task import order as _order
+from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import ObservedPod, observe
+
+Object = dict[str, Any]
+
+
+def compute_status(task: Object, pods: Sequence[Object], problem: TaskError | None, now: str) -> Object:
+    """Return the Task's new status."""
+    return _status.compute_status(observe(task, pods, now), problem)
+
+
+def next_look(task: Object, pods: Sequence[Object], problem: TaskError | None, now: str) -> int | None:
+    """Return after how many seconds a Task is looked at again that has its new status."""
+    return _status.next_look(observe(task, pods, now), {"status": "Pending", **task["status"]}, problem)
+
+
+def plan_pods(task: Object, pods: Sequence[Object], now: str) -> _attempts.Plan:
+    """Return what is to be done about the Task's Pods."""
+    return _attempts.plan_pods(observe(task, pods, now))
+
+
+def orders_to_come(task: Object, pod: Object, stop: bool = False) -> list[int]:
+    """Return the values that the order takes from here on."""
+    return _order.orders_to_come(ObservedPod(task, pod), stop)
+
+
+def step_statuses(task: Object, pod: Object) -> list[Object]:
+    """Return the steps of the Task's status."""
+    return ObservedPod(task, pod).steps
