@@ -199,14 +199,27 @@ def words_in(node, assigned, seen=frozenset()):
                 yield from words_in(value, assigned, seen | {inner.id})
 
 
-def reasons_in(module):
-    """Yield the reasons that a module gives: the second argument of Verdict, and the first of TaskError."""
-    assigned = {}
+def assignments(module):
+    """Yield the names that a module, or something in it, assigns to, and the values."""
     for node in ast.walk(module):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Name):
-                    assigned.setdefault(target.id, []).append(node.value)
+                names = target.elts if isinstance(target, ast.Tuple) else [target]
+                values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] * len(names)
+                if len(names) == len(values):
+                    yield from ((n.id, v) for n, v in zip(names, values, strict=True) if isinstance(n, ast.Name))
+
+
+def reasons_in(module):
+    """Yield the reasons that a module gives: the second argument of Verdict, and the first of TaskError."""
+    assigned = {}
+    for name, value in assignments(module):
+        assigned.setdefault(name, []).append(value)
+    # A constant may be another module's.
+    for other in [*modules(), *modules(of_builds=True)]:
+        for name, value in assignments(other):
+            if name.isupper():
+                assigned.setdefault(name, []).append(value)
     for node in ast.walk(module):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Verdict", "TaskError", "super().__init__"):
             place = 1 if ast.unparse(node.func) == "Verdict" else 0

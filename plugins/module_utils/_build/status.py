@@ -19,9 +19,10 @@ from .._kube.event import Event
 from .._kube.owner import is_owned_by
 from .._kube.shapes import Build, BuildStatus, Job, PastBuild, Pod, RecordedEvent, StepStatus, Task
 from .._pod.life import has_ended
-from .._task.conditions import CONDITION, Verdict, condition_of, verdict_condition
+from .._task.conditions import CONDITION, SUSPENDED, Verdict, condition_of, verdict_condition
 from .._task.observed import ObservedPod
-from .._task.verdict import DEADLINE_EXCEEDED, failed_step, on_the_way
+from .._task.verdict import DEADLINE_EXCEEDED, failed_step
+from .._task.waiting import on_the_way
 from .build import CLONE_STEP, REVISION, build_hash
 from .plan import current_job, end_of, expiry, is_alive, recorded_status
 
@@ -33,8 +34,9 @@ WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
 # Seconds between two looks at a Job without a Pod while it is new, and how long that is. Later its Pod will tell.
 NO_POD_PAUSE, NEW_JOB = 5, 60
 REPLACED = "Replaced"
+WAITING_FOR_JOB = "WaitingForJob"
 # Reasons that nobody needs to be told of.
-QUIET_REASONS = ("Pending", "WaitingForJob")
+QUIET_REASONS = ("Pending", WAITING_FOR_JOB)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +141,7 @@ def compute_events(old: BuildStatus, new: BuildStatus) -> list[Event]:
         return [event.started(f"Job {new.get('jobName')}")]
     if now["reason"] in QUIET_REASONS:
         return []
-    return [Event(event.NORMAL if now["reason"] == "Suspended" else event.WARNING, now["reason"], message)]
+    return [Event(event.NORMAL if now["reason"] == SUSPENDED else event.WARNING, now["reason"], message)]
 
 
 def _end(job: Job | None, steps: list[StepStatus]) -> Verdict | None:
@@ -163,9 +165,9 @@ def _on_the_way(build: Build, seen: Seen, job: Job | None, pod: Pod | None) -> V
         words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
         return Verdict(PENDING, "Pending", words)
     if build["spec"].get("suspend"):
-        return Verdict(PENDING, "Suspended", "spec.suspend is true: it is built when that is false")
+        return Verdict(PENDING, SUSPENDED, "spec.suspend is true: it is built when that is false")
     if any(map(is_alive, seen.jobs)) or any(not has_ended(pod) for pod in seen.pods):
-        return Verdict(PENDING, "WaitingForJob", "a Job of an earlier state is still ending")
+        return Verdict(PENDING, WAITING_FOR_JOB, "a Job of an earlier state is still ending")
     return Verdict(PENDING, "Pending", "the Job is about to be made")
 
 

@@ -19,11 +19,9 @@ from urllib.parse import urlsplit
 from .._contract import Object
 from .._errors import FORBIDDEN, TaskError
 from .._kube.kind import SECRET, SERVICE_ACCOUNT, Kind, S
-from . import credentials as _credentials
-from . import name as _image
 from .cache import Endpoints, ImageCache, Refusal, is_digest
-from .credentials import Credential, Keyring
-from .name import ImageConfig, ImageName
+from .credentials import Credential, Keyring, matching, read_secret
+from .name import ImageConfig, ImageName, endpoint_urls, parse_image
 from .registry import DEADLINE, Cause, RegistryFailure, read_image
 
 # Seconds after which a look-up is tried again, where nothing says otherwise, and at most.
@@ -103,12 +101,12 @@ def look_up(  # noqa: PLR0917
             registry for the first time; and what the API server answers to the reading of pull secrets, but for
             Forbidden.
     """
-    names = {image: _image.parse_image(image) for image in images}
+    names = {image: parse_image(image) for image in images}
     cache = ImageCache(settings.cache_dir)
     known = {image: _cached(cache, name, settings.architecture) for image, name in names.items()}
     found = {image: config for image, config in known.items() if config is not None}
     searches = [
-        _Search(image, name, _image.endpoints(name.registry, settings.mirrors))
+        _Search(image, name, endpoint_urls(name.registry, settings.mirrors))
         for image, name in names.items()
         if image not in found
     ]
@@ -117,9 +115,9 @@ def look_up(  # noqa: PLR0917
         _refuse_resting(searches, endpoints)
         keyring = _read_keyring(cluster, namespace, service_account, secret_names)
         # Imported this late, for it costs more than all that the cache knows; and before the clock starts.
-        from . import transport as _transport  # noqa: PLC0415
+        from .transport import Repository  # noqa: PLC0415
 
-        asker = _Asker(_transport.Repository, endpoints, cache, keyring, settings, time.monotonic() + DEADLINE)
+        asker = _Asker(Repository, endpoints, cache, keyring, settings, time.monotonic() + DEADLINE)
         found |= _search_all(searches, asker)
     return {image: found[image] for image in names}
 
@@ -134,10 +132,10 @@ def is_quick(images: t.Sequence[str], settings: LookupSettings) -> bool:
 
     def is_known(image: str) -> bool:
         try:
-            name = _image.parse_image(image)
+            name = parse_image(image)
         except TaskError:
             return True
-        urls = [url for url in _image.endpoints(name.registry, settings.mirrors) if endpoints.resting(url) is None]
+        urls = [url for url in endpoint_urls(name.registry, settings.mirrors) if endpoints.resting(url) is None]
         return not urls or endpoints.answers(urls[0]) or _cached(cache, name, settings.architecture) is not None
 
     return all(map(is_known, images))
@@ -182,7 +180,7 @@ def _read_keyring(cluster: PullSecrets, namespace: str, service_account: str, se
         secret, problem = _read(f'pull secret "{name}"', cluster, SECRET, namespace, name)
         problems += problem
         if secret is not None:
-            more, problem = _credentials.read_secret(name, secret)
+            more, problem = read_secret(name, secret)
             credentials += more
             problems += problem
     return Keyring(tuple(credentials), tuple(names), tuple(problems))
@@ -328,12 +326,12 @@ def _no_answer() -> RegistryFailure:
 
 def credentials_for(url: str, name: ImageName, keyring: Keyring) -> list[Credential]:
     """Return the credentials to try at an endpoint: a mirror gets only what is for the mirror itself."""
-    return _credentials.matching(keyring.credentials, _host(url, name), name.repository)
+    return matching(keyring.credentials, _host(url, name), name.repository)
 
 
 def _host(url: str, name: ImageName) -> str:
     """Return the name by which credentials know an endpoint: the registry's own, as in images, or a mirror's host."""
-    return name.registry if url == _image.endpoints(name.registry, {})[0] else urlsplit(url).netloc
+    return name.registry if url == endpoint_urls(name.registry, {})[0] else urlsplit(url).netloc
 
 
 def _denial(said: str, place: str, credentials: t.Sequence[Credential], keyring: Keyring) -> str:

@@ -73,7 +73,7 @@ def parse_image(image: str) -> ImageName:
     return ImageName(registry, repository, match["digest"] or match["tag"] or "latest")
 
 
-def endpoints(registry: str, mirrors: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+def endpoint_urls(registry: str, mirrors: t.Mapping[str, t.Sequence[str]]) -> list[str]:
     """Return the URLs to ask for a registry's images, best first: its mirrors, then the registry itself."""
     host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
     own = "https://" + host

@@ -11,8 +11,7 @@ import importlib.util
 import platform
 import typing as t
 
-from . import name as _image
-from .name import ImageConfig
+from .name import ImageConfig, choose_manifest, config_digest, image_config, parse_object
 
 if t.TYPE_CHECKING:
     from .cache import ImageCache
@@ -109,14 +108,14 @@ def read_image(source: Source, reference: str, architecture: str, cache: ImageCa
 
 
 def _config(source: Source, content: bytes, architecture: str) -> ImageConfig:
-    manifest = _image.parse_object(content, "its manifest")
+    manifest = parse_object(content, "its manifest")
     if "manifests" in manifest or manifest.get("mediaType") in INDEX_TYPES:
-        digest = _image.choose_manifest(manifest, "linux", architecture)
+        digest = choose_manifest(manifest, "linux", architecture)
         if digest is None:
             raise ValueError(f"it has no image for linux/{architecture}")
-        manifest = _image.parse_object(_manifest(source, digest), "its manifest")
-    blob = source.blob(_image.config_digest(manifest))
-    return _image.image_config(_image.parse_object(blob, "its image's configuration"))
+        manifest = parse_object(_manifest(source, digest), "its manifest")
+    blob = source.blob(config_digest(manifest))
+    return image_config(parse_object(blob, "its image's configuration"))
 
 
 def _is_digest(reference: str) -> bool:

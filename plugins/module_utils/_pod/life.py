@@ -17,7 +17,7 @@ def is_ending(thing: t.Mapping[str, t.Any]) -> bool:
     return bool(thing["metadata"].get("deletionTimestamp"))
 
 
-def has_failed(pod: Pod) -> bool:
+def is_failed(pod: Pod) -> bool:
     """Tell whether the kubelet says that the Pod has failed."""
     return (pod.get("status") or {}).get("phase") == "Failed"
 

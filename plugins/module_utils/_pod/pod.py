@@ -17,7 +17,7 @@ from .._image.name import ImageConfig
 from .._kube.kind import POD, TASK
 from .._kube.owner import owner_reference
 from .._kube.shapes import Metadata, Pod, PodSpec, Task, TaskSpec
-from . import agent as _agent
+from . import agent
 from .identity import FIRST_ATTEMPT, Attempt, pod_name, spec_hash, task_labels
 from .merge import merge_step
 from .resources import keep_largest_requests
@@ -146,7 +146,7 @@ class _Builder:
         return {
             "name": c.INSTALL_CONTAINER,
             "image": agent_image,
-            "args": _agent.install_arguments(self._scripts),
+            "args": agent.install_arguments(self._scripts),
             "volumeMounts": mounts,
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
             "securityContext": security,
@@ -178,7 +178,7 @@ class _Builder:
             {"name": c.PODINFO_VOLUME, "downwardAPI": {"items": [order_file]}},
         ]
         with_agent = [*range(1, len(self._steps) + 1), *self._sidecars_with_agent()]
-        volumes += [{"name": _agent.run_volume(number), "emptyDir": {}} for number in with_agent]
+        volumes += [{"name": agent.run_volume(number), "emptyDir": {}} for number in with_agent]
         if self._scripts:
             volumes.append({"name": c.SCRIPTS_VOLUME, "emptyDir": {}})
         return volumes
@@ -198,14 +198,14 @@ class _Builder:
     def _step(self, number: int) -> Object:
         step, resolved = self._steps[number - 1], self._resolved
         reads = resolved.reads[number - 1]
-        flags = [*_agent.order_flags(), *_agent.turn_flags(number, self._turn(number)), *_agent.mark_flags(number)]
+        flags = [*agent.order_flags(), *agent.turn_flags(number, self._turn(number)), *agent.mark_flags(number)]
         others, sidecars = range(2, len(self._steps) + 1), self._sidecars_with_agent()
         if number == 1:
-            flags += _agent.await_flags(others, sidecars)
-        flags += _agent.report_flags(step, self._container_count())
-        flags += _agent.failure_flags(step, self._grace)
-        flags += _agent.result_flags(number, resolved.writes[number - 1])
-        flags += _agent.fill_flags(step, {self._steps[n - 1]["name"]: n for n in reads}, resolved.mark)
+            flags += agent.await_flags(others, sidecars)
+        flags += agent.report_flags(step, self._container_count())
+        flags += agent.failure_flags(step, self._grace)
+        flags += agent.result_flags(number, resolved.writes[number - 1])
+        flags += agent.fill_flags(step, {self._steps[n - 1]["name"]: n for n in reads}, resolved.mark)
         seen = {*others, *sidecars} if number == 1 else {number - 1, *reads}
         words = self._words(number, f"spec.steps[{number - 1}]", self._raw_step(number))
         return self._started_by_agent(step, number, [*flags, *words], seen)
@@ -223,10 +223,10 @@ class _Builder:
 
     def _sidecar(self, index: int) -> Object:
         sidecar, number = self._sidecars[index], len(self._steps) + index + 1
-        flags = ["sidecar", *_agent.mark_flags(number), *_agent.order_flags()]
-        flags += _agent.until_flags(len(self._steps))
-        flags += _agent.report_flags(sidecar, self._container_count())
-        flags += _agent.grace_flags(self._grace)
+        flags = ["sidecar", *agent.mark_flags(number), *agent.order_flags()]
+        flags += agent.until_flags(len(self._steps))
+        flags += agent.report_flags(sidecar, self._container_count())
+        flags += agent.grace_flags(self._grace)
         flags += self._words(number, f"spec.sidecars[{index}]", self._spec["sidecars"][index])
         return self._started_by_agent(sidecar, number, flags, set(range(1, len(self._steps) + 1)))
 
@@ -234,10 +234,10 @@ class _Builder:
         sidecar, number = self._sidecars[index], len(self._steps) + index + 1
         if self._runs_by_itself(sidecar):
             return _core_fields(sidecar)
-        stays = _agent.stays(sidecar)
-        flags = ["sidecar", *_agent.mark_flags(number), *(_agent.stay_flags() if stays else [])]
-        flags += _agent.report_flags(sidecar, self._container_count())
-        flags += _agent.grace_flags(self._grace)
+        stays = agent.stays(sidecar)
+        flags = ["sidecar", *agent.mark_flags(number), *(agent.stay_flags() if stays else [])]
+        flags += agent.report_flags(sidecar, self._container_count())
+        flags += agent.grace_flags(self._grace)
         flags += self._words(number, f"spec.sidecars[{index}]", self._spec["sidecars"][index])
         return self._started_by_agent(sidecar, number, flags, {1} if stays else set())
 
@@ -246,7 +246,7 @@ class _Builder:
         container = (self._steps + self._sidecars)[number - 1]
         if container.get("script"):
             words = container.get("args") or []
-            line = [*_agent.script_flags(number), *words]
+            line = [*agent.script_flags(number), *words]
         else:
             words = command_line(container, path, raw.get("args") or [], self._images.get(container["image"]))
             line = ["--command", *words]
@@ -265,14 +265,14 @@ class _Builder:
         Only its own run directory is writable, and it sees those in ``seen``: no step forges another's end.
         """
         started = _core_fields(container)
-        started["command"], started["args"] = [_agent.AGENT], arguments
+        started["command"], started["args"] = [agent.AGENT], arguments
         mounts: list[Object] = [
             {"name": c.AGENT_VOLUME, "mountPath": c.AGENT_DIR, "readOnly": True},
             {"name": c.PODINFO_VOLUME, "mountPath": c.PODINFO_DIR, "readOnly": True},
-            {"name": _agent.run_volume(number), "mountPath": _agent.run_dir(number)},
+            {"name": agent.run_volume(number), "mountPath": agent.run_dir(number)},
         ]
         for other in sorted(seen):
-            mounts.append({"name": _agent.run_volume(other), "mountPath": _agent.run_dir(other), "readOnly": True})
+            mounts.append({"name": agent.run_volume(other), "mountPath": agent.run_dir(other), "readOnly": True})
         if number in self._scripts:
             mounts.append({"name": c.SCRIPTS_VOLUME, "mountPath": c.SCRIPTS_DIR, "readOnly": True})
         started["volumeMounts"] = (started.get("volumeMounts") or []) + mounts

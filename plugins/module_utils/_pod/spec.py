@@ -17,7 +17,7 @@ from .._contract import Object
 from .._durations import seconds_of
 from .._errors import InvalidSpec
 from .._kube.shapes import Task, TaskSpec
-from . import agent as _agent
+from . import agent
 from .identity import spec_hash
 from .merge import merge_step
 from .variables import Scope, Step, fill_container, fill_plain, param_values, read_results, written_results
@@ -59,7 +59,7 @@ def resolve(task: Task) -> Resolved:
     fill_plain(spec.get("stepTemplate") or {}, "spec.stepTemplate", outside._replace(own=Step("", "", frozenset())))
     mark = _mark(task)
     written = [
-        Step(step["name"], _agent.results_dir(number), written_results(step))
+        Step(step["name"], agent.results_dir(number), written_results(step))
         for number, step in enumerate(merged, start=1)
     ]
     steps = [

@@ -12,6 +12,8 @@ from .._kube.shapes import Condition
 
 # The condition that every Task and every Build has.
 CONDITION = "Succeeded"
+# Reasons that more than one place knows.
+SUSPENDED, HELD, WAITING_FOR_POD = "Suspended", "Held", "WaitingForPod"
 _TRUTH = {SUCCESSFUL: "True", FAILURE: "False", CANCELLED: "False"}
 
 

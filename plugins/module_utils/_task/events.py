@@ -9,12 +9,12 @@ from .._contract import CANCELLED, FAILED, FAILURE, RUNNING, SUCCEEDED, SUCCESSF
 from .._kube import event
 from .._kube.event import Event
 from .._kube.shapes import Condition, StepStatus, TaskStatus
-from .conditions import condition_of
+from .conditions import HELD, SUSPENDED, WAITING_FOR_POD, condition_of
 from .verdict import SIDECAR_FAILED, cause_of
 
 # Reasons that nobody needs to be told of; that the steps run is told as such.
-QUIET_REASONS = ("Pending", "WaitingForPod", "Running")
-NORMAL_REASONS = ("Suspended", "Held")
+QUIET_REASONS = ("Pending", WAITING_FOR_POD, "Running")
+NORMAL_REASONS = (SUSPENDED, HELD)
 
 
 def compute_events(old: TaskStatus, new: TaskStatus) -> list[Event]:

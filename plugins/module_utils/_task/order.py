@@ -9,6 +9,7 @@ import typing as t
 
 from .. import _contract as c
 from .._kube.shapes import Task
+from .._pod.life import is_failed
 from .observed import ObservedPod
 from .steps import stops_the_task
 
@@ -32,7 +33,7 @@ def next_order(order: int, seen: ObservedPod, stop: bool = False) -> int:
     if order < last and order + 1 <= held_at(seen.task, order) and _may_begin(order, seen):
         return order + 1
     failed = any(stops_the_task(step) for step in seen.steps)
-    over = not seen.all_passed and (seen.pod.get("status") or {}).get("phase") == "Failed"
+    over = not seen.all_passed and is_failed(seen.pod)
     return c.ORDER_QUIT if failed or over else order
 
 

@@ -13,7 +13,7 @@ from .._durations import TIME_FORMAT, format_duration, parse_time, seconds_until
 from .._errors import TaskError
 from .._kube.shapes import Condition, StepStatus, Task, TaskStatus
 from .._pod.life import has_ended
-from .conditions import CONDITION, Verdict, condition_of, verdict_condition
+from .conditions import CONDITION, WAITING_FOR_POD, Verdict, condition_of, verdict_condition
 from .observed import Observed, ObservedPod
 from .run import deadline, expiry, marks_of, without_cancellation
 from .verdict import SIDECAR_FAILED, TIMED_OUT, deaths_of_sidecars, is_suspended, judge, next_death_in, suspended
@@ -78,7 +78,7 @@ def next_look(seen: Observed, status: TaskStatus, problem: TaskError | None) -> 
     if problem is not None:
         lasted = -seconds_until(parse_time(status.get("startTime") or now), now)
         waits.append(max(problem.retry_after or 0, min(max(lasted, SHORTEST_PAUSE), LONGEST_PAUSE)))
-    elif condition_of(status).get("reason") == "WaitingForPod":
+    elif condition_of(status).get("reason") == WAITING_FOR_POD:
         waits.append(WAITING_PAUSE)
     death = next_death_in(seen.current, now) if seen.current else None
     waits += [] if death is None else [death]

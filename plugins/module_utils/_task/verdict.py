@@ -9,16 +9,16 @@ import datetime
 import typing as t
 
 from .. import _contract as c
-from .._contract import CANCELLED, ENDED, FAILED, FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL, WAITING
+from .._contract import CANCELLED, ENDED, FAILED, FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL
 from .._durations import parse_time, seconds_until
-from .._kube.shapes import Condition, Pod, PodStatus, StepStatus, Terminated
-from .._pod.life import has_ended, has_failed, is_ending, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
-from .conditions import Verdict, condition_of
+from .._kube.shapes import Pod, PodStatus, StepStatus, Terminated
+from .._pod.life import has_ended, is_ending, is_failed, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
+from .conditions import SUSPENDED, WAITING_FOR_POD, Verdict, condition_of
 from .observed import Observed, ObservedPod
-from .order import held_at, next_order
-from .reports import SidecarEnd
-from .steps import ORDINARY_WAITS
-from .steps import has_failed as step_has_failed
+from .order import next_order
+from .reports import KILLED, SidecarEnd
+from .steps import has_failed
+from .waiting import on_the_way, waits_for
 
 # What the kubelet, the node controller and others say of a Pod that they ended through no fault of its own.
 LOSSES = (
@@ -38,13 +38,11 @@ LOSSES = (
 FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
 # What is told of the Pod when something disrupted it (Kubernetes 1.26 and later).
 DISRUPTION_CONDITION = "DisruptionTarget"
-# The kubelet's words for an image that it could not pull, and for the time until it tries again.
-PULL_ERROR, BACK_OFF = "ErrImagePull", "ImagePullBackOff"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 TIMED_OUT = "TimedOut"
 SIDECAR_FAILED = "SidecarFailed"
 # What is said of a step that was ended from outside: by somebody, or with the whole Pod.
-ENDED_FROM_OUTSIDE = ("Killed", "Signal", *FORGOTTEN)
+ENDED_FROM_OUTSIDE = (KILLED, "Signal", *FORGOTTEN)
 # The failures after which spec.retries runs the Task again.
 RETRIED = ("StepFailed", SIDECAR_FAILED, "AgentInstallFailed", "PodFailed")
 
@@ -52,7 +50,7 @@ RETRIED = ("StepFailed", SIDECAR_FAILED, "AgentInstallFailed", "PodFailed")
 def loss_of(pod: Pod) -> tuple[str, str] | None:
     """Return reason and message of a Pod that was ended through no fault of a step; None of any other."""
     status = pod.get("status") or {}
-    if not has_failed(pod):
+    if not is_failed(pod):
         return None
     if status.get("reason") in LOSSES:
         return status["reason"], status.get("message") or status["reason"]
@@ -118,13 +116,13 @@ def _judge_without_pod(seen: Observed) -> Verdict:
         return _timed_out(seen)
     for pod in seen.pods:
         if is_in_the_way(pod):
-            return _waits_for(pod, seen.now)
-    return Verdict(PENDING, "WaitingForPod", "the Pod is about to be made")
+            return waits_for(pod, seen.now)
+    return Verdict(PENDING, WAITING_FOR_POD, "the Pod is about to be made")
 
 
 def suspended() -> Verdict:
     """Return the state of a Task that is not to run now."""
-    return Verdict(PENDING, "Suspended", "spec.suspend is true: it runs when that is false")
+    return Verdict(PENDING, SUSPENDED, "spec.suspend is true: it runs when that is false")
 
 
 def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
@@ -206,7 +204,7 @@ def _log_of(pod: ObservedPod, container: str) -> str:
 def failed_step(steps: t.Sequence[StepStatus]) -> Verdict | None:
     """Return the verdict that the first failed step is; None without one."""
     for number, step in enumerate(steps, start=1):
-        if step_has_failed(step):
+        if has_failed(step):
             words = f'step "{step["name"]}" ({number} of {len(steps)}) failed: {cause_of(step)}'
             return Verdict(FAILURE, "StepFailed", words)
     return None
@@ -262,7 +260,7 @@ def cause_of(step: StepStatus) -> str:
 
 def _failed_pod(pod: Pod) -> Verdict | None:
     status = pod.get("status") or {}
-    if not has_failed(pod):
+    if not is_failed(pod):
         return None
     for container in status.get("initContainerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
@@ -275,76 +273,3 @@ def _failed_pod(pod: Pod) -> Verdict | None:
             )
     words = status.get("message") or "the Pod failed before its steps had ended"
     return Verdict(FAILURE, "PodFailed", f"{status['reason']}: {words}" if status.get("reason") else words)
-
-
-def on_the_way(pod: ObservedPod, before: Condition | None = None) -> Verdict:
-    """Return the state of a Task whose Pod has not ended: what runs, or what it waits for.
-
-    Args:
-        pod: the Pod.
-        before: the condition that told of it last, if any does.
-    """
-    order, steps = pod.order, pod.steps
-    waits = all(step["state"] == WAITING for step in steps)
-    runs = any(step["state"] == RUNNING for step in steps)
-    if order >= held_at(pod.task, order) and pod.all_started and not runs:
-        state = PENDING if waits else RUNNING
-        return Verdict(state, "Held", f"the Task's annotation {c.HOLD_ANNOTATION} holds the order at {order}")
-    if order == c.ORDER_INITIAL and waits:
-        return _pending(pod, before)
-    ended = sum(step["state"] in ENDED for step in steps)
-    return Verdict(RUNNING, "Running", f"{ended} of {len(steps)} steps have ended")
-
-
-def _pending(pod: ObservedPod, before: Condition | None) -> Verdict:
-    """Say what a Pod that has not started waits for."""
-    found = _waiting_container(pod.pod)
-    if found:
-        name, image, reason, detail = found
-        where = f"{_role_of(pod, name)}, image {image}: "
-        said = before["message"] if before and before.get("reason") == PULL_ERROR else ""
-        if reason == BACK_OFF and said.startswith(where):
-            # Between two tries the kubelet has no words of the registry; those of the last one still hold.
-            return Verdict(PENDING, PULL_ERROR, said)
-        return Verdict(PENDING, reason, where + detail)
-    for condition in (pod.pod.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Verdict(PENDING, condition.get("reason", "Unschedulable"), condition.get("message", ""))
-    unready = [sidecar["name"] for sidecar in pod.probed_sidecars]
-    if unready and pod.all_started:
-        return Verdict(PENDING, "Pending", f"the Pod is starting; the first step awaits sidecar {', '.join(unready)}")
-    return Verdict(PENDING, "Pending", "the Pod is starting")
-
-
-def _waiting_container(pod: Pod) -> tuple[str, str, str, str] | None:
-    """Return name, image, reason and message of the first container that waits for more than its turn to start."""
-    status, spec = pod.get("status") or {}, pod.get("spec") or {}
-    images = {x["name"]: x["image"] for x in [*spec.get("initContainers", []), *spec.get("containers", [])]}
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, *ORDINARY_WAITS):
-            name, reason = container["name"], waiting["reason"]
-            image = images.get(name) or container.get("image", "")
-            return name, image, reason, waiting.get("message") or reason
-    return None
-
-
-def _role_of(pod: ObservedPod, name: str) -> str:
-    if name == c.INSTALL_CONTAINER:
-        return "the agent"
-    sidecars = {sidecar["name"] for sidecar in pod.sidecars}
-    return f'{"sidecar" if name in sidecars else "step"} "{name}"'
-
-
-def _waits_for(pod: Pod, now: str) -> Verdict:
-    name, node = pod["metadata"]["name"], (pod.get("spec") or {}).get("nodeName")
-    where = f" on node {node}" if node else ""
-    due = pod["metadata"].get("deletionTimestamp")
-    if due and -seconds_until(parse_time(due), now) >= c.STUCK_AFTER:
-        return Verdict(
-            PENDING,
-            "PodStuck",
-            f"Pod {name}{where} should have ended at {due}; its node may be lost. If it is gone for good, delete it "
-            f"(kubectl delete node), or the Pod (kubectl delete pod {name} --force): the Task then goes on",
-        )
-    return Verdict(PENDING, "WaitingForPod", f"Pod {name}{where} of an earlier run or attempt is still ending")

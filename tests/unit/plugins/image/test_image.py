@@ -57,12 +57,12 @@ def test_mirrors_are_asked_before_the_registry_itself():
     mirrors = _image.parse_mirrors(
         ["docker.io=http://10.0.0.1:5000/", " docker.io=https://two", "quay.io=https://q", ""]
     )
-    assert _image.endpoints("docker.io", mirrors) == [
+    assert _image.endpoint_urls("docker.io", mirrors) == [
         "http://10.0.0.1:5000",
         "https://two",
         "https://registry-1.docker.io",
     ]
-    assert _image.endpoints("other:5000", mirrors) == ["https://other:5000"]
+    assert _image.endpoint_urls("other:5000", mirrors) == ["https://other:5000"]
 
 
 @pytest.mark.parametrize("text", ["docker.io", "docker.io=mirror", "=http://x"])
