@@ -10,6 +10,7 @@ import yaml
 from ansible_collections.taskflow.operator.plugins.module_utils._build import build as _build
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import BUILD
 from support.tasks import factory
 
 GIT_IMAGE = "git:1"
@@ -19,8 +20,8 @@ def make_build(name: str = "site", **spec: object) -> dict:
     """Return a Build as the API server would."""
     source = {"git": {"url": "https://git.example.com/site.git", "revision": "main"}}
     return {
-        "apiVersion": _build.API_VERSION,
-        "kind": _build.KIND,
+        "apiVersion": BUILD.api_version,
+        "kind": BUILD.name,
         "metadata": {"name": name, "namespace": "ci", "uid": "u-1", "generation": 1, "annotations": {}},
         "spec": {"source": source, "image": "tools:1", "command": ["make"], **spec},
     }
