@@ -13,7 +13,7 @@ from ansible.module_utils.basic import env_fallback
 
 from .._errors import TaskError
 
-with contextlib.suppress(ImportError):  # the modules say so: _cluster.HAS_KUBERNETES
+with contextlib.suppress(ImportError):  # the modules say so: client.HAS_KUBERNETES
     import kubernetes
 
 

@@ -15,7 +15,7 @@ from .._pod.identity import Attempt
 from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end
 from .observed import Observed
 from .run import is_of_run
-from .verdict import fault_of_sidecar, is_suspended, judge, loss_of
+from .verdict import RETRYING, fault_of_sidecar, is_suspended, judge, loss_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _next_attempt(seen: Observed) -> tuple[Attempt | None, str]:
     if not has_ended(current.pod) and not current.is_over:
         return None, ""
     state = judge(seen)
-    if state.reason == "Retrying":
+    if state.reason == RETRYING:
         return Attempt(number + 1, retry + 1), f"retry {retry + 1} of {seen.spec['retries']}"
     if loss_of(current.pod) and state.status == PENDING:
         return Attempt(number + 1, retry), f"the one before was lost: {state.reason}"

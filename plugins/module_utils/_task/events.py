@@ -10,7 +10,7 @@ from .._kube import event
 from .._kube.event import Event
 from .._kube.shapes import Condition, StepStatus, TaskStatus
 from .conditions import HELD, SUSPENDED, WAITING_FOR_POD, condition_of
-from .verdict import SIDECAR_FAILED, cause_of
+from .verdict import SIDECAR_FAILED, STEP_FAILED, cause_of
 
 # Reasons that nobody needs to be told of; that the steps run is told as such.
 QUIET_REASONS = ("Pending", WAITING_FOR_POD, "Running")
@@ -65,7 +65,7 @@ def _end_events(step: StepStatus, who: str) -> list[Event]:
 
 
 def _step_failed(message: str) -> Event:
-    return Event(event.WARNING, "StepFailed", message)
+    return Event(event.WARNING, STEP_FAILED, message)
 
 
 def _verdict_events(status: TaskStatus, condition: Condition) -> list[Event]:

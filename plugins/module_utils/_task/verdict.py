@@ -40,11 +40,17 @@ FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
 DISRUPTION_CONDITION = "DisruptionTarget"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 TIMED_OUT = "TimedOut"
-SIDECAR_FAILED = "SidecarFailed"
 # What is said of a step that was ended from outside: by somebody, or with the whole Pod.
 ENDED_FROM_OUTSIDE = (KILLED, "Signal", *FORGOTTEN)
 # The failures after which spec.retries runs the Task again.
-RETRIED = ("StepFailed", SIDECAR_FAILED, "AgentInstallFailed", "PodFailed")
+STEP_FAILED, SIDECAR_FAILED, INSTALL_FAILED, POD_FAILED = (
+    "StepFailed",
+    "SidecarFailed",
+    "AgentInstallFailed",
+    "PodFailed",
+)
+RETRIED = (STEP_FAILED, SIDECAR_FAILED, INSTALL_FAILED, POD_FAILED)
+RETRYING = "Retrying"
 
 
 def loss_of(pod: Pod) -> tuple[str, str] | None:
@@ -82,7 +88,7 @@ def judge(seen: Observed) -> Verdict:
             return _cancelled()
         if not seen.is_time_up:
             next_try = f"retry {pod.attempt.retry + 1} of {seen.spec['retries']} follows"
-            return Verdict(RUNNING, "Retrying", f"{ended.message}; {next_try}")
+            return Verdict(RUNNING, RETRYING, f"{ended.message}; {next_try}")
     # The verdict comes after the order that goes with it, so that the two never contradict each other.
     settled = pod.order == next_order(pod.order, pod, seen.shall_stop)
     if ended and (settled or ended.status not in FINAL or is_ending(pod.pod)):
@@ -206,7 +212,7 @@ def failed_step(steps: t.Sequence[StepStatus]) -> Verdict | None:
     for number, step in enumerate(steps, start=1):
         if has_failed(step):
             words = f'step "{step["name"]}" ({number} of {len(steps)}) failed: {cause_of(step)}'
-            return Verdict(FAILURE, "StepFailed", words)
+            return Verdict(FAILURE, STEP_FAILED, words)
     return None
 
 
@@ -268,8 +274,8 @@ def _failed_pod(pod: Pod) -> Verdict | None:
             detail = ended.get("message") or ended.get("reason") or "no reason given"
             return Verdict(
                 FAILURE,
-                "AgentInstallFailed",
+                INSTALL_FAILED,
                 f"init container {container['name']} ended with exit code {ended['exitCode']}: {detail}",
             )
     words = status.get("message") or "the Pod failed before its steps had ended"
-    return Verdict(FAILURE, "PodFailed", f"{status['reason']}: {words}" if status.get("reason") else words)
+    return Verdict(FAILURE, POD_FAILED, f"{status['reason']}: {words}" if status.get("reason") else words)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._build.build import as_task, build_hash, build_job, job_name
+from ansible_collections.taskflow.operator.plugins.module_utils._build.build import (
+    as_task,
+    build_hash,
+    build_job,
+    job_name,
+)
 from ansible_collections.taskflow.operator.plugins.module_utils._build.plan import KEPT_JOBS, plan_jobs
 from ansible_collections.taskflow.operator.plugins.module_utils._build.status import (
     HISTORY_MAX,
@@ -13,8 +18,8 @@ from ansible_collections.taskflow.operator.plugins.module_utils._build.status im
     next_look,
 )
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec, TaskError
-from support.tasks import factory
 from ansible_collections.taskflow.operator.plugins.module_utils._task.conditions import condition_of
+from support.tasks import factory
 
 NOW = "2024-01-06T22:30:00Z"
 BEGIN, END = "2024-01-06T22:19:24Z", "2024-01-06T22:20:44Z"

@@ -6,9 +6,9 @@ import datetime
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from support.tasks.build_world import FINAL, BuildWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tasks.build_world import FINAL, BuildWorld
 
 SOURCE = {"git": {"url": "https://h/r", "revision": "main"}}
 # By the image that is wanted: how the steps clone and build end.
