@@ -24,7 +24,7 @@ _MAX_CAUSE = 300
 
 
 class KindNotServedError(Exception):
-    """The API server does not serve this kind (now)."""
+    """The API server does not serve this kind, at least not now."""
 
     def __init__(self, gvk: GroupVersionKind) -> None:
         super().__init__(f"the API server does not serve {gvk}; is its CustomResourceDefinition installed?")
@@ -32,7 +32,7 @@ class KindNotServedError(Exception):
 
 @dataclass(frozen=True)
 class ApiResource:
-    """Where the objects of a kind are, and whether their status is written apart from the rest."""
+    """Where the objects of a kind are, and whether their status has a subresource of its own."""
 
     plural: str
     namespaced: bool
@@ -40,15 +40,15 @@ class ApiResource:
 
 
 def connect(kubeconfig: str | None) -> client.ApiClient:
-    """Return a client of the API server, which also becomes the default of the client library's LeaseLock.
+    """Return a client of the API server, and make it the default, which the client library's LeaseLock uses.
 
-    Nothing is sent yet.
+    Sends nothing yet.
 
     Args:
-        kubeconfig: a file; None for the Pod's ServiceAccount, and outside of a Pod for the default kubeconfig.
+        kubeconfig: a file; None for the Pod's ServiceAccount or, outside a Pod, the default kubeconfig.
 
     Raises:
-        ConfigError: there is no kubeconfig, or it is none.
+        ConfigError: there is no kubeconfig, or the file is not one.
     """
     configuration = client.Configuration()
     try:
@@ -76,13 +76,13 @@ def _load_default(configuration: client.Configuration) -> None:
 
 
 class Stream:
-    """An answer that comes in pieces. One thread reads and closes it, any thread may interrupt it before the close."""
+    """A response that comes in pieces. One thread reads and closes it; any thread may interrupt it before that."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield each piece as it comes.
+        """Yield each piece as it arrives.
 
         Raises:
             urllib3.exceptions.HTTPError: the connection broke, or was silent for too long.
@@ -90,7 +90,7 @@ class Stream:
         return cast(Iterator[bytes], self._response.stream(amt=None, decode_content=False))
 
     def interrupt(self) -> None:
-        """Have the reader see the end now, or an error. Does not wait."""
+        """Make the reader see the end, or an error, now. Does not wait."""
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended by itself
             self._response.shutdown()
 
@@ -132,11 +132,11 @@ class ApiServer:
         return cast(dict[str, Any], json.loads(response.data))
 
     def stream(self, path: str, query: Mapping[str, Any], read_timeout: float) -> Stream:
-        """Return the answer at a path, open.
+        """Request a path and return the open response.
 
         Args:
-            path: what to ask for.
-            query: with which parameters.
+            path: the path to request.
+            query: the query parameters.
             read_timeout: the longest silence, in seconds.
 
         Raises:
@@ -228,7 +228,7 @@ def object_path(gvk: GroupVersionKind, resource: ApiResource, namespace: str, na
 
 
 def plain_cause(exc: BaseException) -> str:
-    """Return one line for people: the server's own message, or why it can't be reached."""
+    """Return an error in one readable line: the server's own message, or why the server can't be reached."""
     if isinstance(exc, ApiException):
         return _api_cause(exc)[:_MAX_CAUSE]
     root: BaseException = exc

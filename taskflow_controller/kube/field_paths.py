@@ -1,4 +1,4 @@
-"""Paths to a field of an object, as a watch names them: ``status.phase``, ``metadata.annotations[example.com/x]``."""
+"""Paths to an object's fields, as a watch writes them: ``status.phase``, ``metadata.annotations[example.com/x]``."""
 
 import re
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ FieldPath: TypeAlias = tuple[str, ...]
 """The keys from an object down to a field. It can't lead through a list."""
 
 MISSING = object()
-"""What stands at every path that isn't there."""
+"""The value at a path that does not exist."""
 
 _STEP = re.compile(r"\[([^\[\]]+)\]|(?:^|(?<=.)\.)([^.\[\]]+)")
 
 
 def parse_path(text: str) -> FieldPath:
-    """Split a path at its dots. A key that has dots of its own is in brackets.
+    """Split a path at its dots. A key that contains dots is in brackets.
 
     Raises:
-        ValueError: the text is no path.
+        ValueError: the text is not a path.
     """
     keys, position = [], 0
     for step in _STEP.finditer(text):
@@ -33,12 +33,12 @@ def parse_path(text: str) -> FieldPath:
 
 
 def path_text(path: FieldPath) -> str:
-    """Return a path for people, as ``parse_path`` takes it too."""
+    """Return a path as text that ``parse_path`` understands."""
     return "".join(f"[{key}]" if "." in key else f".{key}" for key in path).removeprefix(".")
 
 
 def value_at(obj: Object, path: FieldPath) -> Any:
-    """Return the value at a path, MISSING if there is none."""
+    """Return the value at a path, or MISSING if there is none."""
     value: Any = obj
     for key in path:
         if not isinstance(value, dict) or key not in value:
@@ -48,9 +48,9 @@ def value_at(obj: Object, path: FieldPath) -> Any:
 
 
 def only(obj: Object, paths: Sequence[FieldPath]) -> Object:
-    """Return a new object with nothing but the fields at ``paths``; the values are shared with ``obj``."""
+    """Return a new object with only the fields at ``paths``; it shares the values with ``obj``."""
     kept: Object = {}
-    for path in sorted(paths):  # a shorter path comes before those that it contains
+    for path in sorted(paths):  # a path comes before those below it
         value = value_at(obj, path)
         if value is not MISSING:
             _put(kept, path, value)

@@ -1,4 +1,4 @@
-"""Keeps the last known state of the watched kinds, and tells of each change with the object before and after it."""
+"""Keeps the last known state of the watched kinds, and reports each change with the object before and after it."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -18,9 +18,9 @@ _Kept = tuple[tuple[str, str], Stored]
 
 @dataclass(frozen=True)
 class Change:
-    """What an event changed: a new object has no ``old``, a deleted one only ``old``, its last state.
+    """A change of an object. A new object has no ``old``; a deleted one has only ``old``, its last state.
 
-    The objects are the handler's own.
+    The handler may modify the objects.
     """
 
     gvk: GroupVersionKind
@@ -29,7 +29,7 @@ class Change:
 
 
 class _Recorder:
-    """A reflector's sink: brings a store up to date and calls ``on_change``. See ``ResourceInformer`` for the rest."""
+    """A reflector's sink: updates a store and calls ``on_change``. ``ResourceInformer`` describes the rest."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class _Recorder:
         self._tells_new = tells_new
 
     def keep(self, obj: Object) -> _Kept:
-        # The items of a list of a built-in kind don't carry these two.
+        # The items in a list of a built-in kind lack these two.
         named = {"apiVersion": self._gvk.api_version, "kind": self._gvk.kind, **obj}
         self._trim(named)
         return namespace_and_name(named), Stored.of(named)
@@ -70,24 +70,24 @@ class _Recorder:
         self._remove(namespace_and_name(obj), obj)
 
     def _is_ours(self, key: tuple[str, str]) -> bool:
-        """Tell whether no other informer of the store sees an object."""
+        """Return whether no other informer of the store sees an object."""
         namespace = key[0]
         return self._namespace in (None, namespace) or (not namespace and not self._spare)
 
     def _put(self, key: tuple[str, str], stored: Stored, new: Object | None) -> None:
-        """Keep an object as ``stored``; ``new`` is the same object where it is at hand."""
+        """Store an object; ``new`` is the same object in decoded form, if available."""
         old = self._store.put(key, stored)
         if old and old.version == stored.version and old.uid == stored.uid:
-            return  # a new list shows what is known
+            return  # a new list repeats what is already known
         before = old.decode() if old else None
         if old and old.uid != stored.uid:
-            self._emit(before, None)  # deleted and created again while nobody watched
+            self._emit(before, None)  # deleted and created again while no watch was open
             before = None
         if before or self._tells_new:
             self._emit(before, new or stored.decode())
 
     def _remove(self, key: tuple[str, str], last: Object | None) -> None:
-        """Forget an object; ``last`` is its last state where it is known."""
+        """Forget an object; ``last`` is its last state, if known."""
         old = self._store.pop(key)
         if old:
             self._emit(last or old.decode(), None)
@@ -101,17 +101,17 @@ class _Recorder:
 
 
 class ResourceInformer(Reflector[_Kept]):
-    """Watches one kind, keeps its objects in a store, and tells of each change.
+    """Watches one kind, keeps its objects in a store, and reports each change.
 
     Args:
         api: the API server.
-        gvk: the kind. It need not be served yet.
+        gvk: the kind. The API server need not serve it yet.
         on_change: called for each change, in order, in the informer's thread.
         store: filled by this informer. The informers of several namespaces may share it.
         namespace: None for all namespaces.
-        spare: do nothing while the kind has no namespaces. All but one of those that share a store are spare.
-        label_selector: as the API server's query wants it; "" for all objects.
-        trim: cuts an object down in place before it is stored.
+        spare: do nothing while the kind is cluster-scoped. Of the informers that share a store, all but one are spare.
+        label_selector: in the form of the API server's query; "" for all objects.
+        trim: removes from an object, in place, what need not be stored.
         tells_new: whether ``on_change`` is called for objects that are seen for the first time.
     """
 
@@ -143,15 +143,15 @@ class WatchedKind:
 
     @property
     def synced(self) -> bool:
-        """Whether the store has all objects of the kind that are watched."""
+        """True if the store has all watched objects of the kind."""
         return all(informer.synced for informer in self.informers)
 
     def informer_for(self, namespace: str, *, namespaced: bool) -> ResourceInformer | None:
-        """Return the informer that sees a place, None if there is none.
+        """Return the informer that sees the objects of a namespace, or None if there is none.
 
         Args:
-            namespace: the place; "" for all namespaces together.
-            namespaced: whether the kind has namespaces. If not, the first informer sees all of it.
+            namespace: the namespace; "" for all namespaces together.
+            namespaced: whether the kind is namespaced. If not, the first informer sees all of its objects.
         """
         if not namespaced:
             return self.informers[0]
@@ -174,12 +174,12 @@ def for_namespaces(
     Args:
         api: the API server.
         gvk: the kind.
-        namespaces: each gets an informer. With none there is one informer, for all namespaces.
-        on_change: as in ``ResourceInformer``, like the rest.
-        store: a new one if not given.
-        label_selector: "" for all objects.
-        trim: cuts an object down before it is stored.
-        tells_new: whether new objects are told.
+        namespaces: each gets an informer. If empty, one informer sees all namespaces.
+        on_change: called for each change, in order, in the thread of the informer that saw it.
+        store: a new one if None.
+        label_selector: in the form of the API server's query; "" for all objects.
+        trim: removes from an object, in place, what need not be stored.
+        tells_new: whether ``on_change`` is called for objects that are seen for the first time.
     """
     store = Store() if store is None else store
     informers = [
@@ -200,7 +200,7 @@ def for_namespaces(
 
 
 def stuck_watches(informers: Iterable[ResourceInformer]) -> str | None:
-    """Return which kinds could not be watched for long, and why; None if there is none."""
+    """Return which kinds could not be watched for over ``STUCK_SECONDS``, and why; None if there is none."""
     stuck = [informer for informer in informers if informer.failing_for > STUCK_SECONDS]
     causes = (f"{informer} for {informer.failing_for:.0f} s: {informer.trouble}" for informer in stuck)
     return f"cannot watch {'; '.join(causes)}" if stuck else None

@@ -1,4 +1,4 @@
-"""Names of Kubernetes resources: a kind of them, and one of them."""
+"""Names of Kubernetes kinds and of single resources."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -9,7 +9,7 @@ Object: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, order=True)
 class GroupVersionKind:
-    """A kind in one version of its API group; the core group is ""."""
+    """A kind in one version of its API group. The core group is ""."""
 
     group: str
     version: str
@@ -26,7 +26,7 @@ class GroupVersionKind:
 
 @dataclass(frozen=True, order=True)
 class ResourceKey:
-    """One resource of a watched kind; the namespace of a cluster-scoped resource is ""."""
+    """One resource of a watched kind. The namespace of a cluster-scoped resource is ""."""
 
     gvk: GroupVersionKind
     namespace: str
@@ -43,7 +43,7 @@ def namespace_and_name(obj: Object) -> tuple[str, str]:
 
 
 def version_number(resource_version: str | None) -> int | None:
-    """Return a resource version as the number that it is where it comes from etcd, None if it is none."""
+    """Return a resource version as a number, which it is if it comes from etcd; None if it is not a number."""
     if resource_version and resource_version.isascii() and resource_version.isdigit():
         return int(resource_version)
     return None

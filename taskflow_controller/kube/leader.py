@@ -1,11 +1,11 @@
 """Leader election on a Lease, with the client library's LeaderElection and LeaseLock.
 
-What they lack is added: a timeout for their requests, network errors that end a try instead of the thread,
-word of a lost leadership, whatever the reason, and a release that lets the next replica take over at once.
+This module adds what they lack: a timeout for their requests, network errors that end one attempt instead of the
+thread, notice of lost leadership for whatever reason, and a release that lets the next replica take over at once.
 
-Leadership is lost as soon as it can't be proved any more: the others may take over ``lease_duration`` after the last
-renewal, so this replica stops work ``renew_deadline`` after it, by its own clock, and uses the time between the two
-to end its runs. A process that was stopped for a while finds that out before it does anything else.
+Leadership is lost as soon as this replica can no longer prove it. Other replicas may take over ``lease_duration``
+after the last renewal, so this one stops work ``renew_deadline`` after it, by its own clock, and uses the time between
+the two to end its runs. A process that was suspended for a while notices that before it does anything else.
 """
 
 import logging
@@ -32,8 +32,8 @@ from taskflow_controller.kube.api import plain_cause
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2
-REQUEST_TIMEOUT = 2.0  # a try to renew is two requests
-LEAST_RENEW_DEADLINE = 3  # LeaderElection wants more than 1.2 times the time between two tries
+REQUEST_TIMEOUT = 2.0  # an attempt to renew takes two requests
+LEAST_RENEW_DEADLINE = 3  # LeaderElection requires more than 1.2 times the time between two attempts
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -44,7 +44,7 @@ def default_namespace(file: Path = _NAMESPACE_FILE) -> str:
         file: where the kubelet has written it.
 
     Raises:
-        ConfigError: this is no Pod.
+        ConfigError: this process is not in a Pod.
     """
     try:
         return file.read_text(encoding="utf-8").strip()
@@ -59,21 +59,23 @@ class Timing:
     """The times of an election, in whole seconds.
 
     Attributes:
-        lease_duration: how long a lease keeps others away.
-        renew_deadline: how long a leader works on without renewing it.
+        lease_duration: how long a lease that is not renewed keeps other replicas from leading.
+        renew_deadline: how long a leader works on without renewing its lease.
     """
 
     lease_duration: int = 15
     renew_deadline: int = 10
 
     def __post_init__(self) -> None:
-        """Check the two.
+        """Check both times.
 
         Raises:
-            ConfigError: they don't go together.
+            ConfigError: ``renew_deadline`` is too short, or ``lease_duration`` is not longer than it.
         """
         if self.renew_deadline < LEAST_RENEW_DEADLINE:
-            raise ConfigError(f"--leader-elect-renew-deadline {self.renew_deadline}s: {LEAST_RENEW_DEADLINE}s at least")
+            raise ConfigError(
+                f"--leader-elect-renew-deadline {self.renew_deadline}s: must be at least {LEAST_RENEW_DEADLINE}s"
+            )
         if self.lease_duration <= self.renew_deadline:
             raise ConfigError(
                 f"--leader-elect-lease-duration {self.lease_duration}s: must be longer than "
@@ -82,12 +84,12 @@ class Timing:
 
 
 def boot_clock() -> float:
-    """Return the seconds since this machine started, those it was suspended for among them."""
+    """Return the seconds since this machine started, including the time it was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Leases:
-    """The three calls LeaseLock makes, with a timeout; no answer becomes the error LeaseLock knows."""
+    """The three calls that LeaseLock makes, with a timeout. No answer becomes the error that LeaseLock handles."""
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self._api = client.CoordinationV1Api(api_client)
@@ -105,7 +107,7 @@ class _Leases:
 
 
 class _Lock(LeaseLock):  # type: ignore[misc]
-    """A LeaseLock that can be let go, and knows when it was written last."""
+    """A LeaseLock that can be released, and knows when it was last written."""
 
     def __init__(
         self,
@@ -130,18 +132,18 @@ class _Lock(LeaseLock):  # type: ignore[misc]
 
     def _write(self, write: Callable[[str, str, Any], Any], name: str, namespace: str, record: Any) -> bool:
         with self._writing:
-            began = self._clock()  # before the request, since the others count from its arrival
+            began = self._clock()  # before the request, because other replicas count from its arrival
             if self._closed or not write(name, namespace, record):
                 return False
             self.written = began
             return True
 
     def close(self) -> None:
-        """Write no more. Does not wait for a request that is under way."""
+        """Stop writing. Does not wait for a request that is under way."""
         self._closed = True
 
     def release(self) -> None:
-        """Write no more, and clear the holder if that is this replica."""
+        """Stop writing, and clear the holder if that is this replica."""
         self.close()
         with self._writing:
             try:
@@ -156,14 +158,18 @@ class _Lock(LeaseLock):  # type: ignore[misc]
 
 
 class LeaderElector:
-    """Takes part in an election. ``leading`` is set on winning it, and stays so: see ``lost``.
+    """Takes part in an election.
 
     Args:
-        api_client: the client library's.
-        name: of the Lease.
-        namespace: where the Lease is.
+        api_client: the client library's client.
+        name: the name of the Lease.
+        namespace: the namespace of the Lease.
         timing: how long a lease lasts.
-        clock: seconds that also count while the machine sleeps.
+        clock: returns seconds, and also counts while the machine sleeps.
+
+    Attributes:
+        identity: this replica's name in the Lease.
+        leading: set when this replica wins, and never cleared. ``lost`` says whether it still leads.
     """
 
     def __init__(
@@ -186,7 +192,7 @@ class LeaderElector:
         threading.Thread(target=self._run, name="leader-election", daemon=True).start()
 
     def lost(self) -> bool:
-        """Return whether this replica must not work any more; once true, it stays so. Takes no lock."""
+        """Return whether this replica must stop work. Once true, it stays true. Takes no lock."""
         if not self._lost and self.leading.is_set() and not self._releasing:
             silence = self._clock() - self._lock.written
             if silence > self._timing.renew_deadline:
@@ -194,7 +200,7 @@ class LeaderElector:
         return self._lost
 
     def release(self) -> None:
-        """Let another replica lead. To be called when this one's work has ended."""
+        """Let another replica lead. Call it when this one's work has ended."""
         self._releasing = True
         self._lock.release()
 
@@ -218,7 +224,7 @@ class LeaderElector:
         try:
             election.run()
         except Exception:
-            logger.exception("bug: leader election broke off")
+            logger.exception("bug: leader election ended with an error")
         self._lose("it could not be renewed, or another replica has taken it")
 
     def _started(self) -> None:

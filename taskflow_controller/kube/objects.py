@@ -1,7 +1,7 @@
-"""Changes objects on the API server without undoing what others change at the same time.
+"""Changes objects on the API server without undoing what other clients change at the same time.
 
-A function makes the patch out of the object as it is. When somebody else was faster, it is asked again with the fresh
-object. An object that is gone needs no patch, and that is no error.
+A function makes the patch from the object as it is. If another client was faster, the function is called again with
+the fresh object. An object that is gone needs no patch, which is not an error.
 """
 
 import random
@@ -20,7 +20,7 @@ CONFLICT, UNPROCESSABLE = 409, 422
 _PASSING = {429, 500, 502, 503, 504}
 _MAX_CONFLICTS = 20
 _FIRST_PAUSE, _MAX_PAUSE = 0.2, 10.0
-_SLICE = 0.1  # how soon a wait notices that it should end
+_SLICE = 0.1  # seconds within which a wait notices that it should end
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Patch:
     Attributes:
         body: the patch as JSON.
         content_type: ``api.MERGE_PATCH`` or ``api.JSON_PATCH``.
-        status: whether it is for the object's status.
+        status: whether it changes the object's status.
     """
 
     body: Any
@@ -39,23 +39,23 @@ class Patch:
 
 
 PatchFor = Callable[[Object], Patch | None]
-"""Makes the patch for an object as it is, None if it needs none."""
+"""Makes the patch for an object as it is, or returns None if the object needs none."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a change is tried again while the API server fails.
+    """How long a change is retried while the API server fails.
 
     Attributes:
         seconds: the longest time.
-        hurry: ends it early by saying true.
+        hurry: ends the retries early when it returns true.
     """
 
     seconds: float
     hurry: Callable[[], bool] = lambda: False
 
     def pauses(self) -> "_Pauses":
-        """Begin to wait."""
+        """Return the pauses between the attempts of one change; the time starts now."""
         return _Pauses(self)
 
 
@@ -66,7 +66,7 @@ class _Pauses:
         self._next = _FIRST_PAUSE
 
     def wait(self) -> bool:
-        """Wait, longer each time; return false if there is no more time."""
+        """Wait, longer each time; return false if the time is up."""
         until = time.monotonic() + self._next * random.uniform(0.5, 1)
         self._next = min(2 * self._next, _MAX_PAUSE)
         if until > self._end:
@@ -84,7 +84,7 @@ class Objects:
         self._resources: dict[GroupVersionKind, ApiResource] = {}
 
     def read(self, gvk: GroupVersionKind, obj: Object) -> Object | None:
-        """Return an object as it is now, None if it is gone or another one has its name.
+        """Return an object as it is now, or None if it is gone or another object has its name.
 
         Raises:
             ApiException: the server refuses.
@@ -101,12 +101,12 @@ class Objects:
         return found if found["metadata"].get("uid") == obj["metadata"].get("uid") else None
 
     def change(self, gvk: GroupVersionKind, obj: Object, patch_for: PatchFor, patience: Patience) -> Object | None:
-        """Change an object and return it as it is then, None if it is gone.
+        """Change an object and return the result, or None if the object is gone.
 
         Args:
             gvk: its kind.
             obj: the object as last known.
-            patch_for: asked for the patch, and asked again with the fresh object where another's write came first.
+            patch_for: makes the patch; called again with the fresh object if another client's write came first.
             patience: how long to try.
 
         Raises:
@@ -128,7 +128,7 @@ class Objects:
     def _attempt(
         self, gvk: GroupVersionKind, known: Object, patch_for: PatchFor, *, last: bool
     ) -> tuple[bool, Object | None]:
-        """Return (true, the object changed), or (false, the fresh object) if another's change came first."""
+        """Return (true, the changed object), or (false, the fresh object) if another client's change came first."""
         patch = patch_for(known)
         if patch is None:
             return True, known
@@ -141,10 +141,10 @@ class Objects:
                 raise
             refusal = exc
         if refusal.status == NOT_FOUND:
-            self._resources.pop(gvk, None)  # also what a kind answers that has no status of its own any more
+            self._resources.pop(gvk, None)  # a kind that has lost its status subresource answers so, too
         fresh = self.read(gvk, known)
         if refusal.status == UNPROCESSABLE and fresh is not None and _version(fresh) == _version(known):
-            raise refusal  # not the test of a JSON patch that is out of date, but a patch that is never taken
+            raise refusal  # not an outdated test in a JSON patch, but a patch that is never accepted
         return False, fresh
 
     def _patch(self, gvk: GroupVersionKind, obj: Object, patch: Patch) -> Object:
@@ -165,10 +165,10 @@ def _version(obj: Object) -> Any:
 
 
 def is_passing(exc: ApiException | urllib3.exceptions.HTTPError) -> bool:
-    """Tell whether a request may succeed if repeated: no answer came, or one that says so."""
+    """Return whether a request may succeed if repeated: there was no answer, or its status says so."""
     return not isinstance(exc, ApiException) or not exc.status or exc.status in _PASSING
 
 
 def is_conflict(exc: BaseException) -> bool:
-    """Tell whether a request was refused because somebody else's came first."""
+    """Return whether a request was refused because another client's came first."""
     return isinstance(exc, ApiException) and exc.status == CONFLICT

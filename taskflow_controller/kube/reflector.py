@@ -1,4 +1,4 @@
-"""Follows the objects of one kind: a list, a watch from there on, and a new list where the watch has lost track.
+"""Follows the objects of one kind: a list, then a watch, and a new list if the watch loses track.
 
 It keeps no objects. A sink takes what the list and the watch show.
 """
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 500
 WATCH_SECONDS = (180, 300)  # a random time in between, so that not all watches are renewed at once
-# How long a watch may be silent before it is taken for dead, and resumed. The API server sends bookmarks about once a
-# minute, though it need not; where it sends none, a needless renewal costs one request.
+# How long a watch may be silent before it counts as dead and is resumed. The API server usually sends bookmarks about
+# once a minute. If it sends none, a needless renewal costs one request.
 SILENCE_SECONDS = 100.0
 MIN_WATCH_INTERVAL = 1.0  # a server that ends each watch at once is not asked more often
 MAX_PAUSE = 30.0
 LIST_PAUSE = 5.0  # a list costs the server more than a watch
-MAX_RETRY_AFTER = 300.0  # a server that asks for a longer pause is not obeyed
+MAX_RETRY_AFTER = 300.0  # the longest pause that a server can ask for
 GONE = 410
 _PASSING = {429, 500, 502, 503}  # the resource version is still good after these
 _BUSY = {429, 503}
@@ -37,16 +37,16 @@ KeptT = TypeVar("KeptT")
 
 
 class Sink(Protocol[KeptT]):
-    """Takes what a reflector sees, in the reflector's thread. The objects are the sink's own."""
+    """Takes what a reflector sees, in the reflector's thread. The sink may modify the objects."""
 
     def keep(self, obj: Object) -> KeptT:
-        """Return what the sink needs of an object in a list, until the list is whole."""
+        """Return what the sink needs of a listed object, to be kept until the list is complete."""
 
     def listed(self, kept: list[KeptT]) -> None:
-        """Take a whole list: what is not in it does not exist."""
+        """Take a complete list: an object that is not in it does not exist."""
 
     def upserted(self, obj: Object) -> None:
-        """Take an object that is new, or has changed."""
+        """Take an object that is new or has changed."""
 
     def deleted(self, obj: Object) -> None:
         """Take the last state of an object that is gone."""
@@ -57,11 +57,11 @@ class Reflector(Generic[KeptT]):
 
     Args:
         api: the API server.
-        gvk: the kind. It need not be served yet.
+        gvk: the kind. The API server need not serve it yet.
         sink: takes the objects.
-        namespace: None for all namespaces. A kind without namespaces is followed as a whole.
-        spare: do nothing while the kind has no namespaces, for another reflector follows it then.
-        label_selector: as the API server's query wants it; "" for all objects.
+        namespace: None for all namespaces. A cluster-scoped kind is followed as a whole.
+        spare: do nothing while the kind is cluster-scoped, because another reflector follows it then.
+        label_selector: in the form of the API server's query; "" for all objects.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Reflector(Generic[KeptT]):
         self._api, self._sink, self._spare = api, sink, spare
         self._selecting = {"labelSelector": label_selector} if label_selector else {}
         self._path: str | None = None  # None while there is nothing to do
-        self._resume: str | None = None  # the resource version to watch from; None if a list has to come first
+        self._resume: str | None = None  # the resource version to watch from; None if a list must come first
         self._shown: int | None = None
         self._synced = False
         self._trouble: str | None = None
@@ -95,38 +95,38 @@ class Reflector(Generic[KeptT]):
 
     @property
     def synced(self) -> bool:
-        """Whether the sink has taken the first list."""
+        """True if the sink has taken the first list."""
         return self._synced
 
     @property
     def version(self) -> int | None:
-        """The resource version up to which the sink has seen everything; None if it can't be told.
+        """The resource version up to which the sink has seen everything; None if unknown.
 
-        It is told only while all is well, and where the API server's versions are numbers, as etcd's are.
+        It is known only while requests succeed, and if the API server's versions are numbers, as etcd's are.
         """
         return self._shown if self._trouble is None else None
 
     @property
     def trouble(self) -> str | None:
-        """Why the last request failed; None while all is well."""
+        """Why the last request failed; None if it succeeded."""
         return self._trouble
 
     @property
     def failing_for(self) -> float:
-        """For how many seconds all requests have failed; 0 while all is well."""
+        """How many seconds all requests have failed; 0 if the last one succeeded."""
         return time.monotonic() - self._failing_since if self._trouble is not None else 0.0
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """True if the thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin to list and watch. May be called once."""
+        """Begin to list and watch. Call it only once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Have the thread end soon, also while it waits or watches; don't wait for it. A list ends in its own time."""
+        """Make the thread end soon, even while it waits or watches. Does not wait for it, nor interrupt a list."""
         self._closing.set()
         with self._lock:
             if self._stream:
@@ -159,7 +159,7 @@ class Reflector(Generic[KeptT]):
         self._synced = True
 
     def _find(self) -> str | None:
-        """Return the path of the objects to follow, None if there are none for this reflector."""
+        """Return the path of the objects to follow, or None if this reflector has none."""
         resource = self._api.resource(self.gvk)
         if self._spare and not resource.namespaced:
             return None
@@ -187,7 +187,7 @@ class Reflector(Generic[KeptT]):
         return version, kept
 
     def _idle(self) -> None:
-        """Wait instead of watching, and look whether the kind has namespaces by then."""
+        """Wait instead of watching, then check whether the kind is namespaced now."""
         if not self._closing.wait(WATCH_SECONDS[1]):
             found = self._find()
             self._succeeded()
@@ -214,7 +214,7 @@ class Reflector(Generic[KeptT]):
 
     @contextlib.contextmanager
     def _opened(self, stream: Stream) -> Iterator[Stream]:
-        """Let ``stop`` interrupt a stream until it is closed. What is opened after ``stop`` ends by the next event."""
+        """Let ``stop`` interrupt a stream until it closes. A stream opened after ``stop`` ends by its next event."""
         with self._lock:
             self._stream = stream
             if self._closing.is_set():
@@ -227,7 +227,7 @@ class Reflector(Generic[KeptT]):
             stream.close()
 
     def _events(self, stream: Stream) -> Iterator[tuple[str, Object]]:
-        """Yield the type and the object of each event, until the stream ends in whatever way."""
+        """Yield the type and the object of each event until the stream ends for any reason."""
         try:
             for line in lines(stream):
                 yield decode(line)
@@ -277,7 +277,7 @@ def pause_after(exc: Exception, failures: int, *, listing: bool) -> float:
 
 
 def _retry_after(exc: Exception) -> float:
-    """Return for how many seconds a busy server wants to be left alone, 0 if it does not say."""
+    """Return how many seconds a busy server asks to wait, 0 if it does not say."""
     if not isinstance(exc, ApiException) or exc.status not in _BUSY:
         return 0.0
     seconds = version_number((exc.headers or {}).get("Retry-After"))
@@ -285,10 +285,10 @@ def _retry_after(exc: Exception) -> float:
 
 
 def _can_resume(exc: Exception) -> bool:
-    """Tell whether a watch may go on from its last resource version after a failure.
+    """Return whether a watch may continue from its last resource version after a failure.
 
-    A version that is compacted gives 410. A kind whose CRD was removed gives 404, and a server restored from a backup
-    504 for a version to come.
+    A compacted version gives 410. A kind whose CRD was removed gives 404. A server restored from a backup gives 504 for
+    a version that it has not reached yet.
     """
     if isinstance(exc, ApiException):
         return exc.status in _PASSING

@@ -1,16 +1,16 @@
-"""Label selectors: a LabelSelector as the API server's query wants it, and such a query applied to labels. Pure."""
+"""Label selectors: turns a LabelSelector into the API server's query form, and applies such a query to labels. Pure."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Matcher = Callable[[Mapping[str, str]], bool]
-"""Tells whether labels match a selector."""
+"""Returns whether labels match a selector."""
 
 _DNS_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _PLAIN_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 QUALIFIED_NAME = re.compile(rf"({_DNS_NAME}/)?{_PLAIN_NAME}")
-"""What the API server takes as the name of a label, an annotation or a finalizer."""
+"""The names of labels, annotations and finalizers that the API server accepts."""
 _LABEL_VALUE = re.compile(rf"({_PLAIN_NAME})?")
 _SELECTOR_KEYS = {"matchLabels", "matchExpressions"}
 _EXPRESSION_KEYS = {"key", "operator", "values"}
@@ -27,11 +27,11 @@ def selector_string(selector: Mapping[str, Any]) -> str:
     """Turn a LabelSelector (matchLabels, matchExpressions) into a query string.
 
     Raises:
-        ValueError: the API server would not take it. The text says why.
+        ValueError: the API server would not accept it. The text says why.
     """
     unknown = set(selector) - _SELECTOR_KEYS
     if unknown:
-        raise ValueError(f"unknown key {min(unknown)!r}; there are matchLabels and matchExpressions")
+        raise ValueError(f"unknown key {min(unknown)!r}; the keys are matchLabels and matchExpressions")
     labels = selector.get("matchLabels") or {}
     expressions = selector.get("matchExpressions") or []
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
@@ -43,7 +43,7 @@ def selector_string(selector: Mapping[str, Any]) -> str:
 
 
 def parse_selector(text: str) -> Matcher | None:
-    """Turn a query string into a matcher, None if it is none that is understood here."""
+    """Turn a query string into a matcher; None if this module does not understand it."""
     terms = [term.strip() for term in _COMMA_OUTSIDE.split(text)] if text.strip() else []
     matchers = [_matcher(term) for term in terms]
     understood = [matcher for matcher in matchers if matcher is not None]
@@ -57,7 +57,7 @@ def _expression(expression: object) -> str:
         raise ValueError("each of matchExpressions needs a key and an operator")
     unknown = set(expression) - _EXPRESSION_KEYS
     if unknown:
-        raise ValueError(f"unknown key {min(unknown)!r} in matchExpressions; there are key, operator and values")
+        raise ValueError(f"unknown key {min(unknown)!r} in matchExpressions; the keys are key, operator and values")
     key = _name(expression["key"])
     operator, values = expression.get("operator"), expression.get("values") or []
     if operator in ("In", "NotIn"):
@@ -65,7 +65,7 @@ def _expression(expression: object) -> str:
             raise ValueError(f"operator {operator} of key {key!r} needs a list of strings in values")
         return f"{key} {operator.lower()} ({','.join(_value(key, value) for value in values)})"
     if operator not in ("Exists", "DoesNotExist"):
-        raise ValueError(f"operator {operator!r} of key {key!r} is none of In, NotIn, Exists, DoesNotExist")
+        raise ValueError(f"operator {operator!r} of key {key!r} is not one of In, NotIn, Exists, DoesNotExist")
     if values:
         raise ValueError(f"operator {operator} of key {key!r} takes no values")
     return key if operator == "Exists" else f"!{key}"
@@ -96,5 +96,5 @@ def _matcher(term: str) -> Matcher | None:
 
 
 def _among(key: str, values: set[str], *, wanted: bool) -> Matcher:
-    # A label that is not there is among no values.
+    # A missing label is among no values.
     return lambda labels: (key in labels and labels[key] in values) is wanted

@@ -1,4 +1,4 @@
-"""What an informer knows of a kind's objects, kept as JSON: as dicts they would take five times the memory."""
+"""The objects that an informer knows, kept as JSON. As dicts they would take five times the memory."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object as JSON, and what of it is looked at often."""
+    """An object as JSON, and those of its fields that are read often."""
 
     encoded: bytes
     uid: str
@@ -34,7 +34,7 @@ class Stored:
         )
 
     def decode(self) -> Object:
-        """Return the object; it is the caller's own."""
+        """Return the object, which the caller may modify."""
         return cast(Object, json.loads(self.encoded))
 
 
@@ -46,12 +46,12 @@ class Store:
         self._lock = threading.Lock()
 
     def get(self, namespace: str, name: str) -> Object | None:
-        """Return an object, None if there is none. It is the caller's own."""
+        """Return an object, which the caller may modify, or None if there is none."""
         stored = self.stored(namespace, name)
         return stored.decode() if stored else None
 
     def stored(self, namespace: str, name: str) -> Stored | None:
-        """Return an object as it is stored, None if there is none."""
+        """Return an object as it is stored, or None if there is none."""
         with self._lock:
             return self._objects.get((namespace, name))
 
@@ -73,11 +73,11 @@ class Store:
             return list(self._objects)
 
     def select(self, namespace: str, matches: Callable[[Labels], bool]) -> list[bytes]:
-        """Return the JSON of objects, sorted as the API server does it.
+        """Return the JSON of objects, sorted as the API server sorts them.
 
         Args:
             namespace: where they are; "" for all namespaces.
-            matches: tells by an object's labels whether it is wanted.
+            matches: returns whether an object is wanted, given its labels.
         """
         with self._lock:
             found = [
@@ -88,7 +88,7 @@ class Store:
         return [encoded for _key, encoded in sorted(found)]
 
     def outlines(self) -> Iterator[Object]:
-        """Yield of each object its name, namespace and creationTimestamp, in the object's form."""
+        """Yield each object with its name, namespace and creationTimestamp only."""
         with self._lock:
             found = list(self._objects.items())
         for (namespace, name), stored in found:

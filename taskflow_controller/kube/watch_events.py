@@ -1,4 +1,4 @@
-"""The events of a watch, out of the bytes of its stream."""
+"""Reads the events of a watch from the bytes of its stream."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from taskflow_controller.kube.kinds import Object
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream that comes in pieces, without empty ones and without one that has no end."""
+    """Yield the lines of a stream that comes in pieces, except empty lines and a last line without an end."""
     begun: list[bytes] = []
     for piece in pieces:
         first, *others = piece.split(b"\n")
@@ -25,11 +25,11 @@ def decode(line: bytes) -> tuple[str, Object]:
     """Return the type and the object of an event of a watch.
 
     Args:
-        line: the event's JSON. What is no UTF-8 in it is replaced.
+        line: the event's JSON. Bytes that are not UTF-8 are replaced.
 
     Raises:
-        ApiException: the event is an error of the server.
-        ValueError: the line is no event.
+        ApiException: the event is an error from the server.
+        ValueError: the line is not an event.
     """
     event = json.loads(line.decode(errors="replace"))
     try:
@@ -38,7 +38,7 @@ def decode(line: bytes) -> tuple[str, Object]:
             raise ApiException(status=obj.get("code"), reason=f"{obj.get('reason')}: {obj.get('message')}")
         whole = isinstance(obj["metadata"]["resourceVersion"], str)
     except (TypeError, KeyError, AttributeError) as exc:
-        raise ValueError("a line is no event of a watch") from exc
+        raise ValueError("a line is not a watch event") from exc
     if event_type not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK") or not whole:
-        raise ValueError(f"a watch can't tell of {event_type!r}")
+        raise ValueError(f"not a valid watch event of type {event_type!r}")
     return event_type, obj

@@ -1,12 +1,12 @@
-"""A work queue with the semantics of client-go's: each key is worked on by one worker at a time.
+"""A work queue with the semantics of client-go's: only one worker works on a key at a time.
 
-- A key that waits already is not added twice; its reasons are gathered.
-- A key added while it is worked on waits until that work is done, and then is handed out once more.
-- Failures are retried after an exponential back-off, per key.
-- Each group of keys has a limit of its own; the number of workers is the limit over all.
-- A worker may be handed several keys of a group at once, up to the group's batch: those that wait at that moment,
-  for nothing is waited for to fill it. A key that failed is handed out alone until it succeeds, so that it can't
-  make others fail. The key that has waited longest is always among those handed out next.
+- A key that already waits is not added twice; its reasons are collected.
+- A key added while a worker works on it waits until that work is done, and is then handed out once more.
+- Failures are retried after an exponential back-off per key.
+- Each group of keys has its own limit; the number of workers is the limit over all groups.
+- A worker may get several keys of a group at once, up to the group's batch: those that wait at that moment. Nothing
+  waits for a batch to fill. A key that failed is handed out alone until it succeeds, so that it can't make others
+  fail. The key that has waited longest is always among those handed out next.
 """
 
 import heapq
@@ -24,14 +24,14 @@ ReasonT = TypeVar("ReasonT", bound=Hashable)
 BASE_DELAY = 0.005
 MAX_DELAY = 1000.0
 MAX_REASONS = 5
-_MAX_WAIT = 3600.0  # threading can't wait for just any time
+_MAX_WAIT = 3600.0  # threading limits how long a wait may be
 _MAX_STALE = 100
-_MAX_EXPONENT = 30  # 0.005 s * 2^30 is far over MAX_DELAY; it only keeps the power small
+_MAX_EXPONENT = 30  # 0.005 s * 2^30 is far above MAX_DELAY; this only keeps the power small
 
 
 @dataclass
 class Reasons(Generic[ReasonT]):
-    """Why a key is in the queue: the first few different reasons, and how many more there were."""
+    """The reasons why a key is in the queue: the first few different ones, and how many more there were."""
 
     first: list[ReasonT] = field(default_factory=list)
     more: int = 0
@@ -39,7 +39,7 @@ class Reasons(Generic[ReasonT]):
     place: int = 0  # in the order of all that wait
 
     def add(self, reason: ReasonT) -> None:
-        """Add one more reason; one that is there already is dropped."""
+        """Add a reason, unless it is there already."""
         if reason in self.first:
             return
         if len(self.first) < MAX_REASONS:
@@ -50,7 +50,7 @@ class Reasons(Generic[ReasonT]):
 
 @dataclass(frozen=True)
 class WorkItem(Generic[K, ReasonT]):
-    """A key handed out to a worker, and why: the first few different reasons, and how many more there were."""
+    """A key for a worker, with the first few different reasons for it, and how many more there were."""
 
     key: K
     reasons: tuple[ReasonT, ...]
@@ -59,7 +59,13 @@ class WorkItem(Generic[K, ReasonT]):
 
 @dataclass(frozen=True)
 class GroupState:
-    """How many keys of a group wait, how long each one that is worked on has been so, by how many workers."""
+    """The state of a group of keys.
+
+    Attributes:
+        waiting: how many keys wait for a worker.
+        running: for each key in work, how many seconds ago a worker took it.
+        workers: how many workers have keys of the group.
+    """
 
     waiting: int = 0
     running: tuple[float, ...] = ()
@@ -67,10 +73,10 @@ class GroupState:
 
 
 class QueueObserver(Protocol):
-    """Is told what happens to a group's keys. Called under the queue's lock: be quick, and don't call the queue."""
+    """Learns what happens to a group's keys. Called under the queue's lock: be quick, and don't call the queue."""
 
     def added(self, group: Hashable) -> None:
-        """A key came that did not wait already."""
+        """A key came that was not waiting already."""
 
     def taken(self, group: Hashable, waited: float) -> None:
         """A worker took a key ``waited`` seconds after it came."""
@@ -79,18 +85,18 @@ class QueueObserver(Protocol):
         """The work on a key ended after ``worked`` seconds."""
 
     def retried(self, group: Hashable) -> None:
-        """A key is to be tried again after a back-off."""
+        """A key will be tried again after a back-off."""
 
 
 class WorkQueue(Generic[K, ReasonT]):
     """Hands out keys to workers. Thread-safe. Times are in seconds.
 
     Args:
-        group_of: tells the group of a key.
-        limits: how many workers may have keys of a group at once. A group that isn't there has no limit.
+        group_of: returns the group of a key.
+        limits: how many workers may have keys of a group at once. A group that is not in it has no limit.
         clock: a time that never goes back.
-        observer: is told of the keys' ways.
-        batches: how many keys of a group one worker may have. One, if the group isn't there.
+        observer: learns what happens to the keys.
+        batches: how many keys of a group one worker may have at once. One, if the group is not in it.
     """
 
     def __init__(
@@ -119,8 +125,8 @@ class WorkQueue(Generic[K, ReasonT]):
         """Let a worker have a key as soon as one is free. Does nothing after ``shut_down``.
 
         Args:
-            key: what is to be worked on.
-            reason: why, for people.
+            key: what to work on.
+            reason: why, as the log will show it.
         """
         with self._changed:
             if not self._shut_down:
@@ -128,12 +134,12 @@ class WorkQueue(Generic[K, ReasonT]):
                 self._changed.notify_all()
 
     def add_after(self, key: K, delay: float, reason: ReasonT) -> None:
-        """Add a key later. Of several such waits for a key the earliest counts.
+        """Add a key later. Of several such delays for a key, the one that ends first counts.
 
         Args:
-            key: what is to be worked on.
-            delay: in how many seconds. With 0 or less: now.
-            reason: why, for people.
+            key: what to work on.
+            delay: in how many seconds. 0 or less: now.
+            reason: why, as the log will show it.
         """
         if delay <= 0:
             self.add(key, reason)
@@ -152,8 +158,8 @@ class WorkQueue(Generic[K, ReasonT]):
         """Add a key after a delay that doubles with each call since ``forget``, and return the delay in seconds.
 
         Args:
-            key: what is to be worked on.
-            reason: why, for people.
+            key: what to work on.
+            reason: why, as the log will show it.
         """
         with self._changed:
             failures = self._failures.get(key, 0)
@@ -165,7 +171,7 @@ class WorkQueue(Generic[K, ReasonT]):
         return delay
 
     def failures(self, key: K) -> int:
-        """Return how often ``add_rate_limited`` was called for a key since ``forget``."""
+        """Return how often ``add_rate_limited`` was called for a key since the last ``forget``."""
         with self._changed:
             return self._failures.get(key, 0)
 
@@ -180,7 +186,7 @@ class WorkQueue(Generic[K, ReasonT]):
             self._delayed.pop(key, None)
 
     def get(self) -> list[WorkItem[K, ReasonT]] | None:
-        """Wait for keys and take them: of one group, one at least. None once the queue is shut down.
+        """Wait for keys and take one or more of them, all of one group. Return None once the queue is shut down.
 
         Call ``done`` with all of them when finished.
         """
@@ -194,7 +200,7 @@ class WorkQueue(Generic[K, ReasonT]):
             return None
 
     def done(self, *keys: K) -> None:
-        """Say that the work on the keys of one ``get`` has ended. Those that were added since then wait again."""
+        """End the work on the keys of one ``get``. Those that were added again since then wait for a worker."""
         with self._changed:
             self._workers[self._group_of(keys[0])] -= 1
             for key in keys:
@@ -213,29 +219,29 @@ class WorkQueue(Generic[K, ReasonT]):
             self._changed.notify_all()
 
     def drain(self, timeout: float) -> bool:
-        """Wait after ``shut_down`` until all work has ended, or ``timeout`` seconds. Return whether it has."""
+        """After ``shut_down``, wait up to ``timeout`` seconds for all work to end. Return whether it has."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._working, timeout)
 
     def __len__(self) -> int:
-        """How many keys wait for a worker now."""
+        """Return how many keys wait for a worker now."""
         with self._changed:
             return sum(map(len, self._waiting.values()))
 
     def working(self) -> int:
-        """How many keys are being worked on now."""
+        """Return how many keys workers have now."""
         with self._changed:
             return len(self._working)
 
     def restart_waits(self) -> None:
-        """Let the waits of all keys begin now, for nobody was there to take them."""
+        """Let the waits of all keys begin now, because there were no workers to take them before."""
         with self._changed:
             for keys in self._waiting.values():
                 for reasons in keys.values():
                     reasons.since = self._clock()
 
     def state(self) -> dict[Hashable, GroupState]:
-        """Return the groups that have keys, and what those do."""
+        """Return the state of each group that has keys."""
         with self._changed:
             now = self._clock()
             running: dict[Hashable, list[float]] = {}
@@ -261,7 +267,7 @@ class WorkQueue(Generic[K, ReasonT]):
         return self._waiting.setdefault(group, OrderedDict())
 
     def _take(self, group: Hashable) -> list[WorkItem[K, ReasonT]]:
-        """Take the key of a group that has waited longest, and those that may go with it."""
+        """Take the key of a group that has waited longest, and those that may go to the same worker."""
         waiting, now = self._waiting[group], self._clock()
         first = next(iter(waiting))
         keys = [first]
@@ -291,7 +297,7 @@ class WorkQueue(Generic[K, ReasonT]):
 
     def _schedule(self, entry: tuple[float, int, K]) -> None:
         heapq.heappush(self._due, entry)
-        if len(self._due) > 2 * len(self._delayed) + _MAX_STALE:  # waits that were cancelled, for hours to come
+        if len(self._due) > 2 * len(self._delayed) + _MAX_STALE:  # delays that were cancelled, hours before they end
             self._due = [(due, number, key) for key, (due, number, _entry) in self._delayed.items()]
             heapq.heapify(self._due)
 
@@ -299,7 +305,7 @@ class WorkQueue(Generic[K, ReasonT]):
         return min(max(self._due[0][0] - self._clock(), 0.0), _MAX_WAIT) if self._due else None
 
     def _first_places(self) -> dict[Hashable, int]:
-        """Return the groups that have room, and the place of the key of each that has waited longest."""
+        """Return, for each group below its limit, the place of the key that has waited longest."""
         return {
             group: next(iter(waiting.values())).place
             for group, waiting in self._waiting.items()

@@ -1,1 +1,1 @@
-"""What starts a run: predicates, owners, and the kinds that plays turn out to use."""
+"""Decides what starts a run: predicates, owners, and the kinds that playbooks turn out to use."""

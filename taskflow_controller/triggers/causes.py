@@ -1,4 +1,4 @@
-"""What causes a reconcile, as data: from the predicate, through the work queue, to the log and the run history."""
+"""The causes of a reconcile as data: from the predicate, through the work queue, to the log and the run history."""
 
 import enum
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class CauseKind(enum.Enum):
-    """Where a cause comes from."""
+    """The origin of a cause."""
 
     EVENT = "event"
     PERIOD = "period"
@@ -16,19 +16,24 @@ class CauseKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Cause:
-    """One cause of a reconcile, and how the log puts it."""
+    """One cause of a reconcile, and its text in the log."""
 
     kind: CauseKind
     text: str
 
     @classmethod
     def event(cls, text: str) -> "Cause":
-        """Return the cause of an event."""
+        """Return the cause that an event is."""
         return cls(CauseKind.EVENT, text)
 
     @classmethod
     def retry(cls, number: int, after: str) -> "Cause":
-        """Return the cause of a try after a back-off: the how manieth it is, and what it comes after."""
+        """Return the cause of an attempt after a back-off.
+
+        Args:
+            number: which retry in a row it is, from 1.
+            after: what it follows, such as a failure.
+        """
         return cls(CauseKind.RETRY, f"retry {number} after {after}")
 
     @classmethod
@@ -41,7 +46,7 @@ class Cause:
 
 
 PERIOD = Cause(CauseKind.PERIOD, "period")
-"""The cause of a run that is due without any change."""
+"""The cause of a run that is due although nothing has changed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Causes:
 
     @property
     def by_clock(self) -> bool:
-        """Whether no event is among them."""
+        """True if no event is among them."""
         return not self.more and all(cause.kind is not CauseKind.EVENT for cause in self.first)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Watches on the kinds that plays turn out to use: begun at a play's first use of a kind, shared by all watches."""
+"""Watches the kinds that playbooks turn out to use, from a playbook's first use of a kind; all watches share them."""
 
 import functools
 import logging
@@ -19,7 +19,7 @@ _NEVER = {("", "Event"), ("events.k8s.io", "Event")}
 
 @dataclass(frozen=True)
 class DependentKind:
-    """A kind that plays use, and the scopes that decide whether it is watched for their owner's sake."""
+    """A kind that playbooks use, and the scopes of that kind and its owner, which decide whether it is watched."""
 
     gvk: GroupVersionKind
     namespaced: bool
@@ -27,12 +27,12 @@ class DependentKind:
 
 
 class DependentKinds:
-    """Starts informers for a kind at the first call for it, and hands out what they see. Thread-safe.
+    """Starts informers for a kind when it is first needed, and passes on what they see. Thread-safe.
 
     Args:
         api: the API server.
-        namespaces: where to watch. With none: everywhere.
-        on_change: called for each watch whose plays use the kind that changed.
+        namespaces: where to watch. If empty: everywhere.
+        on_change: called for each watch whose playbooks use the kind that changed.
     """
 
     def __init__(self, api: ApiServer, namespaces: Sequence[str], on_change: Callable[[Watch, Change], None]) -> None:
@@ -44,15 +44,15 @@ class DependentKinds:
         self._stopped = False
 
     def share(self, kind: WatchedKind) -> None:
-        """Take a kind that somebody else watches, who passes its changes to ``changed``."""
+        """Use the informers of a kind that is watched already. Their starter passes its changes to ``changed``."""
         self._watched[kind.gvk] = kind
 
     def watched(self, gvk: GroupVersionKind) -> WatchedKind | None:
-        """Return the whole objects of a kind and who sees them, None if the kind is not watched, or not whole."""
+        """Return the store and the informers of a kind's whole objects; None if the kind is not watched as a whole."""
         return self._watched.get(gvk)
 
     def wants(self, watch: Watch, kind: DependentKind) -> bool:
-        """Whether a kind is to be watched for a watch, and is not yet."""
+        """Return whether a kind should be watched for a watch, and is not yet."""
         if not is_watched_for(watch, kind, confined=bool(self._namespaces)):
             return False
         return watch.gvk not in self._users.get(kind.gvk, {})
@@ -66,15 +66,16 @@ class DependentKinds:
             new = [] if kind.gvk in self._watched else self._prepare(kind)
         for informer in new:
             informer.start()
-        logger.info("changes of %s reconcile their %s from now on, for its play uses them", kind.gvk, watch.gvk)
+        text = "from now on, changes of %s reconcile their %s, because its playbook uses them"
+        logger.info(text, kind.gvk, watch.gvk)
 
     def changed(self, gvk: GroupVersionKind, change: Change) -> None:
-        """Tell of a change of a kind."""
+        """Pass a change of a kind on to the watches that use it."""
         for watch in list(self._users.get(gvk, {}).values()):
             self._on_change(watch, change)
 
     def informers(self) -> list[ResourceInformer]:
-        """Return the informers that were started."""
+        """Return the started informers."""
         return list(self._started)
 
     def stop(self) -> None:
@@ -85,7 +86,7 @@ class DependentKinds:
             informer.stop()
 
     def _prepare(self, kind: DependentKind) -> Sequence[ResourceInformer]:
-        """Return the informers of a kind, to be started."""
+        """Return the informers of a kind, not started yet."""
         namespaces = self._namespaces if kind.namespaced else ()
         on_change = functools.partial(self.changed, kind.gvk)
         watched = for_namespaces(self._api, kind.gvk, namespaces, on_change=on_change, tells_new=False)
@@ -95,22 +96,22 @@ class DependentKinds:
 
 
 def is_watched_for(watch: Watch, kind: DependentKind, *, confined: bool) -> bool:
-    """Tell whether a kind that a watch's plays use is to be watched.
+    """Return whether a kind that a watch's playbooks use should be watched.
 
-    A cluster-scoped kind is not, unless the watch asks for it, or its owner is cluster-scoped too and the controller
-    looks at the whole cluster anyway.
+    A cluster-scoped kind should not, unless the watch asks for it, or the owner is cluster-scoped too and the
+    controller watches the whole cluster anyway.
 
     Args:
-        watch: whose plays use the kind.
-        kind: what they use.
-        confined: whether the controller looks at some namespaces only.
+        watch: the watch whose playbooks use the kind.
+        kind: the kind that they use.
+        confined: whether the controller watches only some namespaces.
     """
     if not watch.watch_dependent_resources or kind.gvk in watch.blacklist:
         return False
     if (kind.gvk.group, kind.gvk.kind) in _NEVER:
         return False
     if any(dependent.gvk == kind.gvk for dependent in watch.dependents):
-        return False  # it is watched, in the way that the watches file says
+        return False  # already watched, as the watches file says
     if kind.namespaced or watch.watch_cluster_scoped_resources:
         return True
     return not kind.owner_namespaced and not confined

@@ -1,6 +1,6 @@
-"""Who owns an object: ownerReferences, or the Operator SDK's annotations where those can't be. Pure functions.
+"""The owners of an object: ownerReferences or, where these are not allowed, the Operator SDK's annotations. Pure.
 
-An ownerReference reaches no other namespace, and none leads from a cluster-scoped object to a namespaced one.
+An ownerReference can't lead to another namespace, nor from a cluster-scoped object to a namespaced one.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ TYPE_ANNOTATION = "operator-sdk/primary-resource-type"
 
 @dataclass(frozen=True)
 class OwnerName:
-    """What an object says of an owner.
+    """An owner as an object names it.
 
     Attributes:
         namespace: "" for a cluster-scoped owner.
-        name: the owner's.
-        uid: "" where annotations name the owner.
+        name: the owner's name.
+        uid: "" if annotations name the owner.
     """
 
     namespace: str
@@ -31,12 +31,12 @@ class OwnerName:
 def owner_names(dependent: Object, gvk: GroupVersionKind, *, controlling: bool = False) -> Iterator[OwnerName]:
     """Yield the owners of a kind that a dependent names.
 
-    A reference does not tell whether its owner is in the dependent's namespace or cluster-scoped: both are named.
+    A reference does not say whether its owner is in the dependent's namespace or cluster-scoped, so both are yielded.
 
     Args:
         dependent: the object that names its owners.
         gvk: the owners' kind, in any of its versions.
-        controlling: whether a reference counts only if it is the controller's.
+        controlling: whether a reference counts only if it names the controlling owner.
     """
     metadata = dependent.get("metadata") or {}
     namespace = metadata.get("namespace") or ""
@@ -52,13 +52,13 @@ def owner_names(dependent: Object, gvk: GroupVersionKind, *, controlling: bool =
 
 
 def with_owner(obj: Object, owner: Object, *, namespace: str, namespaced: bool) -> Object:
-    """Return a copy of an object that names its owner; the same object if it does already.
+    """Return a copy of an object that names its owner, or the object itself if it already does.
 
     Args:
         obj: the object, which need not exist yet.
-        owner: whom it is to name.
-        namespace: where the object is to be.
-        namespaced: whether the object's kind has namespaces.
+        owner: the owner to name.
+        namespace: the namespace that the object is in or will be in.
+        namespaced: whether the object's kind is namespaced.
     """
     if names_owner(obj, owner):
         return obj
@@ -75,7 +75,7 @@ def with_owner(obj: Object, owner: Object, *, namespace: str, namespaced: bool) 
 
 
 def names_owner(obj: Object, owner: Object) -> bool:
-    """Whether an object names this very owner."""
+    """Return whether an object names this very owner."""
     uid = owner["metadata"]["uid"]
     where = namespace_and_name(owner)
     return any(

@@ -1,13 +1,13 @@
-"""Which events are worth a run. Pure functions: an event's old and new object in, the reason or None out."""
+"""Decides which events need a run. Pure functions: an event's old and new object in, the reason or None out."""
 
 from collections.abc import Sequence
 
 from taskflow_controller.kube.field_paths import FieldPath, only, path_text, value_at
 from taskflow_controller.kube.kinds import Object
 
-# What changes with every write to an object, and says nothing of it.
+# Fields that change with every write to an object, whatever was written.
 _BOOKKEEPING = frozenset({"resourceVersion", "managedFields", "selfLink"})
-# Who may delete the object, and with what: not what it is to be.
+# Fields about the object's deletion, not about its content.
 _LIFECYCLE = {"finalizers", "ownerReferences"}
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "ownerReferences")
 _OWNER_ANNOTATIONS = ("operator-sdk/primary-resource", "operator-sdk/primary-resource-type")
@@ -20,13 +20,13 @@ _NEEDED = (
 
 
 def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) -> str | None:
-    """Return why a watched resource needs a run, None if it does not.
+    """Return why a watched resource needs a run, or None if it does not.
 
-    Its generation tells whether its spec changed. Its status, labels, finalizers and owners alone are no reason. A
-    kind without generations needs a run for any change except of finalizers and owners.
+    Its generation shows whether its spec changed. A change of only its status, labels, finalizers or owners is not a
+    reason. A kind without generations needs a run for any change except of finalizers and owners.
 
     Args:
-        old: the object as last seen, None at first sight.
+        old: the object as last seen, None if it was never seen before.
         new: the object as it is now.
         watch_annotations: whether changed annotations are a reason.
     """
@@ -46,16 +46,16 @@ def primary_reason(old: Object | None, new: Object, *, watch_annotations: bool) 
 
 
 def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence[FieldPath] | None) -> str | None:
-    """Return why a dependent's event needs a run of its owner, None if it does not.
+    """Return why a dependent's event needs a run of its owner, or None if it does not.
 
-    A deletion always does. A creation does if there are ``fields``, for after a broken watch the first sight of an
-    object may well be its last state.
+    A deletion always does. A creation does if there are ``fields``, because after a broken watch an object may be seen
+    for the first time in its final state.
 
     Args:
         old: the object before, None if it is new.
         new: the object after, None if it was deleted.
-        fields: an update needs a run if one of these changed. With None: if anything changed except the status and
-            the API's own bookkeeping.
+        fields: an update needs a run if one of these changed. None: if anything changed except the status and the
+            API's own bookkeeping.
     """
     if new is None:
         return f"{_label(old or {})} deleted"
@@ -68,11 +68,11 @@ def dependent_reason(old: Object | None, new: Object | None, *, fields: Sequence
 
 
 def keep_only(obj: Object, fields: Sequence[FieldPath] | None) -> None:
-    """Cut a dependent, in place, down to what the predicates and the owner's look-up need, to save memory.
+    """Remove from a dependent, in place, what neither the predicates nor the owner's look-up need, to save memory.
 
     Args:
         obj: the dependent.
-        fields: what the watches file names, None if it names nothing.
+        fields: the fields that the watches file names, None if it names none.
     """
     if fields is None:
         (obj.get("metadata") or {}).pop("managedFields", None)

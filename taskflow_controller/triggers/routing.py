@@ -1,4 +1,4 @@
-"""Maps a change to the runs that it calls for: which watched resources, and why."""
+"""Maps a change to the watched resources that need a run, each with the cause."""
 
 import functools
 import logging
@@ -22,10 +22,10 @@ class Router:
     """Finds the resources of one watch that a change concerns.
 
     Args:
-        watch: whose resources.
-        owners: the resources that are known.
-        is_own_change: tells by the watch, and the object before and after, whether the controller itself wrote a
-            change of a resource.
+        watch: the watch whose resources to find.
+        owners: the known resources of the watch.
+        is_own_change: takes the watch and the object before and after; returns whether the controller itself made the
+            change.
     """
 
     def __init__(
@@ -34,20 +34,20 @@ class Router:
         self._watch, self._owners, self._is_own_change = watch, owners, is_own_change
 
     def primary(self, change: Change) -> Routes:
-        """Yield the resource that changed, if it needs a run. One that is gone does, so that it is cleaned up."""
+        """Yield the resource that changed, if it needs a run. A deleted one does, so that it is cleaned up."""
         gvk, reason = self._watch.gvk, _judged(self._primary_reason, change)
         if reason:
             yield ResourceKey(gvk, *namespace_and_name(change.new or change.old or {})), Cause.event(reason)
 
     def dependent(self, dependent: DependentWatch, change: Change) -> Routes:
-        """Yield the owner of a dependent of the watches file, if it needs a run."""
+        """Yield the owner of a dependent that the watches file names, if it needs a run."""
         reason = _judged(functools.partial(dependent_reason, fields=dependent.fields), change)
         if reason:
             for key in owner_keys(change.new or change.old or {}, self._watch.gvk, self._owners, controlling=True):
                 yield key, Cause.event(reason)
 
     def used_kind(self, change: Change) -> Routes:
-        """Yield the owners of what a play created, also one that it has lost with this change."""
+        """Yield the owners of an object that a playbook created, including owners that this change removed."""
         reason = _judged(functools.partial(dependent_reason, fields=None), change)
         if reason:
             for obj in filter(None, (change.old, change.new)):
@@ -64,14 +64,14 @@ class Router:
 def owner_keys(
     dependent: Object, gvk: GroupVersionKind, owners: Store, *, controlling: bool = False
 ) -> Iterator[ResourceKey]:
-    """Yield the keys of a dependent's owners of a kind that are known.
+    """Yield the keys of a dependent's known owners of a kind.
 
-    One that is not known needs no run: it is gone, or its own first sight will start one.
+    An unknown owner needs no run: it is gone, or will get a run when it is first seen.
 
     Args:
-        dependent: names its owners.
+        dependent: the object that names its owners.
         gvk: their kind, in any of its versions.
-        owners: the objects of that kind that are known.
+        owners: the known objects of that kind.
         controlling: whether only the reference to the controlling owner counts.
     """
     for named in owner_names(dependent, gvk, controlling=controlling):
@@ -81,7 +81,7 @@ def owner_keys(
 
 
 def _judged(predicate: Callable[..., str | None], change: Change) -> str | None:
-    """Return the predicate's reason. If it fails that is a reason too, for one run too many loses nothing."""
+    """Return the predicate's reason. If the predicate fails, that is a reason too: a needless run does no harm."""
     try:
         return predicate(change.old, change.new)
     except Exception:

@@ -200,7 +200,7 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ),
         ({"playbook": None, "role": "none"}, 6, "role: there is no role none; searched: /"),
         ({"manageStatus": "'no'"}, 5, "manageStatus: must be true or false, not 'no'"),
-        ({"selector": "{a: b}"}, 7, "selector: unknown key 'a'; there are matchLabels and matchExpressions"),
+        ({"selector": "{a: b}"}, 7, "selector: unknown key 'a'; the keys are matchLabels and matchExpressions"),
         ({"finalizer": "a/b"}, 7, "finalizer: must be a mapping, not 'a/b'"),
         ({"finalizer": "{vars: {a: b}}"}, 7, "finalizer: name: is required"),
         ({"finalizer": "{name: ''}"}, 7, "finalizer: name: is required"),

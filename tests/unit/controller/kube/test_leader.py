@@ -78,7 +78,7 @@ def until(condition: Callable[[], Any], timeout: float = 20.0) -> None:
 @pytest.mark.parametrize(
     ("lease_duration", "renew_deadline", "message"),
     [
-        (15, 2, "--leader-elect-renew-deadline 2s: 3s at least"),
+        (15, 2, "--leader-elect-renew-deadline 2s: must be at least 3s"),
         (10, 10, "--leader-elect-lease-duration 10s: must be longer than --leader-elect-renew-deadline, which is 10s"),
     ],
 )

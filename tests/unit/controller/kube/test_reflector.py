@@ -183,7 +183,7 @@ def test_a_bookmark_moves_the_version(cluster: FakeCluster, sink: Sink, start: A
         (lambda stream: stream.send(urllib3.exceptions.ProtocolError("cut")), "cut"),
         (lambda stream: stream.send(OSError("reset")), "reset"),
         (lambda stream: stream.send(b'{"type": "ADDED", "obj', b"\n"), "Unterminated string"),
-        (lambda stream: stream.send(b'{"type": "LATER", "object": {}}\n'), "a line is no event of a watch"),
+        (lambda stream: stream.send(b'{"type": "LATER", "object": {}}\n'), "a line is not a watch event"),
         (lambda stream: stream.send(line("ERROR", {"code": 500, "message": "m", "reason": "r"})), "HTTP 500: r: m"),
     ],
 )

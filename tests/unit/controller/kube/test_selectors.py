@@ -31,7 +31,7 @@ def test_query(selector: dict[str, Any], query: str) -> None:
 @pytest.mark.parametrize(
     ("selector", "problem"),
     [
-        ({"app": "x"}, "unknown key 'app'; there are matchLabels and matchExpressions"),
+        ({"app": "x"}, "unknown key 'app'; the keys are matchLabels and matchExpressions"),
         ({"matchLabels": ["a"]}, "matchLabels must map label names to strings"),
         ({"matchLabels": {"a": 1}}, "matchLabels must map label names to strings"),
         ({"matchLabels": {"a b": "c"}}, "'a b' can't be the name of a label"),
@@ -45,7 +45,7 @@ def test_query(selector: dict[str, Any], query: str) -> None:
         (expression(operator="NotIn", values=[1]), "operator NotIn of key 'a' needs a list of strings"),
         (expression(operator="In", values=["b)"]), r"'b\)' can't be the value of the label 'a'"),
         (expression(operator="Exists", values=["b"]), "operator Exists of key 'a' takes no values"),
-        (expression(operator="exists"), "operator 'exists' of key 'a' is none of In, NotIn, Exists, DoesNotExist"),
+        (expression(operator="exists"), "operator 'exists' of key 'a' is not one of In, NotIn, Exists, DoesNotExist"),
         (expression(), "operator None of key 'a' is none of"),
     ],
 )
