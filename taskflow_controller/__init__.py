@@ -1,6 +1,6 @@
 """A runtime for the Operator SDK's watches.yaml: runs a playbook for each change of a Kubernetes resource.
 
-The package is general: it knows the resources only through the watches file, and Ansible only through
+The package is generic: it learns about the resources only from the watches file, and drives Ansible only through
 ``ansible-runner``.
 """
 

@@ -1,4 +1,4 @@
-"""The command line. A mistake of the user's is one message on stderr and exit code 2."""
+"""The command line. A user's mistake gives one message on stderr and exit code 2."""
 
 import argparse
 import dataclasses
@@ -20,7 +20,14 @@ USAGE_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code (argparse itself exits with 2 on a bad flag)."""
+    """Run the command line and return the exit code.
+
+    Args:
+        arguments: those after the program's name; None for those of this process.
+
+    Raises:
+        SystemExit: a flag is wrong (exit code 2), or ``--help`` was given; argparse has printed the text.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -35,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, warning = legacy_flags.leader_election_id(options.leader_election_id, arguments, os.environ)
     for text in (*legacy.warnings, *filter(None, [warning])):
         logger.warning(text)
-    # For this process as for all that it starts: a fork server takes the settings that it was started with.
+    # For this process and all that it starts: a fork server keeps the settings that it was started with.
     os.environ.update(ansible_environment(options, os.environ))
     try:
         return process.serve(compose(dataclasses.replace(options, leader_election_id=name), os.environ))
@@ -45,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def ansible_environment(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of Ansible that tell where playbooks, roles and collections are looked for."""
+    """Return the environment variables that tell Ansible where to look for roles and collections.
+
+    Args:
+        options: its paths win over the environment.
+        environ: the environment of this process.
+    """
     roles, collections = options.ansible_roles_path, options.ansible_collections_path
     found = {"ANSIBLE_COLLECTIONS_PATH": collections} if collections else {}
     return {**found, ROLES_PATH: roles_path({**environ, ROLES_PATH: roles} if roles else environ)}

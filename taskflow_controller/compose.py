@@ -1,4 +1,4 @@
-"""Builds what a controller's process is made of, from its options and its environment."""
+"""Builds the parts of a controller's process from its options and its environment."""
 
 import logging
 import os
@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 def compose(options: Options, environ: Mapping[str, str]) -> Process:
     """Return a process that is ready to run; its ports are bound.
+
+    Args:
+        options: the values of the flags.
+        environ: the environment of this process.
 
     Raises:
         ConfigError: something in the options, the watches file or the environment can't be used.
@@ -104,13 +108,13 @@ def _endpoints(
         if options.user_metrics_address:
             endpoints.append(user_metrics_endpoint(options.user_metrics_address, metrics.registry))
     except ConfigError as exc:
-        # No reason not to start: its port is fixed by the module, and another controller may have it.
+        # Start nevertheless: the osdk_metric module dictates the port, and another controller may have it.
         logger.warning("metrics of playbooks are not taken: %s", exc)
     return endpoints
 
 
 def _checks(controller: Controller, proxy: ApiProxy | None, warm: WarmStarter | None) -> dict[str, dict[str, Check]]:
-    """Return the checks of each path. An API server that is away makes this replica unready, and no more."""
+    """Return the checks of each path. An API server that can't be reached only makes this replica unready."""
     return {
         "/healthz": {
             "threads": controller.thread_problem,
@@ -125,13 +129,13 @@ def _checks(controller: Controller, proxy: ApiProxy | None, warm: WarmStarter | 
 
 
 def watched_namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the namespaces of ``WATCH_NAMESPACE``, a comma list; none for all."""
+    """Return the namespaces in ``WATCH_NAMESPACE``, which are separated by commas; empty for all."""
     names = (name.strip() for name in environ.get("WATCH_NAMESPACE", "").split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 
 
 def ansible_debug_logs(environ: Mapping[str, str]) -> bool:
-    """Return whether ``ANSIBLE_DEBUG_LOGS`` asks for all that Ansible prints."""
+    """Return whether ``ANSIBLE_DEBUG_LOGS`` asks to log everything that Ansible prints. Log a value that is invalid."""
     text = environ.get("ANSIBLE_DEBUG_LOGS", "")
     try:
         return bool(text) and boolean(text)

@@ -5,19 +5,26 @@ from typing import Any
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_LONGEST_HOURS = 2_562_047  # what Go's 64 bits of nanoseconds hold
+_LONGEST_HOURS = 2_562_047  # the most that Go's 64 bits of nanoseconds hold
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds in a Go duration string that is not negative; raise ValueError, with a plain text, else."""
+    """Return a Go duration string in seconds.
+
+    Args:
+        text: a duration as Go's ``time.ParseDuration`` accepts it.
+
+    Raises:
+        ValueError: the text is not a duration, or is negative or too long. The message is fit for users.
+    """
     unsigned = text[1:] if text.startswith(("+", "-")) else text
     seconds = _seconds(unsigned)
     if seconds is None:
         raise ValueError(f"{text!r} is not a duration such as 10h, 1m30s, 500ms or 0")
     if text.startswith("-") and seconds:
-        raise ValueError(f"{text!r} is negative; a duration has to be 0 or more")
+        raise ValueError(f"{text!r} is negative; a duration must be 0 or more")
     if seconds > _LONGEST_HOURS * 3600:
-        raise ValueError(f"{text!r} is too long; a duration has to be {_LONGEST_HOURS}h at most")
+        raise ValueError(f"{text!r} is too long; a duration must be at most {_LONGEST_HOURS}h")
     return seconds
 
 
@@ -34,7 +41,7 @@ def _seconds(text: str) -> float | None:
 
 
 def seconds_or_none(wanted: Any) -> float | None:
-    """Return a number of seconds, or a Go duration string, as seconds; None if it is neither, negative or too long."""
+    """Return a number of seconds, or a Go duration string, in seconds; None if it is neither, negative or too long."""
     if isinstance(wanted, bool) or wanted is None:
         return None
     if isinstance(wanted, int | float):

@@ -1,5 +1,5 @@
-"""Exceptions that mean the user's input is wrong, not the program."""
+"""Exceptions for wrong input from the user."""
 
 
 class ConfigError(Exception):
-    """A flag, an environment variable or the watches file can't be used. The text names what and where."""
+    """A flag, an environment variable or the watches file can't be used. The text says what is wrong, and where."""

@@ -1,4 +1,4 @@
-"""The flags of ``run``: those of the Operator SDK, and a few of our own. Each one's ``dest`` is a field of Options."""
+"""The flags of ``run``: the Operator SDK's and a few of our own. The ``dest`` of each is a field of Options."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ _FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
 
 def add_flags(run: argparse.ArgumentParser) -> None:
-    """Add every flag, in groups."""
+    """Add all flags to the parser of ``run``, in groups."""
     _add_work(run.add_argument_group("what is watched"))
     _add_ansible(run.add_argument_group("how Ansible runs"))
     _add_endpoints(run.add_argument_group("what is served"))
@@ -31,7 +31,7 @@ def add_flags(run: argparse.ArgumentParser) -> None:
 
 def _add_work(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--watches-file", metavar="FILE", default="./watches.yaml", help="what to watch and to run (%(default)s)"
+        "--watches-file", metavar="FILE", default="./watches.yaml", help="what to watch and what to run (%(default)s)"
     )
     group.add_argument(
         "--max-concurrent-reconciles",
@@ -39,27 +39,28 @@ def _add_work(group: argparse._ArgumentGroup) -> None:
         dest="max_concurrent",
         type=checked(_positive),
         default=os.cpu_count() or 1,
-        help="runs of one kind at once; default: as many as there are CPUs (%(default)s)",
+        help="how many runs of one kind may go on at once; default: the number of CPUs (%(default)s)",
     )
     group.add_argument(
         "--max-concurrent-total",
         metavar="N",
         dest="max_total",
         type=checked(_positive),
-        help="runs of all kinds at once; default: twice the CPUs, or what one kind may have if that is more",
+        help="how many runs of all kinds may go on at once; default: twice the number of CPUs, or the limit of one "
+        "kind if that is higher",
     )
     group.add_argument(
         "--reconcile-period",
         metavar="DURATION",
         type=checked(parse_duration),
         default="10h",
-        help="time after which a resource gets a run without a change; 0: never (%(default)s)",
+        help="time after which a resource gets a run although nothing changed; 0: never (%(default)s)",
     )
     _add_boolean(
         group,
         "--inject-owner-ref",
         True,
-        "whether what a playbook creates gets an ownerReference to its resource (true)",
+        "give each object that a playbook creates an ownerReference to the run's resource (true)",
     )
 
 
@@ -70,20 +71,26 @@ def _add_ansible(group: argparse._ArgumentGroup) -> None:
         type=int,
         choices=range(MAX_VERBOSITY + 1),
         default=0,
-        help="as many v's for ansible-playbook (%(default)s)",
+        help="how many v's ansible-playbook gets (%(default)s)",
     )
     group.add_argument(
         "--ansible-args",
         metavar="TEXT",
         type=checked(_arguments),
         default="",
-        help="more arguments for ansible-playbook, as for a shell: '--vault-password-file /etc/vault/pass'",
+        help="more arguments for ansible-playbook, quoted as for a shell: '--vault-password-file /etc/vault/pass'",
     )
     group.add_argument(
-        "--ansible-roles-path", metavar="PATH", default="", help="sets ANSIBLE_ROLES_PATH, where roles are looked for"
+        "--ansible-roles-path",
+        metavar="PATH",
+        default="",
+        help="sets ANSIBLE_ROLES_PATH, where Ansible looks for roles",
     )
     group.add_argument(
-        "--ansible-collections-path", metavar="PATH", default="", help="sets ANSIBLE_COLLECTIONS_PATH likewise"
+        "--ansible-collections-path",
+        metavar="PATH",
+        default="",
+        help="sets ANSIBLE_COLLECTIONS_PATH, where Ansible looks for collections",
     )
     group.add_argument(
         "--ansible-log-events",
@@ -105,19 +112,19 @@ def _add_ansible(group: argparse._ArgumentGroup) -> None:
         "--runner-dir",
         metavar="DIR",
         default=os.path.join(tempfile.gettempdir(), PROGRAM),
-        help="where runs keep their files, removed with the resource (%(default)s)",
+        help="where runs keep their files; those of a resource are removed with it (%(default)s)",
     )
 
 
 def _add_endpoints(group: argparse._ArgumentGroup) -> None:
     for flag, dest, default, text in (
         ("--health-probe-bind-address", "health_address", ":6789", "where /healthz and /readyz are served"),
-        ("--metrics-bind-address", "metrics_address", ":8080", "where Prometheus gets the metrics"),
+        ("--metrics-bind-address", "metrics_address", ":8080", "where Prometheus reads the metrics"),
         (
             "--user-metrics-bind-address",
             "user_metrics_address",
             "127.0.0.1:5050",
-            "where playbooks POST metrics of their own (osdk_metric)",
+            "where playbooks POST their own metrics (osdk_metric)",
         ),
     ):
         group.add_argument(
@@ -131,7 +138,7 @@ def _add_endpoints(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_leader_election(group: argparse._ArgumentGroup) -> None:
-    _add_boolean(group, "--leader-elect", False, "let one replica of several work at a time (false)")
+    _add_boolean(group, "--leader-elect", False, "let only one of several replicas work at a time (false)")
     group.add_argument("--leader-election-id", metavar="ID", default=PROGRAM, help="name of the Lease (%(default)s)")
     group.add_argument(
         "--leader-election-namespace",
@@ -153,7 +160,7 @@ def _add_leader_election(group: argparse._ArgumentGroup) -> None:
         dest="renew_deadline",
         type=checked(_whole_seconds),
         default="10s",
-        help="how long a leader may go without having renewed its lease before it stops work (%(default)s)",
+        help="how long a leader works on without renewing its lease (%(default)s)",
     )
 
 
@@ -169,15 +176,16 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
         "--kubeconfig",
         metavar="FILE",
         default="",
-        help="for controller and playbooks; empty: the Pod's ServiceAccount, else the default kubeconfig",
+        help="kubeconfig of the controller and the playbooks; empty: the Pod's ServiceAccount, else the default "
+        "kubeconfig",
     )
     group.add_argument(
-        "--log-level", choices=LOG_LEVELS, default="info", help="least severity that is logged (%(default)s)"
+        "--log-level", choices=LOG_LEVELS, default="info", help="lowest severity that is logged (%(default)s)"
     )
 
 
 def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
-    """Wrap a conversion that raises ValueError, so that argparse shows its text beside the flag's name."""
+    """Wrap a conversion that raises ValueError, so that argparse shows the error's text next to the flag's name."""
 
     def checked_(text: str) -> T:
         try:
@@ -189,7 +197,11 @@ def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def boolean(text: str) -> bool:
-    """Return what Go's flags take for true and false: ``--flag``, ``--flag=false``. Raises ValueError."""
+    """Return the value of a boolean, in the spellings that Go's ``strconv.ParseBool`` accepts.
+
+    Raises:
+        ValueError: the text is neither true nor false.
+    """
     if text not in _TRUE | _FALSE:
         raise ValueError(f"{text!r} is neither true nor false")
     return text in _TRUE
@@ -210,7 +222,7 @@ def _positive(text: str) -> int:
 def _whole_seconds(text: str) -> int:
     seconds = parse_duration(text)
     if seconds != int(seconds):
-        raise ValueError(f"{text!r} is not a number of whole seconds, which a Lease needs")
+        raise ValueError(f"{text!r} is not a whole number of seconds, which a Lease needs")
     return int(seconds)
 
 

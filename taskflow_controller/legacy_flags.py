@@ -1,4 +1,4 @@
-"""Flags and variables of the Operator SDK that go by another name here, or mean nothing, taken with a warning."""
+"""The Operator SDK's flags and variables that have another name or no meaning here, accepted with a warning."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,22 +17,22 @@ _RENAMED = {
 }
 _IGNORED = {
     "--leader-elect-resource-lock": "the lock is always a Lease",
-    "--proxy-port": "the proxy takes a port that is free",
-    "--enable-http2": "HTTP/1.1 is served",
+    "--proxy-port": "the proxy picks a free port",
+    "--enable-http2": "only HTTP/1.1 is served",
     "--zap-devel": "log lines are always JSON",
     "--zap-encoder": "log lines are always JSON",
-    "--zap-stacktrace-level": "a traceback comes with what is a bug of the controller",
+    "--zap-stacktrace-level": "a traceback is logged only for a bug in the controller",
     "--zap-time-encoding": "times are always ISO 8601",
 }
 _REFUSED = {
     "--config": "a manager's configuration file is not read: give its values as flags",
-    "--metrics-secure": "metrics are served without TLS: bind them to 127.0.0.1 and put a proxy before them",
+    "--metrics-secure": "metrics are served without TLS: bind them to 127.0.0.1 and put a proxy in front of them",
 }
 _ZAP_LEVELS = {"debug": "debug", "info": "info", "error": "error", "panic": "error"}
 
 
 def add_flags(run: argparse.ArgumentParser) -> None:
-    """Add the flags that have another name here; they are not in the help."""
+    """Add the old flags to the parser of ``run``; ``--help`` does not show them."""
     hidden: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
     run.add_argument("--metrics-addr", dest="metrics_address", type=checked(bind_address), **hidden)
     run.add_argument(
@@ -45,20 +45,31 @@ def add_flags(run: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Legacy:
-    """What the old flags among the arguments come to: an error, else warnings."""
+    """The consequences of the old flags among the arguments.
+
+    Attributes:
+        error: why the command line is refused, None if it is not.
+        warnings: a text for each old flag that is accepted.
+    """
 
     error: str | None
     warnings: tuple[str, ...]
 
 
 def judge(arguments: Sequence[str]) -> Legacy:
-    """Look at the arguments of a command line that argparse took."""
+    """Return the consequences of the old flags in a command line that argparse has accepted."""
     given = {argument.partition("=")[0]: argument.partition("=")[2] for argument in arguments}
     return Legacy(next(_errors(given), None), tuple(_warnings(given)))
 
 
 def leader_election_id(default: str, arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return the Lease's name, which OPERATOR_NAME may give, and a warning if it does."""
+    """Return the Lease's name, and a warning if the deprecated ``OPERATOR_NAME`` gives it.
+
+    Args:
+        default: the name without ``OPERATOR_NAME``.
+        arguments: the command line; its ``--leader-election-id`` wins.
+        environ: the environment.
+    """
     name = environ.get(OPERATOR_NAME)
     if not name or any(argument.partition("=")[0] == "--leader-election-id" for argument in arguments):
         return default, None
@@ -68,7 +79,7 @@ def leader_election_id(default: str, arguments: Sequence[str], environ: Mapping[
 def _errors(given: Mapping[str, str]) -> Iterator[str]:
     for old, new in _RENAMED.items():
         if old in given and new in given:
-            yield f"{old} and {new} are the same: give the latter only"
+            yield f"{old} and {new} are the same: give only the latter"
     for flag, why in _REFUSED.items():
         if flag in given and given[flag] not in ("false", "False"):
             yield f"{flag}: {why}"

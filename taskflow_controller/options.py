@@ -1,4 +1,4 @@
-"""What the flags of ``run`` come to."""
+"""The values of the flags of ``run``."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ PROGRAM = "taskflow-controller"
 
 @dataclass(frozen=True)
 class Options:
-    """Times are in seconds; an address is "" for none, and so is a text that is not given."""
+    """The values of the flags of ``run``, which ``flags`` describes.
+
+    Times are in seconds. An address is "" for none, and so is a text that is not given.
+    """
 
     watches_file: str
     max_concurrent: int

@@ -1,4 +1,4 @@
-"""The life of the controller's process: start, leadership, signals, a graceful end."""
+"""The life of the controller's process: start, leadership, signals, graceful end."""
 
 import logging
 import os
@@ -20,48 +20,57 @@ from taskflow_controller.serve.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-CANCEL_SECONDS = 3.0  # how long killed plays may take to be gone
+CANCEL_SECONDS = 3.0  # how long killed runs may take to end
 POLL_SECONDS = 0.1
 LOST_LEASE = 1
 
 
 def serve(process: "Process") -> int:
-    """Run until a signal or a lost lease ends it; return the exit code."""
+    """Run a process until a signal or a lost lease ends it; return the exit code.
+
+    After a lost lease this function does not return, but ends the Python process.
+    """
     code = process.run()
-    if code == LOST_LEASE:  # at once: a request that hangs would keep its thread, and so this process, for a while
+    if code == LOST_LEASE:  # at once: a request that hangs would keep its thread, and so this process, alive
         logging.shutdown()
         os._exit(code)
     return code
 
 
 class Stopping:
-    """Whether the process is to end, and how.
+    """Says whether the process should end, and how.
 
-    Plain values, no Events: a signal handler must not take a lock that the main thread may hold.
+    It has plain values instead of Events, because a signal handler must not take a lock that the main thread may hold.
+
+    Args:
+        elector: says whether the lease is lost; None without leader election.
+
+    Attributes:
+        signals: how many signals to end have come.
+        cancelling: whether the current runs are being killed.
     """
 
     def __init__(self, elector: LeaderElector | None) -> None:
-        """Take what tells that the lease is lost, where there is one."""
         self._elector = elector
         self.signals = 0
-        self.cancelling = False  # running plays are to be killed
+        self.cancelling = False
 
     def asked(self) -> bool:
-        """Whether the process is to end."""
+        """Return whether the process should end."""
         return self.signals > 0 or self.lost()
 
     def at_once(self) -> bool:
-        """Whether nothing may be run or written any more."""
+        """Return whether nothing may be run or written any more."""
         return self.cancelling or self.lost()
 
     def lost(self) -> bool:
-        """Whether the lease is lost: another replica may lead."""
+        """Return whether the lease is lost, so that another replica may lead."""
         return self._elector is not None and self._elector.lost()
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a process starts and stops; ``compose`` makes it."""
+    """The parts that a process starts and stops; ``compose`` makes them. Those that are None are not wanted."""
 
     controller: Controller
     metrics: Metrics
@@ -73,7 +82,13 @@ class Parts:
 
 
 class Process:
-    """A controller's process, from its start to its end."""
+    """A controller's process, from its start to its end.
+
+    Args:
+        options: the values of the flags.
+        parts: what the process starts and stops.
+        stopping: says when the process should end.
+    """
 
     def __init__(self, options: Options, parts: Parts, stopping: Stopping) -> None:
         self._options, self._parts, self._stopping = options, parts, stopping
@@ -106,7 +121,7 @@ class Process:
             self._parts.metrics.leading(self._options.leader_election_id, leads=leads)
 
     def _wait_for_leadership(self) -> bool:
-        """Return true once this replica leads (or needs not to), false if it is to end before."""
+        """Return true once this replica leads, or if there is no election; false if it should end before that."""
         elector = self._parts.elector
         while elector and not elector.leading.is_set():
             if self._stopping.asked():
@@ -119,7 +134,7 @@ class Process:
             time.sleep(POLL_SECONDS)
 
     def _finish_running(self, timeout: float) -> bool:
-        """Wait for the running plays; return whether they ended in time, and before the lease was lost."""
+        """Wait for the current runs; return whether they ended in time, and before the lease was lost."""
         deadline = time.monotonic() + timeout
         while not self._parts.controller.shut_down(POLL_SECONDS):
             if self._stopping.lost() or time.monotonic() >= deadline:
@@ -127,9 +142,9 @@ class Process:
         return True
 
     def _cancel_running(self) -> bool:
-        """Kill the running plays; return whether they are gone."""
+        """Kill the current runs; return whether they have ended."""
         controller = self._parts.controller
-        logger.warning("cancelling %d running", controller.queue.working())
+        logger.warning("cancelling the runs of %d resources", controller.queue.working())
         self._stopping.cancelling = True
         return controller.shut_down(CANCEL_SECONDS)
 
@@ -138,7 +153,7 @@ class Process:
         timeout = 0.0 if self._stopping.lost() else self._options.graceful_shutdown_timeout
         if timeout:
             running = parts.controller.queue.working()
-            logger.info("stopping: waiting up to %g s for %d running", timeout, running)
+            logger.info("stopping: waiting up to %g s for the runs of %d resources", timeout, running)
         ended = self._finish_running(timeout) or self._cancel_running()
         parts.controller.stop_informers()
         if parts.proxy:
@@ -146,7 +161,7 @@ class Process:
         if parts.warm:
             parts.warm.stop()
         lost = self._stopping.lost()
-        if parts.elector and not lost and ended:  # else the next leader waits until the lease has run out
+        if parts.elector and not lost and ended:  # otherwise the next leader waits until the lease has expired
             parts.elector.release()
         for endpoint in parts.endpoints:
             endpoint.stop()
@@ -154,11 +169,12 @@ class Process:
         return LOST_LEASE if lost else 0
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        """First signal: a graceful end. Second: kill what runs, and exit at once."""
+        """End gracefully at the first signal; at the second, kill the runs and exit at once."""
         self._stopping.signals += 1
         if self._stopping.signals > 1:
             self._stopping.cancelling = True
-            # A thread, so that the plays (sessions of their own, deaf to our signals) get killed in the meantime.
+            # In a thread, so that the workers can kill the runs before: these have their own sessions, which our
+            # signals don't reach.
             threading.Thread(target=self._exit_at_once, args=(128 + number,), daemon=True).start()
 
     def _exit_at_once(self, code: int) -> None:
@@ -167,6 +183,6 @@ class Process:
 
 
 def _end_stray_runs(workspaces: Workspaces) -> None:
-    """Kill what a predecessor that was killed has left running: two runs of a resource may not go on at once."""
+    """Kill runs that a killed predecessor left behind: a resource must not have two runs at once."""
     if workspaces.claim() and (count := end_stray_runs(workspaces.base)):
-        logger.warning("killed %d processes of runs that an earlier controller has left behind", count)
+        logger.warning("killed %d processes of runs that an earlier controller left behind", count)

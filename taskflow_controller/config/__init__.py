@@ -1,1 +1,1 @@
-"""What the controller is told: watches.yaml, the playbooks it names, and what a resource's annotations override."""
+"""The controller's configuration: watches.yaml, the playbooks it names, and what a resource's annotations override."""

@@ -1,4 +1,4 @@
-"""YAML whose mappings remember the lines they stand on, so that an error can name its place."""
+"""Reads YAML into mappings that remember their lines, so that an error can name its place."""
 
 import re
 from collections.abc import Hashable
@@ -8,7 +8,7 @@ import yaml
 
 
 class LocatedDict(dict[str, Any]):
-    """A mapping with the 1-based line it begins on, and the line of each of its keys."""
+    """A mapping with the line it begins on, and the line of each of its keys. Lines count from 1."""
 
     def __init__(self, line: int = 0) -> None:
         super().__init__()
@@ -16,17 +16,21 @@ class LocatedDict(dict[str, Any]):
         self._key_lines: dict[str, int] = {}
 
     def put(self, key: str, value: Any, line: int) -> None:
-        """Set ``key``, which stands on ``line``."""
+        """Set a key that is on this line."""
         self[key] = value
         self._key_lines[key] = line
 
     def line_of(self, key: str) -> int:
-        """Return the line of ``key``; the line of the mapping if it is not there."""
+        """Return the line of a key, or the line of the mapping if it does not have the key."""
         return self._key_lines.get(key, self.line)
 
 
 class LocatedYamlError(Exception):
-    """The text is not YAML, or repeats a key."""
+    """The text is not YAML, or repeats a key.
+
+    Attributes:
+        line: where, counted from 1.
+    """
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -34,11 +38,11 @@ class LocatedYamlError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values as the Operator SDK's YAML library does: ``2024-01-01`` and ``12:30`` are texts."""
+    """Reads plain values as the Operator SDK's YAML library does: ``2024-01-01`` and ``12:30`` are strings."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         self._refuse_repeated(node)
-        self.flatten_mapping(node)  # puts what ``<<`` refers to before the mapping's own keys, which win
+        self.flatten_mapping(node)  # puts the keys that ``<<`` refers to before the mapping's own keys, which win
         mapping = LocatedDict(node.start_mark.line + 1)
         for key_node, value_node in node.value:
             value = self.construct_object(value_node, deep=True)
@@ -55,7 +59,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self._key(key_node)
             if key in seen:
-                raise LocatedYamlError(key_node.start_mark.line + 1, f"the key {key!r} is there twice")
+                raise LocatedYamlError(key_node.start_mark.line + 1, f"the key {key!r} appears twice")
             seen.add(key)
 
     def _key(self, node: yaml.Node) -> str:
@@ -85,7 +89,11 @@ _Loader.add_implicit_resolver(
 
 
 def load_located(text: str) -> Any:
-    """Parse one YAML document; mappings come as LocatedDict. Raises LocatedYamlError."""
+    """Parse one YAML document. Return its mappings as LocatedDict.
+
+    Raises:
+        LocatedYamlError: the text is not YAML, or repeats a key.
+    """
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as exc:
@@ -96,7 +104,7 @@ def load_located(text: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` with ordinary dicts in place of every LocatedDict."""
+    """Return a parsed value with an ordinary dict in place of each LocatedDict."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):

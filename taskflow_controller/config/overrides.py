@@ -1,4 +1,4 @@
-"""What a run is to keep to: the flags, the watch's own fields over them, the resource's annotations over those."""
+"""The settings of a run: a resource's annotations win over its watch's fields, and these over the flags."""
 
 import logging
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ PREFIX = "ansible.sdk.operatorframework.io/"
 RECONCILE_PERIOD = f"{PREFIX}reconcile-period"
 MAX_RUNNER_ARTIFACTS = f"{PREFIX}max-runner-artifacts"
 VERBOSITY = f"{PREFIX}verbosity"
-MAX_ARTIFACTS_BY_ANNOTATION = 100  # who may write a resource must not be able to fill the controller's disk
+MAX_ARTIFACTS_BY_ANNOTATION = 100  # a user who may write a resource must not be able to fill the controller's disk
 _MAX_TEXT = 40
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """The flags that a watch or a resource may override; times in seconds, 0 for none."""
+    """The flags that a watch or a resource may override. Times are in seconds, 0 for none."""
 
     reconcile_period: float
     verbosity: int
@@ -31,7 +31,14 @@ class Defaults:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What holds for one resource's runs; times in seconds, 0 for none."""
+    """The settings of one resource's runs. Times are in seconds, 0 for none.
+
+    Attributes:
+        reconcile_period: after which time the resource gets a run although nothing changed.
+        max_artifacts: how many runs' artifacts are kept.
+        verbosity: Ansible's, 0 to 7.
+        run_timeout: after which time a run is killed.
+    """
 
     reconcile_period: float
     max_artifacts: int
@@ -40,9 +47,14 @@ class RunSettings:
 
 
 def run_settings(watch: Watch, obj: Object, defaults: Defaults) -> tuple[RunSettings, tuple[str, ...]]:
-    """Return what holds for runs on ``obj``, and a warning for each annotation that can't be used.
+    """Return the settings of a resource's runs, and a warning for each annotation that can't be used.
 
     An annotation that can't be used counts as absent.
+
+    Args:
+        watch: the resource's watch.
+        obj: the resource.
+        defaults: the values of the flags.
     """
     warnings: list[str] = []
     annotations = _Annotations(obj, warnings)
@@ -59,14 +71,14 @@ def run_settings(watch: Watch, obj: Object, defaults: Defaults) -> tuple[RunSett
 
 
 class Overrides:
-    """Gives each run its settings, and logs what is wrong with an annotation once. Thread-safe."""
+    """Gives each run its settings, and logs each bad annotation once. Thread-safe."""
 
     def __init__(self, defaults: Defaults) -> None:
         self._defaults = defaults
         self._warned: dict[ResourceKey, tuple[str, ...]] = {}  # a dict's single operations are atomic
 
     def settings(self, watch: Watch, key: ResourceKey, obj: Object) -> RunSettings:
-        """Return what holds for runs on ``obj``; log a bad annotation if it is new."""
+        """Return the settings of a resource's runs. Log a bad annotation if it is new."""
         settings, warnings = run_settings(watch, obj, self._defaults)
         known = self._warned.get(key, ())
         for warning in warnings:
@@ -79,23 +91,23 @@ class Overrides:
         return settings
 
     def of_watch(self, watch: Watch) -> RunSettings:
-        """Return what holds for a run of several resources: no resource's annotations count."""
+        """Return the settings of a run for several resources, in which no resource's annotations count."""
         return run_settings(watch, {}, self._defaults)[0]
 
     def forget(self, key: ResourceKey) -> None:
-        """Drop what is kept for a resource that is gone."""
+        """Drop the warnings that are kept for a resource which is gone."""
         self._warned.pop(key, None)
 
 
 class _Annotations:
-    """Reads an object's annotations; adds to ``warnings`` what can't be used."""
+    """Reads an object's annotations. Adds to ``warnings`` a text for each that can't be used."""
 
     def __init__(self, obj: Object, warnings: list[str]) -> None:
         self._annotations: Mapping[str, str] = (obj.get("metadata") or {}).get("annotations") or {}
         self._warnings = warnings
 
     def duration(self, name: str) -> float | None:
-        """Return the seconds of a Go duration string; None if it is absent or can't be used."""
+        """Return a Go duration string in seconds, or None if it is absent or can't be used."""
         text = self._text(name)
         try:
             return None if text is None else parse_duration(text)
@@ -104,7 +116,7 @@ class _Annotations:
             return None
 
     def integer(self, name: str, most: int) -> int | None:
-        """Return a whole number, 0 to ``most``; None if it is absent or can't be used."""
+        """Return a whole number from 0 to ``most``, or None if it is absent or can't be used."""
         text = self._text(name)
         if text is None:
             return None
@@ -115,7 +127,7 @@ class _Annotations:
 
     def _text(self, name: str) -> str | None:
         text = self._annotations.get(name)
-        if text is not None and len(text) > _MAX_TEXT:  # not to be logged: it may be a quarter of a megabyte
+        if text is not None and len(text) > _MAX_TEXT:  # don't log all of it: it may be a quarter of a megabyte
             self._warn(name, f"{text[:_MAX_TEXT]!r}... is longer than {_MAX_TEXT} characters")
             return None
         return text

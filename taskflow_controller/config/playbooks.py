@@ -1,4 +1,4 @@
-"""Where a watch's playbook or role is: by path, by name on Ansible's search paths, or in a collection."""
+"""Finds a watch's playbook or role: by path, by name on Ansible's search paths, or in a collection."""
 
 import configparser
 import os
@@ -17,10 +17,10 @@ _ANSIBLE_CFG = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
 @dataclass(frozen=True)
 class Command:
-    """What a run runs: a playbook or a role, one of which is set.
+    """The playbook or the role that a run runs. One of the two is set.
 
     Attributes:
-        playbook: an absolute path, or the name that a collection gives it, such as ``ns.name.playbook``.
+        playbook: an absolute path, or its name in a collection, such as ``ns.name.playbook``.
         role: the same for a role.
     """
 
@@ -29,13 +29,18 @@ class Command:
 
 
 class NotFoundError(Exception):
-    """There is no such playbook or role. The text says where was searched."""
+    """There is no such playbook or role. The text names the places that were searched."""
 
 
 def find_playbook(name: str, environ: Mapping[str, str]) -> str:
-    """Return what ``ansible-playbook`` should be given: an absolute path, or the collection's name as it is.
+    """Return the playbook as ``ansible-playbook`` takes it: an absolute path, or its name in a collection.
 
-    A path is relative to the working directory. Raises NotFoundError.
+    Args:
+        name: a path, relative to the working directory, or a name in a collection.
+        environ: the environment of the runs.
+
+    Raises:
+        NotFoundError: there is no such playbook.
     """
     if os.path.isfile(name):
         return os.path.abspath(name)
@@ -51,10 +56,17 @@ def find_playbook(name: str, environ: Mapping[str, str]) -> str:
 
 
 def find_role(name: str, environ: Mapping[str, str]) -> str:
-    """Return what a play's ``roles`` should be given: an absolute path, or the collection's name as it is.
+    """Return the role as a play's ``roles`` takes it: an absolute path, or its name in a collection.
 
-    First that exists: the collection's role, each entry of the roles path (and its ``roles`` folder),
-    ``./roles``, the name itself as a path. Raises NotFoundError.
+    The first of these that exists: the collection's role, the role in an entry of the roles path or in the entry's
+    ``roles`` folder, the role in ``./roles``, the name itself as a path.
+
+    Args:
+        name: a path, relative to the working directory, a role's name, or a name in a collection.
+        environ: the environment of the runs.
+
+    Raises:
+        NotFoundError: there is no such role.
     """
     if _COLLECTION_NAME.fullmatch(name):
         namespace, collection, role = name.split(".", 2)
@@ -69,9 +81,9 @@ def find_role(name: str, environ: Mapping[str, str]) -> str:
 
 
 def roles_path(environ: Mapping[str, str]) -> str:
-    """Return the ``ANSIBLE_ROLES_PATH`` of the runs: what is configured, and ``./roles``.
+    """Return the ``ANSIBLE_ROLES_PATH`` of the runs: the configured folders, and ``./roles``.
 
-    A playbook written for the Operator SDK imports its roles from there, though itself is in ``./playbooks``.
+    A playbook written for the Operator SDK is in ``./playbooks``, but imports its roles from ``./roles``.
     """
     folders = [*_roles_folders(environ), Path("roles").absolute()]
     return os.pathsep.join(dict.fromkeys(map(str, folders)))
@@ -101,7 +113,7 @@ def _search_path(environ: Mapping[str, str], variable: str, keys: tuple[str, ...
 
 
 def _from_ansible_cfg(environ: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
-    """Return the first of ``keys`` in the ansible.cfg that a run will use, with its paths made absolute."""
+    """Return the first of ``keys`` that the ansible.cfg of a run sets, with its paths made absolute."""
     candidates = [environ.get("ANSIBLE_CONFIG", ""), *_ANSIBLE_CFG]
     for candidate in map(os.path.expanduser, filter(None, candidates)):
         if not os.path.isfile(candidate):
@@ -110,7 +122,7 @@ def _from_ansible_cfg(environ: Mapping[str, str], keys: tuple[str, ...]) -> str 
         try:
             parser.read(candidate, encoding="utf-8")
         except configparser.Error:
-            return None  # Ansible names what is wrong with it better than we could
+            return None  # Ansible will describe what is wrong with it
         folder = os.path.dirname(os.path.abspath(candidate))
         for key in keys:
             if value := parser.get("defaults", key, fallback=None):

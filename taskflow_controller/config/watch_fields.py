@@ -1,4 +1,4 @@
-"""Reads single fields of a watches file's entry; every error names file, line, entry and field."""
+"""Reads single fields of an entry in the watches file. Every error names the file, line, entry and field."""
 
 import builtins
 import json
@@ -14,24 +14,34 @@ from taskflow_controller.kube.selectors import selector_string
 
 @dataclass(frozen=True)
 class Entry:
-    """A mapping of the watches file, and how to name it in an error."""
+    """A mapping in the watches file.
+
+    Each method that reads a field raises ConfigError if the field has the wrong type or value.
+
+    Attributes:
+        path: the file's path.
+        name: the entry's name in errors.
+        content: the mapping.
+    """
 
     path: str
     name: str
     content: LocatedDict
 
     def named(self, name: str) -> "Entry":
-        """Return the same entry with ``name`` added to its name."""
+        """Return the same entry with one more name in its errors."""
         return replace(self, name=f"{self.name}, {name}")
 
     def error(self, field: str, problem: str) -> ConfigError:
-        """Return an error that names where ``field`` stands."""
+        """Return an error that names the place of a field."""
         return ConfigError(f"{self.path}:{self.content.line_of(field)}: {self.name}: {field}: {problem}")
 
     def spelled(self, known: set[str], warnings: builtins.list[str]) -> "Entry":
-        """Return the entry with its ``known`` keys alone, in their own spelling, for case does not matter.
+        """Return the entry with its known keys only, in their canonical spelling, because case does not matter.
 
-        Each other key is added to ``warnings``.
+        Args:
+            known: the keys that an entry can have.
+            warnings: gets a text for each unknown key.
         """
         spelling = {key.lower(): key for key in known}
         content = LocatedDict(line=self.content.line)
@@ -45,41 +55,41 @@ class Entry:
         return replace(self, content=content)
 
     def string(self, field: str) -> str:
-        """Return a string, "" if it is not given."""
+        """Return a string, or "" if the field is not given."""
         return str(self._value(field, str, "", "a string"))
 
     def boolean(self, field: str, default: bool) -> bool:
-        """Return true or false."""
+        """Return true or false, or the default if the field is not given."""
         return bool(self._value(field, bool, default, "true or false"))
 
     def integer(self, field: str, default: int, *, least: int) -> int:
-        """Return a whole number that is not below ``least``."""
+        """Return a whole number of at least ``least``, or the default if the field is not given."""
         value = self._value(field, int, default, f"a whole number, {least} or more")
         if isinstance(value, bool) or value < least:
             raise self.error(field, f"must be a whole number, {least} or more, not {value!r}")
         return int(value)
 
     def mapping(self, field: str) -> dict[str, Any]:
-        """Return a mapping, empty if it is not given."""
+        """Return a mapping, empty if the field is not given."""
         value: dict[str, Any] = self._value(field, dict, {}, "a mapping")
         return value
 
     def variables(self, field: str) -> dict[str, Any]:
-        """Return a mapping that can be written as JSON, empty if it is not given."""
+        """Return a mapping that can be written as JSON, empty if the field is not given."""
         variables: dict[str, Any] = plain(self.mapping(field))
         try:
             json.dumps(variables, allow_nan=False)
         except (TypeError, ValueError) as exc:
-            raise self.error(field, f"can't be handed on as JSON: {exc}") from exc
+            raise self.error(field, f"can't be written as JSON: {exc}") from exc
         return variables
 
     def list(self, field: str) -> list[Any]:
-        """Return a list, empty if it is not given."""
+        """Return a list, empty if the field is not given."""
         value: list[Any] = self._value(field, list, [], "a list")
         return value
 
     def entries(self, field: str) -> "builtins.list[Entry]":
-        """Return the mappings of a list, named by their place in it; empty if it is not given."""
+        """Return the mappings in a list, named by their place in it; empty if the field is not given."""
         found = []
         for number, item in enumerate(self.list(field), start=1):
             if not isinstance(item, LocatedDict):
@@ -88,11 +98,11 @@ class Entry:
         return found
 
     def paths(self, field: str) -> tuple[FieldPath, ...]:
-        """Return a list of paths, each a text or the list of its keys; empty if it is not given."""
+        """Return a list of paths, each given as text or as a list of keys; empty if the field is not given."""
         return tuple(self._path(field, item) for item in self.list(field))
 
     def duration(self, field: str) -> float | None:
-        """Return the seconds of a Go duration string, None if it is not given."""
+        """Return a Go duration string in seconds, or None if the field is not given."""
         text = self._value(field, str, "", "a duration such as 10h, in quotes if it is a number")
         if not text:
             return None
@@ -102,7 +112,7 @@ class Entry:
             raise self.error(field, str(exc)) from exc
 
     def selector(self, field: str) -> str:
-        """Return a LabelSelector in the API's query form, "" if it is not given."""
+        """Return a LabelSelector in the form of the API server's query, or "" if the field is not given."""
         try:
             return selector_string(self.mapping(field))
         except ValueError as exc:

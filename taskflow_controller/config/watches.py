@@ -1,8 +1,7 @@
-"""Loads and checks the watches file: the Operator SDK's watches.yaml, and our own fields in it.
+"""Loads and checks the watches file: the Operator SDK's watches.yaml with our own fields.
 
-Our own are ``watchDependents``, ``batch``, ``apiProxy`` and ``runTimeout``.
-
-A field that nobody knows is a warning. See also ``watch_fields`` for the single fields.
+Our own fields are ``watchDependents``, ``batch``, ``apiProxy`` and ``runTimeout``. An unknown field gives a warning.
+``watch_fields`` reads the single fields.
 """
 
 import os
@@ -39,8 +38,10 @@ _FINALIZER_FIELDS = {"name", "playbook", "role", "vars"}
 class DependentWatch:
     """A kind whose objects concern their controlling owner.
 
-    ``label_selector`` is in the API's query form, "" for all. An update counts if the value at one of ``fields``
-    changed; None: if anything but the status changed.
+    Attributes:
+        gvk: the kind.
+        label_selector: in the form of the API server's query, "" for all objects.
+        fields: an update counts if the value at one of them changed; None: if anything but the status changed.
     """
 
     gvk: GroupVersionKind
@@ -50,12 +51,12 @@ class DependentWatch:
 
 @dataclass(frozen=True)
 class Finalizer:
-    """What runs before a resource may go, and the name that keeps it until then.
+    """A finalizer, which keeps a deleted resource until a last run has succeeded.
 
     Attributes:
         name: the finalizer's name.
-        command: what runs; None for the watch's own.
-        vars: laid over all other extra vars of that run.
+        command: what that run runs; None for the watch's own command.
+        vars: extra vars of that run, which win over all others.
     """
 
     name: str
@@ -67,13 +68,13 @@ class Finalizer:
 class Watch:
     """One entry of the watches file.
 
-    Where ``reconcile_period``, ``run_timeout``, ``max_concurrent`` or ``verbosity`` is None, the flag's value counts.
+    If ``reconcile_period``, ``run_timeout``, ``max_concurrent`` or ``verbosity`` is None, the flag's value counts.
 
     Attributes:
-        gvk: the kind that is watched.
+        gvk: the watched kind.
         command: what runs for each of its resources.
         vars: extra vars of each run.
-        reconcile_period: seconds until a run without any change; 0 for none.
+        reconcile_period: seconds after which a resource gets a run although nothing changed; 0 for never.
         max_runner_artifacts: how many runs' artifacts are kept.
         snake_case_parameters: whether the names of a spec's fields become snake_case.
         watch_annotations_changes: whether a change of the annotations needs a run.
@@ -81,15 +82,15 @@ class Watch:
         max_concurrent: how many runs of the kind may go on at once.
         verbosity: Ansible's, 0 to 7.
         manage_status: whether the controller writes conditions into the status.
-        watch_dependent_resources: whether kinds that plays turn out to use are watched.
-        watch_cluster_scoped_resources: whether cluster-scoped ones among them are, too.
-        mark_unsafe: whether the values of a resource are no templates.
-        blacklist: kinds among them that are not watched.
-        selector: a label selector in the API's query form, "" for all.
-        finalizer: what runs before a resource may go.
+        watch_dependent_resources: whether the kinds that playbooks turn out to use are watched.
+        watch_cluster_scoped_resources: whether the cluster-scoped ones among these are watched, too.
+        mark_unsafe: whether Ansible must not evaluate templates in a resource's values.
+        blacklist: kinds that playbooks may use but that are not watched.
+        selector: a label selector in the form of the API server's query, "" for all resources.
+        finalizer: what runs before a deleted resource may go; None for nothing.
         batch: how many resources one run may serve.
         api_proxy: False for runs that talk to the API server directly.
-        run_timeout: seconds after which a run is killed; 0 for none.
+        run_timeout: seconds after which a run is killed; 0 for never.
     """
 
     gvk: GroupVersionKind
@@ -114,25 +115,33 @@ class Watch:
     run_timeout: float | None = None
 
     def command_for(self, *, finalizing: bool) -> Command:
-        """Return what runs for a resource, or before it may go."""
+        """Return what runs for a resource or, if ``finalizing``, before a deleted resource may go."""
         own = self.finalizer.command if finalizing and self.finalizer else None
         return own or self.command
 
     def commands(self) -> tuple[Command, ...]:
-        """Return all that may run for the watch's resources."""
+        """Return all commands that may run for the watch's resources."""
         return tuple(dict.fromkeys([self.command, self.command_for(finalizing=True)]))
 
 
 @dataclass(frozen=True)
 class WatchesFile:
-    """The watches, and what in the file was odd enough to warn about."""
+    """The watches in the file, and warnings about its content."""
 
     watches: tuple[Watch, ...]
     warnings: tuple[str, ...]
 
 
 def load_watches(path: str | os.PathLike[str], environ: Mapping[str, str]) -> WatchesFile:
-    """Read the watches file; raise ConfigError naming file, line and field if it can't be used."""
+    """Read the watches file.
+
+    Args:
+        path: the file.
+        environ: its variables are expanded in the file; some of them override settings of a watch.
+
+    Raises:
+        ConfigError: the file can't be used. The text names the file, line and field.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
@@ -143,7 +152,7 @@ def load_watches(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Wa
     except LocatedYamlError as exc:
         raise ConfigError(f"{path}:{exc.line}: {exc}") from exc
     if not isinstance(document, list) or not document:
-        raise ConfigError(f"{path}: must be a list of watches, with one at least")
+        raise ConfigError(f"{path}: must be a list of watches, with at least one")
     warnings: list[str] = []
     watches: dict[GroupVersionKind, Watch] = {}
     for number, item in enumerate(document, start=1):
@@ -152,13 +161,13 @@ def load_watches(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Wa
         entry = Entry(str(path), f"entry {number}", item)
         watch = _watch(entry, environ, warnings)
         if watch.gvk in watches:
-            raise entry.error("kind", f"{watch.gvk} is watched by an earlier entry already")
+            raise entry.error("kind", f"{watch.gvk} is already watched by an earlier entry")
         watches[watch.gvk] = watch
     return WatchesFile(tuple(watches.values()), tuple(warnings))
 
 
 def expand_environment(text: str, environ: Mapping[str, str]) -> str:
-    """Expand ``$X`` and ``${X}``; one that is not set becomes, or stays, a literal ``${X}``."""
+    """Return a text with ``$X`` and ``${X}`` expanded. One that is not set becomes, or stays, a literal ``${X}``."""
 
     def value(match: re.Match[str]) -> str:
         name = next(group for group in match.groups() if group is not None)
@@ -168,7 +177,7 @@ def expand_environment(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _watch(entry: Entry, environ: Mapping[str, str], warnings: list[str]) -> Watch:
-    odd: list[str] = []  # the entry's name, which a warning needs, is among the fields
+    odd: list[str] = []  # ignored: a warning needs the entry's name, which must be read first
     gvk = _gvk(entry.spelled(_SUPPORTED, odd))
     entry = entry.named(str(gvk)).spelled(_SUPPORTED, warnings)
     command = _command(entry, environ)
@@ -206,12 +215,12 @@ def _gvk(entry: Entry) -> GroupVersionKind:
         if not value:
             raise entry.error(field, "is required")
     if not group and "/" in version:
-        raise entry.error("version", f"must be a version alone, without its group, not {version!r}")
+        raise entry.error("version", f"must be the version alone, without its group, not {version!r}")
     return GroupVersionKind(group, version, kind)
 
 
 def _command(entry: Entry, environ: Mapping[str, str]) -> Command | None:
-    """Return what an entry runs, None if it names nothing. Of a playbook and a role, the playbook wins."""
+    """Return what an entry runs, or None if it names nothing. If it names both, the playbook wins over the role."""
     playbook, role = entry.string("playbook"), entry.string("role")
     field = "playbook" if playbook else "role"
     try:
@@ -261,7 +270,7 @@ def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]
 def _max_concurrent(environ: Mapping[str, str], gvk: GroupVersionKind, warnings: list[str]) -> int | None:
     variable, old = (_variable(prefix, gvk) for prefix in ("MAX_CONCURRENT_RECONCILES", "WORKER"))
     if variable not in environ and old in environ:
-        warnings.append(f"environment variable {old}: is old, use {variable}")
+        warnings.append(f"environment variable {old}: is deprecated, use {variable}")
         variable = old
     return _override(environ, variable, 1, None)
 
@@ -271,7 +280,7 @@ def _variable(prefix: str, gvk: GroupVersionKind) -> str:
 
 
 def _override(environ: Mapping[str, str], variable: str, least: int, most: int | None) -> int | None:
-    """Return the number in an environment variable, None if it is not set; raise ConfigError naming it."""
+    """Return the number in an environment variable, or None if it is not set. Raises ConfigError."""
     text = environ.get(variable)
     if text is None:
         return None

@@ -52,7 +52,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["--ansible-log-events", "some"], "argument --ansible-log-events: invalid choice: 'some'"),
         (["--ansible-args", "a 'b"], "argument --ansible-args: \"a 'b\" can't be split into arguments: No closing"),
         (["--leader-elect=maybe"], "argument --leader-elect: 'maybe' is neither true nor false"),
-        (["--leader-elect-lease-duration=1500ms"], "'1500ms' is not a number of whole seconds"),
+        (["--leader-elect-lease-duration=1500ms"], "'1500ms' is not a whole number of seconds"),
         (["--metrics-addr=:1", "--metrics-bind-address=:1"], "--metrics-addr and --metrics-bind-address are the same"),
         (["--enable-leader-election", "--leader-elect"], "--enable-leader-election and --leader-elect are the same"),
         (["--metrics-secure"], "--metrics-secure: metrics are served without TLS"),
@@ -157,7 +157,7 @@ def test_flags(served: list[Options], field: str, default: object, arguments: li
         (["--metrics-addr=:1"], "--metrics-addr is deprecated: use --metrics-bind-address"),
         (["--enable-leader-election"], "--enable-leader-election is deprecated: use --leader-elect"),
         (["--zap-log-level", "debug"], "--zap-log-level is deprecated: use --log-level"),
-        (["--proxy-port", "8888"], "--proxy-port is ignored: the proxy takes a port that is free"),
+        (["--proxy-port", "8888"], "--proxy-port is ignored: the proxy picks a free port"),
         (["--zap-devel"], "--zap-devel is ignored: log lines are always JSON"),
         (
             ["--leader-elect-resource-lock=leases"],

@@ -37,7 +37,7 @@ def test_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("-1s", "'-1s' is negative; a duration has to be 0 or more"),
+        ("-1s", "'-1s' is negative; a duration must be 0 or more"),
         ("2562048h", "is too long"),
         ("9" * 400 + "h", "is too"),
     ],

@@ -65,7 +65,7 @@ def test_precedence(fields: dict[str, Any], obj: dict[str, Any], expected: RunSe
     ("annotation", "text", "problem"),
     [
         ("reconcile-period", "soon", "'soon' is not a duration such as 10h, 1m30s, 500ms or 0"),
-        ("reconcile-period", "-1s", "'-1s' is negative; a duration has to be 0 or more"),
+        ("reconcile-period", "-1s", "'-1s' is negative; a duration must be 0 or more"),
         ("reconcile-period", "", "'' is not a duration such as 10h, 1m30s, 500ms or 0"),
         ("max-runner-artifacts", "-1", "'-1' is not a whole number, 0 to 100"),
         ("max-runner-artifacts", "101", "'101' is not a whole number, 0 to 100"),

@@ -190,7 +190,7 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
     [
         ({"kind": None}, 1, "entry 1: kind: is required"),
         ({"version": "''"}, 2, "version: is required"),
-        ({"group": None, "version": "example.com/v1"}, 1, "version: must be a version alone"),
+        ({"group": None, "version": "example.com/v1"}, 1, "version: must be the version alone"),
         ({"playbook": None}, 1, "playbook: is required (or a role)"),
         ({"playbook": "no.yml"}, 4, "playbook: there is no playbook /"),
         (
@@ -222,8 +222,8 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
         ({"reconcilePeriod": "60"}, 7, "reconcilePeriod: must be a duration such as 10h"),
         ({"maxRunnerArtifacts": "-1"}, 7, "maxRunnerArtifacts: must be a whole number"),
         ({"maxRunnerArtifacts": "true"}, 7, "maxRunnerArtifacts: must be a whole number"),
-        ({"vars": "{a: !!binary YQ==}"}, 7, "vars: can't be handed on as JSON: Object of type bytes"),
-        ({"vars": "{a: .nan}"}, 7, "vars: can't be handed on as JSON: Out of range float"),
+        ({"vars": "{a: !!binary YQ==}"}, 7, "vars: can't be written as JSON: Object of type bytes"),
+        ({"vars": "{a: .nan}"}, 7, "vars: can't be written as JSON: Out of range float"),
         ({"vars": "[a]"}, 7, "vars: must be a mapping, not ['a']"),
         ({"watchDependents": "[1]"}, 7, "watchDependents: item 1 must be a mapping, not 1"),
         ({"watchDependents": "[{kind: Pod}]"}, 7, "watchDependents item 1: version: is required"),
@@ -262,13 +262,13 @@ def test_refused_with_place_and_field(changes: dict[str, str | None], line: int,
         ("", "watches.yaml: must be a list of watches"),
         ("a: b", "watches.yaml: must be a list of watches"),
         ("- a", "watches.yaml: entry 1 must be a mapping"),
-        ("- a: b\n  a: c", "watches.yaml:2: the key 'a' is there twice"),
+        ("- a: b\n  a: c", "watches.yaml:2: the key 'a' appears twice"),
         ("- a: [", "watches.yaml:1: "),
         ("- 1.5: b", "watches.yaml:1: the key 1.5 is not a string"),
         ("- a: b\n--- 1", "watches.yaml:2: "),
         (
             entry() + entry(),
-            "watches.yaml:9: entry 2: kind: Widget (example.com/v1) is watched by an earlier",
+            "watches.yaml:9: entry 2: kind: Widget (example.com/v1) is already watched by an earlier",
         ),
     ],
 )
@@ -368,7 +368,8 @@ def test_old_name_of_an_override_is_a_warning() -> None:
     loaded = load(entry(), **variables)
     assert loaded.watches[0].max_concurrent == 3
     assert loaded.warnings == (
-        "environment variable WORKER_WIDGET_EXAMPLE_COM: is old, use MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM",
+        "environment variable WORKER_WIDGET_EXAMPLE_COM: is deprecated, "
+        "use MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM",
     )
     loaded = load(entry(), **variables, MAX_CONCURRENT_RECONCILES_WIDGET_EXAMPLE_COM="4")
     assert loaded.watches[0].max_concurrent == 4 and not loaded.warnings

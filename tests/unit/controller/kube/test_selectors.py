@@ -46,7 +46,7 @@ def test_query(selector: dict[str, Any], query: str) -> None:
         (expression(operator="In", values=["b)"]), r"'b\)' can't be the value of the label 'a'"),
         (expression(operator="Exists", values=["b"]), "operator Exists of key 'a' takes no values"),
         (expression(operator="exists"), "operator 'exists' of key 'a' is not one of In, NotIn, Exists, DoesNotExist"),
-        (expression(), "operator None of key 'a' is none of"),
+        (expression(), "operator None of key 'a' is not one of"),
     ],
 )
 def test_refused(selector: dict[str, Any], problem: str) -> None:
