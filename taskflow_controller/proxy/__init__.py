@@ -1,4 +1,4 @@
-"""The API proxy: what the plays of a run talk to in place of the API server."""
+"""The API proxy, which the playbooks of a run talk to in place of the API server."""
 
 from taskflow_controller.proxy.server import ApiProxy
 

@@ -1,4 +1,4 @@
-"""What the proxy itself answers: Status objects, as the API server's own errors are."""
+"""The proxy's own answers. Errors are Status objects, as the API server's are."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,11 @@ _REASONS = {
 
 
 class ProxyError(Exception):
-    """A request that the proxy answers itself, with ``status`` and a text for people."""
+    """A request that the proxy must answer with an error. The text is the Status object's message.
+
+    Attributes:
+        status: of the answer.
+    """
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -25,7 +29,7 @@ class ProxyError(Exception):
 
 
 def failure(status: HTTPStatus, message: str) -> dict[str, Any]:
-    """Return a Status object that says what went wrong."""
+    """Return a Status object that describes an error."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -38,7 +42,7 @@ def failure(status: HTTPStatus, message: str) -> dict[str, Any]:
 
 
 def json_answer(status: HTTPStatus, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> list[h11.Event]:
-    """Return the events of an answer whose body is JSON."""
+    """Return the events of an answer whose body is JSON, with optional headers besides those about the body."""
     fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers]
     return [
         h11.Response(status_code=int(status), headers=fields, reason=status.phrase),
@@ -48,6 +52,6 @@ def json_answer(status: HTTPStatus, body: bytes, headers: Sequence[tuple[str, st
 
 
 def failure_answer(error: ProxyError) -> list[h11.Event]:
-    """Return the events of an error; the connection ends with it, for its request may be half read."""
+    """Return the events of an error. It ends the connection, because the request may be half read."""
     body = json.dumps(failure(error.status, str(error))).encode()
     return json_answer(error.status, body, [("Connection", "close")])

@@ -1,4 +1,4 @@
-"""Objects in requests and answers. Pure functions."""
+"""Reads and writes the objects in requests and answers. Pure functions."""
 
 import json
 from collections.abc import Iterator
@@ -19,12 +19,17 @@ def media_type(content_type: bytes) -> str:
 
 
 def is_readable(media: str) -> bool:
-    """Whether a body of this type can be read here."""
+    """Return whether ``read_object`` can read a body of this media type."""
     return media in _JSON or media in _YAML or media == protobuf.MEDIA_TYPE
 
 
 def read_object(media: str, body: bytes) -> Object | None:
-    """Return the object in a request's body, None if there is none that makes sense; of protobuf its metadata only."""
+    """Return the object in a request's body, or None if there is none; from protobuf only its kind and metadata.
+
+    Args:
+        media: the body's type, one for which ``is_readable`` returns true.
+        body: the whole body.
+    """
     if media == protobuf.MEDIA_TYPE:
         return protobuf.read_object(body)
     try:
@@ -37,7 +42,14 @@ def read_object(media: str, body: bytes) -> Object | None:
 
 
 def write_owner(media: str, body: bytes, before: Object, after: Object) -> bytes:
-    """Return a body whose object, read as ``before``, has the owner that ``after`` has; JSON is YAML, too."""
+    """Return a body with an owner added to its object. For YAML, too, it is JSON.
+
+    Args:
+        media: the body's type.
+        body: the body without the owner.
+        before: the object that ``read_object`` found in it.
+        after: the same object with the owner.
+    """
     return protobuf.add_owner(body, before, after) if media == protobuf.MEDIA_TYPE else encode(after)
 
 
@@ -49,7 +61,7 @@ def _read_yaml(body: bytes) -> Any:
 
 
 def objects_in(answer: Object) -> Iterator[Object]:
-    """Yield the objects of an answer: itself, the items of a list, or what the rows of a table are about."""
+    """Yield the objects in an answer: itself, the items of a list, or the objects in the rows of a table."""
     if answer.get("kind") == "Table":
         rows = answer.get("rows") or []
         yield from (row["object"] for row in rows if isinstance(row, dict) and isinstance(row.get("object"), dict))
@@ -60,7 +72,7 @@ def objects_in(answer: Object) -> Iterator[Object]:
 
 
 def read_answer(body: bytes) -> Object | None:
-    """Return an answer's JSON, None if it is no JSON object."""
+    """Return an answer's JSON, or None if it is not a JSON object."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Answers reads from what the informers know, so that they cost the API server nothing."""
+"""Answers reads from the informers' stores, so that they cost the API server nothing."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,26 +16,26 @@ from taskflow_controller.proxy.requests import split_target
 from taskflow_controller.proxy.subject import Subject
 
 _SELECTING = {"labelSelector", "limit"}
-# What a write may answer that shows the cache to be behind, or that it may have been done nevertheless.
+# Errors of a write which show that the cache is behind, or after which the write may have been done nevertheless.
 _UNCLEAR = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.REQUEST_TIMEOUT}
 
 
 class WatchedKinds(Protocol):
-    """Who knows what is watched."""
+    """Knows which kinds are watched."""
 
     def watched(self, gvk: GroupVersionKind) -> WatchedKind | None:
-        """Return what is known of a kind, None if it is not watched."""
+        """Return a kind's store and informers, or None if it is not watched."""
 
 
 class ReadCache:
-    """Reads of runs are answered here if it makes no difference to them. Used in the event loop only."""
+    """Answers those reads of runs to which it makes no difference. Use it in the event loop only."""
 
     def __init__(self, kinds: WatchedKinds) -> None:
         self._kinds = kinds
         self._freshness: dict[ResourceInformer, Freshness] = {}
 
     def answer(self, request: h11.Request, subject: Subject) -> bytes | None:
-        """Return the answer to a GET as JSON, None if the API server has to give it."""
+        """Return the answer to a GET as JSON, or None if the API server must give it."""
         query = _plain_query(request)
         if query is None or subject.path.subresource or subject.kind.gvk in subject.session.watch.blacklist:
             return None
@@ -47,22 +47,23 @@ class ReadCache:
             return _list(watched, subject, version, query)
         if query:
             return None
-        # One that is not there may have been created a moment ago: None.
+        # An object that is missing here may have been created a moment ago: return None.
         stored = watched.store.stored(subject.path.namespace, subject.path.name)
         return stored.encoded if stored else None
 
     def concerns(self, subject: Subject) -> bool:
-        """Whether the outcome of a write matters here."""
+        """Return whether the outcome of a write matters to the cache."""
         return self._informer(subject) is not None
 
     def wrote(self, subject: Subject, method: bytes, status: int, body: bytes | None) -> None:
-        """Take note of a write and its answer.
+        """Record a write and its answer.
 
         Args:
             subject: what was written.
-            method: of the request.
-            status: of the answer.
-            body: of the answer. None, or one that tells nothing, leaves a doubt.
+            method: the request's method.
+            status: the answer's status.
+            body: the answer's body; None if it is unknown. If it does not show the new version, the outcome is in
+                doubt.
         """
         freshness = self._of(subject)
         answer = read_answer(body) if body else None
@@ -80,13 +81,13 @@ class ReadCache:
             freshness.wrote(version)
 
     def in_doubt(self, subject: Subject) -> None:
-        """Take note of a write that may have been done."""
+        """Record a write that may have been done."""
         freshness = self._of(subject)
         if freshness:
             freshness.in_doubt()
 
     def _version(self, watched: WatchedKind, subject: Subject) -> int | None:
-        """Return the version that a kind's store has come to, None if it shows less than it must."""
+        """Return the version that a kind's store has reached, or None if it shows less than it must."""
         informer = self._informer(subject)
         version = informer.version if informer else None
         if informer is None or version is None:
@@ -96,7 +97,7 @@ class ReadCache:
             return None
         owner_version = version_number(subject.owner["metadata"].get("resourceVersion")) or 0
         if subject.kind.gvk == subject.session.watch.gvk and version < owner_version:
-            return None  # the run knows more: it was given its resource as it is
+            return None  # the run has a newer state of its resource
         return version
 
     def _informer(self, subject: Subject) -> ResourceInformer | None:
@@ -124,7 +125,7 @@ def _list(watched: WatchedKind, subject: Subject, version: int, query: Mapping[s
 
 
 def _plain_query(request: h11.Request) -> dict[str, str] | None:
-    """Return the query of a read that a cache can answer, None for any other."""
+    """Return the query of a read that a cache can answer, or None for any other request."""
     headers = request.headers.raw_items()
     accepted = value(headers, b"accept").split(b",")[0].strip().lower()
     if request.method != b"GET" or impersonation(headers) or accepted not in (b"", b"*/*", b"application/json"):

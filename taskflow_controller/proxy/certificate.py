@@ -1,4 +1,4 @@
-"""The proxy's certificate, made at each start: over plain HTTP kubectl would not send its token."""
+"""The proxy's certificate, made at each start. TLS is needed because kubectl sends no token over plain HTTP."""
 
 import datetime
 import ipaddress
@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_VALID = datetime.timedelta(days=3650)  # longer than a process lives
-_BEFORE = datetime.timedelta(days=1)  # a clock that is set back must not make it void
+_VALID = datetime.timedelta(days=3650)  # longer than any process lives
+_BEFORE = datetime.timedelta(days=1)  # it must stay valid if the clock is set back
 
 
 def make_context() -> tuple[ssl.SSLContext, bytes]:
-    """Return what a server on 127.0.0.1 needs for TLS, and the authority's certificate (PEM) for its clients.
+    """Return the TLS context of a server on 127.0.0.1, and the authority's certificate (PEM) for its clients.
 
-    The authority signs this one certificate; its key is never written and gone at once.
+    The authority signs only this one certificate. Its key is never written, and dropped at once.
     """
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _key in range(2))
     authority = _authority(authority_key)
@@ -27,7 +27,7 @@ def make_context() -> tuple[ssl.SSLContext, bytes]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     key = server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads it from a file only
+    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads it only from a file
         path = os.path.join(folder, "tls.pem")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(key + server.public_bytes(Encoding.PEM))

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, of either side: h11 speaks the protocol, asyncio's streams carry the bytes."""
+"""An HTTP/1.1 connection, as client or server: h11 speaks the protocol, asyncio's streams carry the bytes."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,18 @@ import h11
 from taskflow_controller.proxy.answers import ProxyError
 
 CHUNK = 1 << 16
-MAX_HEAD = 1 << 20  # as much as the API server takes; the arguments of an exec are in the URL
+MAX_HEAD = 1 << 20  # as much as the API server accepts; the arguments of an exec are in the URL
 
 Event = h11.Event | type[h11.PAUSED]
 
 
 class ConnectionLostError(ConnectionError):
-    """The other side of ``connection`` is gone, or its bytes are not HTTP (then ``malformed``)."""
+    """The other side of a connection is gone, or its bytes are not HTTP.
+
+    Attributes:
+        connection: the connection that was lost.
+        malformed: whether the bytes were not HTTP.
+    """
 
     def __init__(self, connection: "Connection", cause: Exception) -> None:
         super().__init__(str(cause) or type(cause).__name__)
@@ -26,7 +31,13 @@ class ConnectionLostError(ConnectionError):
 
 
 class Connection:
-    """An HTTP connection, as h11's client or its server."""
+    """An HTTP connection.
+
+    Args:
+        role: whether this side is the client or the server.
+        reader: what the other side sends.
+        writer: what goes to the other side.
+    """
 
     def __init__(
         self,
@@ -38,7 +49,11 @@ class Connection:
         self.reader, self.writer = reader, writer
 
     async def receive(self) -> Event:
-        """Return the next event; PAUSED stands between two messages. Raises ConnectionLostError."""
+        """Wait for the next event and return it. Between two messages it is PAUSED.
+
+        Raises:
+            ConnectionLostError: the other side is gone, or its bytes are not HTTP.
+        """
         while (event := self.receive_buffered()) is None:
             if self.http.they_are_waiting_for_100_continue:
                 await self.send(h11.InformationalResponse(status_code=100, headers=[]))
@@ -49,7 +64,11 @@ class Connection:
         return event
 
     def receive_buffered(self) -> Event | None:
-        """Return the next event if it is here already. Raises ConnectionLostError."""
+        """Return the next event if it has already arrived, else None.
+
+        Raises:
+            ConnectionLostError: the bytes of the other side are not HTTP.
+        """
         try:
             event = self.http.next_event()
         except h11.RemoteProtocolError as exc:
@@ -57,7 +76,12 @@ class Connection:
         return None if event is h11.NEED_DATA else cast(Event, event)
 
     async def read_body(self, limit: int) -> bytes:
-        """Return the rest of the message's body. Raises ConnectionLostError, and ProxyError if it is too long."""
+        """Return the rest of the message's body, of at most ``limit`` bytes.
+
+        Raises:
+            ConnectionLostError: the other side is gone, or its bytes are not HTTP.
+            ProxyError: the body is longer.
+        """
         body = bytearray()
         while isinstance(event := of_message(await self.receive(), self), h11.Data):
             body += event.data
@@ -66,7 +90,11 @@ class Connection:
         return bytes(body)
 
     async def send(self, *events: h11.Event) -> None:
-        """Write events, and wait while the other side does not read. Raises ConnectionLostError."""
+        """Write events, and wait while the other side does not read.
+
+        Raises:
+            ConnectionLostError: the other side is gone.
+        """
         data = b"".join(filter(None, [self.http.send(event) for event in events]))
         try:
             self.writer.write(data)
@@ -83,25 +111,31 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether the other side still holds the connection open, as far as is known."""
+        """True if the other side still holds the connection open, as far as is known."""
         return not self.reader.at_eof() and not self.writer.is_closing()
 
     async def drain(self, limit: int, seconds: float) -> None:
-        """Read on for a while: closing with bytes unread would take back an answer that is on its way."""
+        """Read on for ``limit`` bytes or ``seconds``: closing with unread bytes would take back an answer that is sent."""
         with contextlib.suppress(OSError):
             async with asyncio.timeout(seconds):
                 while limit > 0 and (data := await self.reader.read(CHUNK)):
                     limit -= len(data)
 
     def close(self) -> None:
-        """Close it; what is written already is still sent."""
+        """Close the connection. What was written before is still sent."""
         self.writer.close()
 
 
 async def relay(source: Connection, target: Connection, *first: h11.Event) -> None:
-    """Send ``first``, then the rest of the message that ``source`` is sending, as it comes.
+    """Send events, then the rest of the message that ``source`` is sending, as it arrives.
 
-    Raises ConnectionLostError if either side is gone.
+    Args:
+        source: sends the message.
+        target: gets it.
+        first: the events to begin with.
+
+    Raises:
+        ConnectionLostError: either side is gone.
     """
     waiting = list(first) if ends(first) else [*first, *buffered(source)]
     await target.send(*waiting)
@@ -114,7 +148,11 @@ async def relay(source: Connection, target: Connection, *first: h11.Event) -> No
 
 
 def buffered(source: Connection) -> list[h11.Event]:
-    """Return what came already of the message that ``source`` is sending. Raises ConnectionLostError."""
+    """Return the events that have already arrived of the message that ``source`` is sending.
+
+    Raises:
+        ConnectionLostError: the bytes of ``source`` are not HTTP.
+    """
     events: list[h11.Event] = []
     while not ends(events) and (event := source.receive_buffered()) is not None:
         events.append(of_message(event, source))
@@ -122,19 +160,23 @@ def buffered(source: Connection) -> list[h11.Event]:
 
 
 def ends(events: Sequence[h11.Event]) -> bool:
-    """Whether the events reach to the end of their message."""
+    """Return whether events reach the end of their message."""
     return bool(events) and isinstance(events[-1], h11.EndOfMessage)
 
 
 def of_message(event: Event, source: Connection) -> h11.Event:
-    """Return an event of a message's body or its end; raise ConnectionLostError for any other."""
+    """Return an event if it is of a message's body or its end.
+
+    Raises:
+        ConnectionLostError: it is any other event, so ``source`` has broken off its message.
+    """
     if isinstance(event, h11.Data | h11.EndOfMessage):
         return event
     raise ConnectionLostError(source, EOFError("it ended in the middle of a message"))
 
 
 async def tunnel(one: Connection, other: Connection) -> None:
-    """Copy bytes both ways until either side ends, beginning with what was read too far."""
+    """Copy bytes both ways until either side ends, beginning with those that were read ahead."""
     copies = [asyncio.create_task(_copy(one, other)), asyncio.create_task(_copy(other, one))]
     try:
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)

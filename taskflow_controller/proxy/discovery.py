@@ -1,4 +1,4 @@
-"""Which kind a path is about: the API server's own tables, kept for a while."""
+"""Finds the kind of a path in the API server's discovery documents, which are kept for a while."""
 
 import asyncio
 import json
@@ -17,7 +17,13 @@ _STORED = {"get", "list", "watch"}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind as it is served; one that is not ``stored`` is answered, and nowhere kept (TokenReview)."""
+    """A kind as the API server serves it.
+
+    Attributes:
+        gvk: its name.
+        namespaced: whether its objects are in namespaces.
+        stored: whether the server keeps its objects; not those of a TokenReview, for example.
+    """
 
     gvk: GroupVersionKind
     namespaced: bool
@@ -31,7 +37,7 @@ class _Group:
 
 
 class Discovery:
-    """Looks kinds up by group, version and plural. Used in the event loop only."""
+    """Looks kinds up by group, version and plural. Use it in the event loop only."""
 
     def __init__(self, forwarder: Forwarder) -> None:
         self._forwarder = forwarder
@@ -39,13 +45,17 @@ class Discovery:
         self._reading: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def kind(self, path: ResourcePath) -> Kind | None:
-        """Return the kind of a path, None if the API server has none there. Raises ProxyError if it does not say."""
+        """Return the kind of a path, or None if the API server has none there.
+
+        Raises:
+            ProxyError: the API server does not say which kinds it has.
+        """
         asked = time.monotonic()
         key = path.group, path.version
         async with self._reading.setdefault(key, asyncio.Lock()):
             group = self._groups.get(key)
             known = group is not None and path.plural in group.kinds
-            # A kind that is not known may have been installed a moment ago.
+            # An unknown kind may have been installed a moment ago.
             if group is None or asked - group.read > KEEP_SECONDS or not (known or group.read > asked):
                 group = self._groups[key] = _Group(await self._read(path), time.monotonic())
             return group.kinds.get(path.plural)

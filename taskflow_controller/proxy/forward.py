@@ -1,4 +1,4 @@
-"""Passes a request on to the API server and its answer back, as they come."""
+"""Passes a request on to the API server, and the answer back, as they arrive."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,21 +21,21 @@ from taskflow_controller.proxy.headers import Headers, end_to_end, for_upstream,
 from taskflow_controller.proxy.requests import is_long_running
 from taskflow_controller.proxy.upstream import Upstream
 
-ANSWER_SECONDS = 75.0  # the API server itself gives up an ordinary request after 60
+ANSWER_SECONDS = 75.0  # the API server itself gives up an ordinary request after 60 s
 MAX_FETCHED = 16 << 20
 _REPEATABLE = {b"GET", b"HEAD", b"OPTIONS"}
 
 
 @dataclass
 class Answer:
-    """An answer of the API server whose body is still to be read from ``connection``."""
+    """An answer of the API server. Its body must still be read from ``connection``."""
 
     head: h11.Response | h11.InformationalResponse
     connection: Connection
 
 
 class Forwarder:
-    """Sends requests through an ``Upstream``. Used in the event loop only."""
+    """Sends requests through an ``Upstream``. Use it in the event loop only."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -43,8 +43,14 @@ class Forwarder:
     async def request(self, request: h11.Request, client: Connection | None, body: bytes | None = None) -> Answer:
         """Send a request and return its answer, which the caller must give to ``pass_on`` or ``collect``.
 
-        The body is read from ``client`` meanwhile, unless it is ``body``; without either there is none. Raises
-        ProxyError if there is no answer, and ConnectionLostError if the client is gone.
+        Args:
+            request: the head of the request.
+            client: the request's body is read from it; None if there is no body.
+            body: the whole body, if it was already read from ``client``.
+
+        Raises:
+            ProxyError: there is no answer.
+            ConnectionLostError: the client is gone.
         """
         kept = None if upgrade_of(request.headers.raw_items()) else self._upstream.reuse()
         if kept is not None:
@@ -59,11 +65,29 @@ class Forwarder:
             raise _explained(exc, client) from exc
 
     async def pass_through(self, request: h11.Request, client: Connection, body: bytes | None = None) -> None:
-        """Send a request, and its answer to the client as it comes. Raises what ``request`` and ``pass_on`` do."""
+        """Send a request, and its answer to the client as it arrives.
+
+        Args:
+            request: the head of the request.
+            client: sends the request's body, and gets the answer.
+            body: the whole body, if it was already read from ``client``.
+
+        Raises:
+            ProxyError: there is no answer.
+            ConnectionLostError: either side is gone.
+        """
         await self.pass_on(await self.request(request, client, body), client)
 
     async def fetch(self, path: str, headers: Headers | None = None) -> tuple[int, bytes]:
-        """Return the status and the body of what is at a path, as JSON. Raises ProxyError."""
+        """Return the status and the body, as JSON, of the answer to a GET.
+
+        Args:
+            path: the path to request.
+            headers: more headers for the request.
+
+        Raises:
+            ProxyError: there is no answer, or it is too long.
+        """
         fields = [(b"Host", b"-"), (b"Accept", b"application/json"), *(headers or [])]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -77,9 +101,12 @@ class Forwarder:
         return answer.head.status_code, body
 
     async def collect(self, answer: Answer, limit: int) -> tuple[list[h11.Event], bytes | None]:
-        """Read an answer's body up to ``limit`` bytes; return what was read, and the body if that is all of it.
+        """Read an answer's body up to about ``limit`` bytes; return its events, and the body if it was read whole.
 
-        The answer then goes on to ``pass_on``. Raises ProxyError.
+        Give the answer and the events to ``pass_on`` afterwards.
+
+        Raises:
+            ProxyError: the API server is gone.
         """
         server, events, size = answer.connection, list[h11.Event](), 0
         try:
@@ -97,9 +124,15 @@ class Forwarder:
         return events, b"".join(data) if ends(events) else None
 
     async def pass_on(self, answer: Answer, client: Connection, read: Sequence[h11.Event] = ()) -> None:
-        """Send an answer to the client as it comes, after what was ``read`` of it already.
+        """Send an answer to the client as it arrives.
 
-        Raises ConnectionLostError if either side is gone.
+        Args:
+            answer: the answer of the API server.
+            client: gets it.
+            read: the events that ``collect`` has read of it; they go first.
+
+        Raises:
+            ConnectionLostError: either side is gone.
         """
         server, head = answer.connection, answer.head
         try:
@@ -140,18 +173,18 @@ class Forwarder:
 
 
 def _body_at_hand(client: Connection | None, body: bytes | None) -> list[h11.Event]:
-    """Return what is known of a request's body; it is all of it if it ends with EndOfMessage."""
+    """Return the events that are known of a request's body. They are complete if they end with EndOfMessage."""
     if body is not None:
         return [h11.Data(data=body), h11.EndOfMessage()]
     if client and client.http.their_state is h11.SEND_BODY:
         return buffered(client)
-    return [h11.EndOfMessage()]  # it was read before, for a request that is repeated
+    return [h11.EndOfMessage()]  # no body, or one that was read before the request is repeated
 
 
 async def _answer_while_sending(
     server: Connection, request: h11.Request, client: Connection
 ) -> h11.Response | h11.InformationalResponse:
-    """Send the rest of a large body, unless the API server answers before it has all of it."""
+    """Send the rest of a large body, unless the API server answers before that."""
     sending = asyncio.create_task(relay(client, server))
     receiving = asyncio.create_task(_answer_head(server, request))
     try:
@@ -167,7 +200,7 @@ async def _answer_while_sending(
 
 
 async def _answer_head(server: Connection, request: h11.Request) -> h11.Response | h11.InformationalResponse:
-    """Return the head of the answer, or of the change of protocol."""
+    """Return the head of the answer, or of the switch to another protocol."""
     patience = None if is_long_running(request) else ANSWER_SECONDS
     try:
         async with asyncio.timeout(patience):
@@ -195,4 +228,4 @@ def _too_late() -> ProxyError:
 def _explained(exc: ConnectionLostError, client: Connection | None) -> Exception:
     if exc.connection is client:
         return exc
-    return ProxyError(HTTPStatus.BAD_GATEWAY, f"the API server was lost before it answered: {exc}")
+    return ProxyError(HTTPStatus.BAD_GATEWAY, f"the connection to the API server was lost before the answer: {exc}")

@@ -1,4 +1,4 @@
-"""Decides for each request of a run: answer it from the cache, mark what it creates as the owner's, or pass it on."""
+"""Decides for each request of a run: answer it from the cache, add the owner to what it creates, or pass it on."""
 
 import logging
 from http import HTTPStatus
@@ -30,30 +30,45 @@ from taskflow_controller.triggers.ownership import names_owner, owner_names, wit
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY = 16 << 20  # the API server takes 3 MiB
-LOOK_BYTES = 8 << 20  # of an answer, for owners and versions in it
+MAX_BODY = 16 << 20  # the API server accepts 3 MiB
+LOOK_BYTES = 8 << 20  # how much of an answer is searched for owners and versions
 _READS = {b"GET", b"HEAD"}
 
 
 class Dependents(WatchedKinds, Protocol):
-    """Who watches the kinds that plays use."""
+    """Watches the kinds that playbooks use."""
 
     def wants(self, watch: Watch, kind: DependentKind) -> bool:
-        """Whether a kind is to be watched for a watch, and is not yet."""
+        """Return whether a kind should be watched for a watch, and is not yet."""
 
     def ensure(self, watch: Watch, kind: DependentKind) -> None:
-        """Watch it from now on. Must not block."""
+        """Watch a kind for a watch from now on. Must not block."""
 
 
 class Handler:
-    """Serves the requests of runs that have an owner. Used in the event loop only."""
+    """Serves the requests of runs if objects get owners or are cached. Use it in the event loop only.
+
+    Args:
+        forwarder: passes requests on.
+        dependents: watches the kinds that playbooks use.
+    """
 
     def __init__(self, forwarder: Forwarder, dependents: Dependents) -> None:
         self._forwarder, self._dependents = forwarder, dependents
         self._discovery, self._cache = Discovery(forwarder), ReadCache(dependents)
 
     async def serve(self, request: h11.Request, client: Connection, session: Session) -> None:
-        """Serve one request. Raises ProxyError, and ConnectionLostError if the client is gone."""
+        """Serve one request.
+
+        Args:
+            request: the head of the request.
+            client: sends the request's body, and gets the answer.
+            session: the run that the request comes from.
+
+        Raises:
+            ProxyError: there is no answer, or the request can't be served.
+            ConnectionLostError: the client is gone, or the API server in the middle of its answer.
+        """
         subject = await self._subject(request, session)
         if subject is None:
             await self._forwarder.pass_through(request, client)
@@ -63,7 +78,7 @@ class Handler:
             await self._write(request, client, subject)
 
     async def _subject(self, request: h11.Request, session: Session) -> Subject | None:
-        """Return what a request is about, None if it has to do with no stored object."""
+        """Return what a request is about, or None if it concerns no stored object or the run has no single owner."""
         if session.owner is None or upgrade_of(request.headers.raw_items()) or is_long_running(request):
             return None
         path = parse_path(split_target(request)[0])
@@ -96,22 +111,22 @@ class Handler:
         except BaseException:
             self._cache.in_doubt(subject)
             raise
-        # Before the client has it: what it reads next must show it.
+        # Before the client gets the answer, because its next read must show the write.
         self._cache.wrote(subject, request.method, answer.head.status_code, content)
         self._watch_owned(subject, answer.head.status_code, content)
         await self._forwarder.pass_on(answer, client, events)
 
     async def _marked_body(self, request: h11.Request, client: Connection, subject: Subject) -> bytes | None:
-        """Return the body of a request that may create an object, with its owner in it if it does.
+        """Return the body of a request that may create an object, with the owner added if it does create one.
 
-        None: it is none of these, its body is to pass as it comes.
+        Return None for any other request, whose body passes as it arrives.
         """
         media = media_type(value(request.headers.raw_items(), b"content-type"))
         applies = request.method == b"PATCH" and media == APPLY_PATCH
         if subject.path.subresource or not (applies or request.method in (b"POST", b"PUT")):
             return None
         if not is_readable(media):
-            logger.warning("%s gets no owner: its body is %s", subject.kind.gvk, media)
+            logger.warning("%s gets no owner: the API proxy can't read a body of type %s", subject.kind.gvk, media)
             return None
         body = await client.read_body(MAX_BODY)
         obj = read_object(media, body)
@@ -124,9 +139,9 @@ class Handler:
         return body if marked is obj else write_owner(media, body, obj, marked)
 
     async def _is_to_be_marked(self, request: h11.Request, subject: Subject, obj: Object) -> bool:
-        """Whether a request that creates or replaces does the one, or would take away the owner that is there.
+        """Return whether a request that creates or replaces an object creates it, or would remove the owner from it.
 
-        What somebody else created does not become the owner's, for it would be deleted with it.
+        An object that somebody else created gets no owner, because it would be deleted with the owner.
         """
         path, _query = split_target(request)
         status, body = await self._forwarder.fetch(path, impersonation(request.headers.raw_items()))
@@ -135,7 +150,7 @@ class Handler:
         current = read_answer(body) if status == HTTPStatus.OK else None
         if current is None or not names_owner(current, subject.owner):
             return False
-        # A play that lists the owners itself means it.
+        # If a playbook lists the owners itself, its list stays.
         return "ownerReferences" not in (obj.get("metadata") or {}) or request.method == b"PATCH"
 
     def _wants(self, subject: Subject) -> bool:
@@ -143,9 +158,9 @@ class Handler:
         return not path.subresource and self._dependents.wants(watch, subject.dependent_kind)
 
     def _watch_owned(self, subject: Subject, status: int, content: bytes | None) -> None:
-        """Have a kind watched once an object of it is seen that has an owner of the watch's kind.
+        """Watch a kind once an answer shows an object of it that has an owner of the watch's kind.
 
-        Not only when it is created: after a restart of the controller a play may find all in place.
+        Not only when it is created: after a restart of the controller a playbook may find everything in place.
         """
         answer = read_answer(content) if content and 200 <= status <= 299 and self._wants(subject) else None
         objects = objects_in(answer) if answer else ()
@@ -154,7 +169,7 @@ class Handler:
 
 
 def _to_be_read(request: h11.Request) -> h11.Request:
-    """Return a request whose answer can be looked into, as it could not if it came compressed."""
+    """Return a request whose answer comes uncompressed, so that the proxy can read it."""
     return _with_headers(request, {b"Accept-Encoding": b"identity"})
 
 

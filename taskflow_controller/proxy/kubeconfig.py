@@ -1,4 +1,4 @@
-"""The kubeconfig of one run, and the environment that has the run use it."""
+"""The kubeconfig of one run, and the environment that makes the run use it."""
 
 import base64
 import json
@@ -10,7 +10,17 @@ LOOPBACK = "127.0.0.1"
 
 
 def write_kubeconfig(path: Path, url: str, authority: bytes, token: str) -> None:
-    """Write a kubeconfig that only this user can read; JSON is YAML."""
+    """Write a kubeconfig, as JSON, that only this user can read.
+
+    Args:
+        path: the file to write.
+        url: where the proxy is.
+        authority: the certificate (PEM) that has signed the proxy's.
+        token: the run's bearer token.
+
+    Raises:
+        OSError: it can't be written.
+    """
     name = "api-proxy"
     content = {
         "apiVersion": "v1",
@@ -30,9 +40,11 @@ def write_kubeconfig(path: Path, url: str, authority: bytes, token: str) -> None
 
 
 def environment(kubeconfig: str | os.PathLike[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a run needs in its environment to use a kubeconfig, whose server may be on loopback.
+    """Return the environment variables that make a run use a kubeconfig, whose server may be on loopback.
 
-    ``environ`` is what it is laid over: where an HTTP proxy is set there, loopback is excepted from it.
+    Args:
+        kubeconfig: the file.
+        environ: the rest of the run's environment. If it sets an HTTP proxy, loopback is excepted from that.
     """
     path = os.fspath(kubeconfig)
     excepted = {

@@ -1,7 +1,7 @@
-"""Owners in objects that come as the API's protobuf, as ``kubectl create configmap`` sends them. Pure functions.
+"""Reads and adds owners in the API's protobuf form, which ``kubectl create configmap`` sends. Pure functions.
 
-Only the metadata is read, which is field 1 of every kind. What is added follows as one more field 1, for protobuf
-merges a message that is given in parts.
+Of an object only the metadata is read, which is field 1 of every kind. What is added follows as one more field 1,
+because protobuf merges a message that comes in parts.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _KEY, _VALUE = 1, 2
 
 
 def read_object(body: bytes) -> Object | None:
-    """Return an object's kind, name, namespace, annotations and owners; None if the body is none."""
+    """Return an object's kind, name, namespace, annotations and owners; None if the body is not an object."""
     try:
         if not body.startswith(_MAGIC):
             return None
@@ -45,7 +45,13 @@ def read_object(body: bytes) -> Object | None:
 
 
 def add_owner(body: bytes, before: Object, after: Object) -> bytes:
-    """Return the body with what ``after`` has and ``before``, its ``read_object``, has not."""
+    """Return a body with the owners and annotations added that ``after`` has and ``before`` lacks.
+
+    Args:
+        body: an object in protobuf form.
+        before: what ``read_object`` returned for it.
+        after: the same with an owner.
+    """
     old, new = before["metadata"], after["metadata"]
     added = b"".join(
         _field(_REFERENCES, b"".join(_field(_REFERENCE[key], text.encode()) for key, text in reference.items()))
@@ -80,7 +86,7 @@ def _texts(fields: dict[int, bytes], names: dict[str, int]) -> dict[str, str]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield number and content of a message's fields that hold bytes. Raises IndexError or ValueError."""
+    """Yield the number and content of each field of a message that holds bytes. Raises IndexError or ValueError."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)

@@ -1,4 +1,4 @@
-"""The proxy's server: one thread with an event loop, on loopback, for as long as the controller runs."""
+"""The proxy's server: one thread with an event loop, on loopback, as long as the controller runs."""
 
 import asyncio
 import contextlib
@@ -29,15 +29,20 @@ from taskflow_controller.proxy.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 120.0  # of a client's connection; it makes a new one then
+IDLE_SECONDS = 120.0  # after which a client's idle connection is closed
 HANDSHAKE_SECONDS = 10.0
 STOP_SECONDS = 5.0
 _READ_AHEAD = 1 << 17
 _LINGER_BYTES, _LINGER_SECONDS = 1 << 22, 1.0
+_BUG = "internal error of the API proxy; the controller's log has the details"
 
 
 class ApiProxy:
-    """Stands between the plays and the API server, which it reaches as the controller does."""
+    """A proxy between the playbooks and the API server, which it reaches with the controller's own credentials.
+
+    Args:
+        api_client: the controller's client of the API server.
+    """
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self._dependents: Dependents | None = None
@@ -54,10 +59,14 @@ class ApiProxy:
         self._failure: str | None = None
 
     def start(self, dependents: Dependents | None = None) -> None:
-        """Listen on a free port of loopback; return once it does. Raises ConfigError.
+        """Listen on a free port of loopback. Return once it does.
 
-        What plays create is marked as their owner's and watched by ``dependents``, and they read what is watched from
-        there. Without ``dependents`` everything passes as it is.
+        Args:
+            dependents: watches the kinds of the objects that playbooks create, which get an owner; reads of watched
+                kinds are answered from there. None: everything passes unchanged.
+
+        Raises:
+            ConfigError: it can't listen.
         """
         self._dependents = dependents
         self._thread.start()
@@ -66,23 +75,30 @@ class ApiProxy:
             raise ConfigError(f"the API proxy can't listen on {LOOPBACK}: {self._failure}")
 
     def stop(self) -> None:
-        """End all connections and stop; takes seconds at most."""
+        """End all connections and stop. Waits up to ``2 * STOP_SECONDS``."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join(2 * STOP_SECONDS)
 
     def problem(self) -> str | None:
-        """Return why no request can be served, None if all is well."""
+        """Return why no request can be served, or None if all is well."""
         if self._thread.is_alive() and self._port:
             return None
-        return f"the API proxy does not run{': ' if self._failure else ''}{self._failure or ''}"
+        return f"the API proxy is not running{': ' if self._failure else ''}{self._failure or ''}"
 
     @contextlib.contextmanager
     def session(self, watch: Watch, owner: Object | None, directory: Path) -> Iterator[Path]:
-        """Let one run use the proxy, and yield its kubeconfig, a file in ``directory``.
+        """Let one run use the proxy, and yield the run's kubeconfig.
 
-        ``owner`` is the resource that the run is for, None if it is for several. Afterwards the file is gone, its
-        secret is void, and connections that the run left open are closed. Raises OSError if it can't be written.
+        Afterwards the file is gone, its token is invalid, and connections that the run left open are closed.
+
+        Args:
+            watch: the watch that the run is for.
+            owner: the resource that the run is for, None if it is for several.
+            directory: where the kubeconfig is written.
+
+        Raises:
+            OSError: it can't be written.
         """
         token = secrets.token_urlsafe(32)
         path = directory / "kubeconfig"
@@ -101,7 +117,7 @@ class ApiProxy:
         try:
             self._loop.run_until_complete(self._serve())
         except Exception as exc:
-            logger.exception("the API proxy ended")
+            logger.exception("the API proxy ended with an error")
             self._failure = str(exc) or type(exc).__name__
         finally:
             self._port = 0
@@ -133,13 +149,13 @@ class ApiProxy:
         upstream.close()
         for transport in self._transports:
             transport.abort()
-        await asyncio.sleep(0.01)  # in which the transports close their sockets
+        await asyncio.sleep(0.01)  # let the transports close their sockets
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
-        # A client that goes away while the API server is awaited ends that request.
+        # If the client goes away while the API server works on its request, the request ends.
         watcher = asyncio.create_task(_cancel_when_closed(writer, task))
         connection = Connection(h11.SERVER, reader, writer)
         self._transports.add(writer.transport)
@@ -153,7 +169,7 @@ class ApiProxy:
             pass
         except Exception:
             logger.exception("bug: the API proxy could not serve a request")
-            await _answer_failure(connection, ProxyError(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the API proxy"))
+            await _answer_failure(connection, ProxyError(HTTPStatus.INTERNAL_SERVER_ERROR, _BUG))
         finally:
             watcher.cancel()
             writer.close()
@@ -170,7 +186,7 @@ class ApiProxy:
             return False
         session = self._sessions.get(bearer_token(request.headers.raw_items()))
         if session is None:
-            text = "this is the API proxy of a run; its kubeconfig is valid while the run lasts"
+            text = "the API proxy does not know this token; a run's kubeconfig is valid only while the run lasts"
             await _answer_failure(connection, ProxyError(HTTPStatus.UNAUTHORIZED, text))
             return False
         if task not in session.tasks:
@@ -184,13 +200,13 @@ class ApiProxy:
         except ProxyError as exc:
             logger.warning("request of a play failed: %s", exc)
             await _answer_failure(connection, exc)
-        if connection.http.their_state is h11.SEND_BODY:  # the API server has refused a large body half way
+        if connection.http.their_state is h11.SEND_BODY:  # the API server has refused a large body halfway
             await connection.drain(_LINGER_BYTES, _LINGER_SECONDS)
         return connection.next_message()
 
 
 async def _answer_failure(connection: Connection, error: ProxyError) -> None:
-    """Say what is wrong, if the client may still be told."""
+    """Send an error to the client if its answer has not begun yet."""
     if connection.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
         with contextlib.suppress(ConnectionLostError):
             await connection.send(*failure_answer(error))
@@ -209,6 +225,6 @@ def _cancel(tasks: set[asyncio.Task[None]]) -> None:
 
 
 def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """A client that breaks off its TLS is nothing to write about; anything else is."""
+    """Log an error of the event loop, unless a client has just broken off its TLS connection."""
     if not isinstance(context.get("exception"), OSError | ssl.SSLError | asyncio.CancelledError):
         logger.error("API proxy: %s", context.get("message"), exc_info=context.get("exception"))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a request of a run is about."""
+"""The subject of a run's request: the run, its resource, and the objects that the request is about."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ class Session:
     """A run's right to use the proxy.
 
     Attributes:
-        watch: what the run is for.
+        watch: the watch that the run is for.
         owner: the run's resource, None in a run for several.
-        tasks: serve the run's connections.
+        tasks: those that serve the run's connections.
     """
 
     watch: Watch
@@ -27,7 +27,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a request is about, and for which run and resource it comes."""
+    """The objects that a request is about, and the run and the resource that it is made for.
+
+    Attributes:
+        session: the run's.
+        owner: the run's resource.
+        path: the meaning of the request's path.
+        kind: the kind of the objects.
+    """
 
     session: Session
     owner: Object
@@ -36,11 +43,11 @@ class Subject:
 
     @property
     def dependent_kind(self) -> DependentKind:
-        """The kind as a dependent's of the run's resource."""
+        """The kind of the objects, as a dependent of the run's resource."""
         return DependentKind(self.kind.gvk, self.kind.namespaced, bool(namespace_and_name(self.owner)[0]))
 
     def is_owner(self, obj: Object) -> bool:
-        """Whether an object of this kind is the run's resource itself."""
+        """Return whether an object of this kind is the run's resource itself."""
         metadata = obj.get("metadata") or {}
         name = self.path.namespace, self.path.name or metadata.get("name")
         return self.kind.gvk == self.session.watch.gvk and name == namespace_and_name(self.owner)

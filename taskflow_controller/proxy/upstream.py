@@ -1,4 +1,4 @@
-"""Connections to the API server with the controller's own credentials, kept for reuse."""
+"""Connects to the API server with the controller's own credentials, and keeps connections for reuse."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ class _Idle:
 
 
 class Upstream:
-    """Opens connections to the server that a client configuration names. Used in the event loop only."""
+    """Opens connections to the server that a client configuration names. Use it in the event loop only."""
 
     def __init__(self, configuration: client.Configuration) -> None:
         self._configuration = configuration
@@ -45,10 +45,10 @@ class Upstream:
         self._renewing = asyncio.Lock()
 
     async def credentials(self) -> Headers:
-        """Return the headers that say who the controller is; a token that is replaced is read again."""
+        """Return the headers with the controller's credentials. They are read again every ``CREDENTIALS_SECONDS``."""
         async with self._renewing:
             if self._credentials is None or time.monotonic() - self._credentials[0] > CREDENTIALS_SECONDS:
-                # In a thread, for a kubeconfig may have a program give the token.
+                # In a thread, because a kubeconfig may name a program that prints the token.
                 headers = await asyncio.to_thread(self._read_credentials)
                 self._credentials = time.monotonic(), headers
             return self._credentials[1]
@@ -58,7 +58,7 @@ class Upstream:
         return [(setting["key"].encode(), setting["value"].encode()) for setting in settings if setting["value"]]
 
     def reuse(self) -> Connection | None:
-        """Return a kept connection that seems to be open, None if there is none."""
+        """Return a kept connection that seems to be open, or None if there is none."""
         while self._idle:
             idle = self._idle.pop()
             if idle.connection.usable and time.monotonic() - idle.since < IDLE_SECONDS:
@@ -67,7 +67,7 @@ class Upstream:
         return None
 
     def keep(self, connection: Connection) -> None:
-        """Take a connection back after its answer was read whole."""
+        """Take a connection back after its answer was read to the end."""
         if not connection.next_message():
             connection.close()
             return
@@ -76,12 +76,16 @@ class Upstream:
             self._idle.popleft().connection.close()
 
     def close(self) -> None:
-        """End every connection at once, those too that are being closed."""
+        """End every connection at once, including those that are being closed."""
         for transport in self._transports:
             transport.abort()
 
     async def connect(self) -> Connection:
-        """Open a new connection. Raises ProxyError that says why there is none."""
+        """Open a new connection.
+
+        Raises:
+            ProxyError: the API server can't be reached; the text says why.
+        """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await self._connect()
@@ -111,7 +115,7 @@ class Upstream:
         return Connection(h11.CLIENT, reader, writer)
 
     async def _through(self, proxy: SplitResult) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Have an HTTP proxy between here and the API server open a tunnel."""
+        """Make an HTTP proxy between here and the API server open a tunnel."""
         tls = ssl.create_default_context() if proxy.scheme == "https" else None
         reader, writer = await asyncio.open_connection(proxy.hostname, _port(proxy), ssl=tls)
         connection = Connection(h11.CLIENT, reader, writer)
@@ -122,11 +126,11 @@ class Upstream:
         if not isinstance(answer, h11.Response) or answer.status_code != HTTPStatus.OK:
             connection.close()
             said = f"HTTP {answer.status_code}" if isinstance(answer, h11.Response) else "no answer"
-            raise OSError(f"the HTTP proxy {proxy.hostname} opens no way to it: {said}")
+            raise OSError(f"the HTTP proxy {proxy.hostname} opens no tunnel to it: {said}")
         return reader, writer
 
     def _tls(self) -> ssl.SSLContext | None:
-        """Return how to check the server and to show the client's certificate; made anew when a file changed."""
+        """Return the TLS context for the server, None without TLS. It is made again when a file has changed."""
         if self.server.scheme != "https":
             return None
         configuration = self._configuration

@@ -265,12 +265,12 @@ def test_nothing_is_left_open(configuration: client.Configuration, tmp_path: Pat
 
 def test_the_proxy_says_whether_it_runs(configuration: client.Configuration) -> None:
     proxy = ApiProxy(client.ApiClient(configuration))
-    assert "does not run" in (proxy.problem() or "")
+    assert "is not running" in (proxy.problem() or "")
     proxy.start()
     assert proxy.problem() is None
     proxy.stop()
     proxy.stop()
-    assert "does not run" in (proxy.problem() or "")
+    assert "is not running" in (proxy.problem() or "")
 
 
 @pytest.mark.parametrize(
