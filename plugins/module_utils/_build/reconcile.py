@@ -125,9 +125,8 @@ class BuildReconciler:
     def _create(self, build: Build, task: Task) -> Job:
         self._check_secret(build)
         namespace, resolved = build["metadata"]["namespace"], resolve(task)
-        secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
-        account = resolved.service_account or "default"
-        configs = self.images.configs(namespace, account, secrets, images_to_look_up(resolved))
+        images = images_to_look_up(resolved)
+        configs = self.images.configs(namespace, resolved.account, resolved.pull_secrets, images)
         wanted = build_job(build, build_pod(task, resolved, self.agent_image, configs))
         job = self.api.create_job(wanted, dry_run=self.check_mode)
         if job is None:

@@ -44,6 +44,16 @@ class Resolved:
     reads: list[tuple[int, ...]]
     mark: str
 
+    @property
+    def account(self) -> str:
+        """The Pod's ServiceAccount."""
+        return self.service_account or "default"
+
+    @property
+    def pull_secrets(self) -> list[str]:
+        """The names of the pull secrets that the Pod names."""
+        return [str(reference.get("name", "")) for reference in self.template.get("imagePullSecrets") or []]
+
 
 def resolve(task: Task) -> Resolved:
     """Return what a Task's spec comes to.

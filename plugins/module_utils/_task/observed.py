@@ -57,10 +57,9 @@ class ObservedPod(Containers):
         return refusing_sidecar(self)
 
     @property
-    def ends(self) -> list[StepStatus]:
-        """The steps, and how the sidecar ended for which the first one did not begin."""
-        refusing = self.refusing_sidecar
-        return [*self.steps, *([refusing.end] if refusing and refusing.end else [])]
+    def refusals(self) -> list[StepStatus]:
+        """How that sidecar ended, told as of a step: one end, or none."""
+        return [self.refusing_sidecar.end] if self.refusing_sidecar and self.refusing_sidecar.end else []
 
     @functools.cached_property
     def failed_sidecar(self) -> SidecarEnd | None:
@@ -168,5 +167,5 @@ def _had_ended(seen: ObservedPod) -> bool:
     grace = datetime.timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
     asked = parse_time(metadata["deletionTimestamp"]) - grace
     ran = [step for step in seen.steps if step.get("startedAt")]
-    decided = [*filter(has_failed, ran), *seen.ends[len(seen.steps) :]]
+    decided = [*filter(has_failed, ran), *seen.refusals]
     return any(parse_time(end["finishedAt"]) < asked for end in decided if end.get("finishedAt"))

@@ -11,13 +11,12 @@ from .. import _contract as c
 from .._contract import Object
 from .._errors import ALREADY_EXISTS, ORDER_CONFLICT, Postponed, TaskError, describe
 from .._image.batch import Images
-from .._image.name import ImageConfig
 from .._kube import event
 from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.identity import Attempt
 from .._pod.pod import build_pod, images_to_look_up
-from .._pod.spec import Resolved, resolve
+from .._pod.spec import resolve
 from .api import TaskApi
 from .attempts import Plan, plan_pods
 from .batch import Found
@@ -115,7 +114,10 @@ class Reconciler:
         """Build and create the Pod of one attempt, and say so in an Event; None when it is there already."""
         resolved = resolve(task)
         native = bool(resolved.sidecars) and self.api.has_native_sidecars()
-        configs = self._image_configs(task, resolved, images_to_look_up(resolved, native))
+        configs = {}
+        if self.images:
+            images, namespace = images_to_look_up(resolved, native), task["metadata"]["namespace"]
+            configs = self.images.configs(namespace, resolved.account, resolved.pull_secrets, images)
         try:
             pod = self.api.create_pod(
                 build_pod(task, resolved, self.agent_image, configs, attempt=attempt, native_sidecars=native),
@@ -130,19 +132,13 @@ class Reconciler:
             self.api.emit(task, event.created(f"Pod {_name_of(pod)}{again}"))
         return pod
 
-    def _image_configs(self, task: Task, resolved: Resolved, images: list[str]) -> dict[str, ImageConfig]:
-        if self.images is None or not images:
-            return {}
-        secrets = [str(reference.get("name", "")) for reference in resolved.template.get("imagePullSecrets") or []]
-        return self.images.configs(
-            task["metadata"]["namespace"], resolved.service_account or "default", secrets, images
-        )
-
     def advance_order(self, found: Found) -> Object:
         """Set the order annotation to what the steps' states call for."""
         task = found.task
-        seen = observe(task, found.pods, timestamp()) if task else None
-        if task is None or seen is None or seen.current is None:
+        if task is None:
+            return {"changed": False}
+        seen = observe(task, found.pods, timestamp())
+        if seen.current is None:
             return {"changed": False}
         before, pod = seen.current.order, seen.current.pod
         orders = orders_to_come(seen.current, seen.shall_stop)

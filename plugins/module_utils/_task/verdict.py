@@ -157,7 +157,7 @@ def _may_be_lost(pod: ObservedPod) -> bool:
     which the first step did not begin.
     """
     is_said = is_terminal(pod.pod) or is_ending(pod.pod)
-    failed = (end for end in pod.ends if end["state"] == FAILED and not end.get("continued"))
+    failed = (end for end in [*pod.steps, *pod.refusals] if end["state"] == FAILED and not end.get("continued"))
     return not is_said and has_ended(pod.pod) and any(end.get("reason") in ENDED_FROM_OUTSIDE for end in failed)
 
 
