@@ -79,6 +79,15 @@ def set_states(pod: Object, **states: Object) -> Object:
     return pod
 
 
+# Steps whose order is not that of their names.
+NAMES = ["zeta", "alpha", "mid", "last"]
+
+
+def pod_of(order: int, *states: Object, phase: str = "Running") -> Object:
+    """Return a Pod whose steps, by NAMES, have these states."""
+    return set_states(make_pod(order, phase), **dict(zip(NAMES, states, strict=False)))
+
+
 RUNNING: Object = {"running": {"startedAt": "2024-01-06T22:19:26Z"}}
 
 

@@ -37,3 +37,8 @@ def orders_to_come(task: Object, pod: Object, stop: bool = False) -> list[int]:
 def step_statuses(task: Object, pod: Object) -> list[Object]:
     """Return the steps of the Task's status."""
     return ObservedPod(task, pod).steps
+
+
+def states_of(task: Object, pod: Object) -> list[str]:
+    """Return their states."""
+    return [step["state"] for step in step_statuses(task, pod)]
