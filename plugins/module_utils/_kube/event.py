@@ -19,25 +19,25 @@ class Event(t.NamedTuple):
 
 
 def created(what: str) -> Event:
-    """Return that an object was made for a Task or a Build."""
+    """Return the Event of an object that was made for a Task or a Build."""
     return Event(NORMAL, "Created", f"created {what}")
 
 
 def deleted(what: str) -> Event:
-    """Return that one was deleted."""
+    """Return the Event of one that was deleted."""
     return Event(NORMAL, "Deleted", f"deleted {what}")
 
 
 def started(where: str) -> Event:
-    """Return that the steps have begun."""
+    """Return the Event of steps that have begun."""
     return Event(NORMAL, "Started", f"the steps run in {where}")
 
 
 def completed(message: str, duration: str) -> Event:
-    """Return that it has come to its good end."""
+    """Return the Event of a good end."""
     return Event(NORMAL, "Completed", f"{message} in {duration}")
 
 
 def failed(message: str) -> Event:
-    """Return that it has failed."""
+    """Return the Event of a failure."""
     return Event(WARNING, "Failed", message)
