@@ -14,7 +14,7 @@ ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED = (
     "Refused",
 )
 UNREACHABLE = "APIUnreachable"
-# Somebody else changed a Pod's order meanwhile.
+# Somebody else has changed a Pod's order since it was read.
 ORDER_CONFLICT = "OrderConflict"
 # Somebody else was faster: it is looked at once more, read again.
 CONFLICTS = (CONFLICT, ORDER_CONFLICT)

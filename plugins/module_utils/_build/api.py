@@ -32,7 +32,7 @@ class BuildApi:
         return self.api.get(BUILD, namespace, name)
 
     def set_status(self, build: Build, status: BuildStatus) -> None:
-        """Replace the Build's status, provided that nobody changed the Build meanwhile."""
+        """Replace the Build's status, provided that nobody has changed the Build since it was read."""
         self.api.replace_status(BUILD, build, status)
 
     def emit(self, build: Build, event: Event) -> None:
@@ -84,7 +84,7 @@ class BuildApi:
         """Change the Pod's order, provided it still is what it was.
 
         Raises:
-            TaskError: OrderConflict, when somebody else changed it meanwhile.
+            TaskError: OrderConflict, when somebody else has changed it since.
         """
         change_pod(self.api, pod, order)
 

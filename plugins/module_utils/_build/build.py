@@ -19,7 +19,7 @@ from .._kube.owner import owner_reference, owners_of
 from .._kube.shapes import Build, BuildSpec, ClonedRepository, Job, Pod, Step, Task, TaskSpec
 from .._pod.identity import NAME_MAX, label_value
 
-# A new value of it builds the same spec anew.
+# A new value of it builds the same spec again.
 REQUEST_ANNOTATION = "build.taskflow/request"
 BUILD_LABEL = "build.taskflow/build"
 HASH_ANNOTATION = "build.taskflow/hash"
@@ -99,7 +99,7 @@ git log -1 --format='at %H %s'
 
 
 def build_hash(build: Build) -> str:
-    """Return what tells one wanted state from another: a digest of the spec and of the request to build it anew.
+    """Return what tells one wanted state from another: a digest of the spec and of the request to build it again.
 
     It tells the states of different Builds apart, too: their Jobs' names may begin alike.
     """

@@ -137,7 +137,7 @@ def _unwanted(jobs: t.Iterable[Job], kept: Job | None) -> list[Job]:
 
 
 def _old(jobs: t.Iterable[Job], kept: Job | None) -> list[Job]:
-    """Return the Jobs that have ended, but for the last ones."""
+    """Return the Jobs that have ended, except the last ones."""
     ended = [job for job in jobs if job is not kept and end_of(job) is not None]
     ended.sort(key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
     return ended[: max(len(ended) - KEPT_JOBS, 0)]

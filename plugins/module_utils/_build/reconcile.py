@@ -63,7 +63,7 @@ class BuildReconciler:
     images: Images
 
     def reconcile_named(self, namespace: str, name: str) -> Object:
-        """Reconcile the Build as it is now; once more, read afresh, where somebody changed it meanwhile."""
+        """Reconcile the Build as it is now; once more, read again, where somebody has changed it since."""
         done = Done()
         for is_last in (False, True):
             build = self.api.get_build(namespace, name)

@@ -76,7 +76,7 @@ def compute_status(build: Build, seen: Seen, now: str) -> BuildStatus:
 
 
 def next_look(build: Build, job: Job | None, waiting: bool, seen: Seen, now: str) -> int | None:
-    """Return after how many seconds a Build is to be looked at again though nothing may happen to it meanwhile.
+    """Return after how many seconds a Build is to be looked at again, though nothing may happen to it until then.
 
     Args:
         build: the Build, with its new status.

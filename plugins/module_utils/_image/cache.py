@@ -84,7 +84,7 @@ class Refusal:
 class Endpoints:
     """Which registries' endpoints answer, so that one that does not costs no Task more than a moment.
 
-    An endpoint that did not answer in time rests; meanwhile nobody asks it. One of which nothing is known lately is
+    An endpoint that did not answer in time rests: nobody asks it for a while. One of which nothing is known lately is
     asked by one process alone, which holds a lock on it (the kernel drops it should the process end); the others
     don't wait. All threads of this process share its lock.
 

@@ -98,7 +98,7 @@ def look_up(  # noqa: PLR0917
     Raises:
         TaskError: InvalidImageName, permanent. All others may go away, and have ``retry_after``: ImageLookupFailed,
             with the image and what each registry said; ImageLookupPending, when another process is asking the same
-            registry for the first time; and what the API server answers to the reading of pull secrets, but for
+            registry for the first time; and what the API server answers to the reading of pull secrets, except
             Forbidden.
     """
     names = {image: parse_image(image) for image in images}

@@ -76,7 +76,7 @@ class Wanted:
                 else:
                     after = self.api.replace(self.kind, merged(live, wanted), self.check_mode)
             except TaskError as error:
-                # Gone meanwhile; where it was not there before, it is its namespace that is not there.
+                # Gone since; where it was not there before, it is its namespace that is not there.
                 is_gone = error.reason == NOT_FOUND and live is not None
                 if error.reason not in (CONFLICT, ALREADY_EXISTS) and not is_gone:
                     raise

@@ -161,8 +161,8 @@ def until_flags(steps: int) -> list[str]:
 def stays(sidecar: Object) -> bool:
     """Tell whether the agent of a native sidecar stays when the command has ended.
 
-    The kubelet would start it again and hold the steps back meanwhile. Where the kubelet probes the command, that it
-    has ended must show.
+    The kubelet would start it again, and hold the steps back until then. Where the kubelet probes the command,
+    that it has ended must show.
     """
     return not any(sidecar.get(probe) for probe in ("startupProbe", "readinessProbe", "livenessProbe"))
 

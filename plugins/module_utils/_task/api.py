@@ -38,11 +38,11 @@ class TaskApi:
         return self.api.get(TASK, namespace, name)
 
     def delete_task(self, task: Task) -> None:
-        """Delete this very Task, provided that nobody changed it meanwhile; nothing happens when it is gone already."""
+        """Delete this very Task, provided that nobody has changed it since; nothing happens when it is gone."""
         self.api.delete(TASK, task, unchanged=("uid", "resourceVersion"))
 
     def set_status(self, task: Task, status: TaskStatus) -> None:
-        """Replace the Task's status, provided that nobody changed the Task meanwhile."""
+        """Replace the Task's status, provided that nobody has changed the Task since it was read."""
         self.api.replace_status(TASK, task, status)
 
     def emit(self, task: Task, event: Event) -> None:
@@ -84,7 +84,7 @@ class TaskApi:
             cancelled: whether to mark the Pod as one that spec.cancel ended, too.
 
         Raises:
-            TaskError: OrderConflict, when somebody else changed it meanwhile.
+            TaskError: OrderConflict, when somebody else has changed it since.
         """
         return change_pod(self.api, pod, order, [_annotating(c.CANCELLED_ANNOTATION, "true")] if cancelled else [])
 
@@ -96,7 +96,7 @@ class TaskApi:
             fault: what a sidecar did that failed it, if one did; it is recorded on the Pod.
 
         Raises:
-            TaskError: OrderConflict, when somebody else changed its order meanwhile.
+            TaskError: OrderConflict, when somebody else has changed its order since.
         """
         mark = [_annotating(c.SIDECAR_ANNOTATION, fault)] if fault else []
         deadline = {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": c.END_NOW}
@@ -113,7 +113,7 @@ def change_pod(api: Api, pod: Pod, order: int, changes: t.Sequence[Object] = ())
         changes: more of the JSON patch.
 
     Raises:
-        TaskError: OrderConflict, when somebody else changed it meanwhile.
+        TaskError: OrderConflict, when somebody else has changed it since.
     """
     metadata = pod["metadata"]
     before = metadata["annotations"].get(c.ORDER_ANNOTATION)

@@ -48,7 +48,7 @@ def serve_all(
 ) -> list[Object | Exception]:
     """Serve each Task, and return in their order what came of it: a result, or what went wrong.
 
-    A Task that somebody changed meanwhile, or whose time is after the others, is read afresh and tried once more.
+    A Task that somebody has changed since, or whose time is after the others, is read and tried once more.
     Once the API server has not answered for one, it is not asked for those after it: each of them would wait.
 
     Args:

@@ -48,7 +48,7 @@ class Reconciler:
     def reconcile(self, found: Found) -> Object:
         """Have the Pod, then set its order, then record the status; a Task that can't have its Pod records why.
 
-        A step sees what the ones before it have written. What is found out about the Pods meanwhile by anybody else
+        A step sees what the ones before it have written. What anybody else finds out about the Pods in the meantime
         is for the next time: each of their changes brings one.
         """
         try:

@@ -61,7 +61,7 @@ def step_end(terminated: Terminated) -> StepStatus:
         # The agent itself ends with 0 when the Task goes on.
         report.pop("continued", None)
     if state == SUCCEEDED and exit_code == 0:
-        # That all went well needs no words, but for those of the step itself.
+        # That all went well needs no words except those of the step itself.
         return {"state": SUCCEEDED, "exitCode": 0, **report}
     status: StepStatus = {"state": FAILED, "exitCode": exit_code or code, **report}
     if state == SUCCEEDED:

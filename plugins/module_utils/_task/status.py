@@ -49,7 +49,7 @@ def compute_status(seen: Observed, problem: TaskError | None) -> TaskStatus:
     status.pop("results", None)
     status.pop("order", None)
     status.update({**marks, **(_of_pod(pod) if pod else {})})
-    # Of the whole run, so that it does not begin anew with each Pod.
+    # Of the whole run, so that it does not begin again with each Pod.
     status["startTime"] = old.get("startTime") or (pod.pod["metadata"]["creationTimestamp"] if pod else seen.now)
     status["startAt"] = parse_time(status["startTime"]).strftime("%Y-%m-%d %H:%M:%S")
     status.setdefault("steps", _waiting_steps(seen.task))
@@ -59,7 +59,7 @@ def compute_status(seen: Observed, problem: TaskError | None) -> TaskStatus:
 
 
 def next_look(seen: Observed, status: TaskStatus, problem: TaskError | None) -> int | None:
-    """Return after how many seconds a Task is to be looked at again though nothing may happen to it meanwhile.
+    """Return after how many seconds a Task is to be looked at again, though nothing may happen to it until then.
 
     Args:
         seen: as in compute_status.

@@ -68,7 +68,7 @@ def loss_of(pod: Pod) -> tuple[str, str] | None:
 
 
 def _forgotten(status: PodStatus) -> tuple[str, str] | None:
-    """Return the loss of a Pod whose containers the kubelet does not know any more: its node was started anew."""
+    """Return the loss of a Pod whose containers the kubelet does not know any more: its node was started again."""
     states = [s.get("state") or {} for s in status.get("containerStatuses") or []]
     ended: list[Terminated] = [state.get("terminated") or {} for state in states]
     failed = [end for end in ended if end.get("exitCode")]
