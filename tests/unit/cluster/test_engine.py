@@ -25,8 +25,6 @@ DEFAULT = {"dst": "default", "dev": "eth0"}
         ([{"dst": "172.31.5.0/24", "dev": "eth0"}], "172.28.0.0/16"),
         ([{"dst": "172.16.0.0/12", "dev": "vpn0"}], "10.230.0.0/16"),
         ([{"dst": "172.30.9.9", "dev": "vpn0"}], "172.28.0.0/16"),
-        # Left by a daemon that was killed.
-        ([{"dst": "172.30.0.0/24", "dev": "docker0"}, {"dst": "172.31.0.0/24", "dev": "br-1a2b3c"}], "172.30.0.0/16"),
     ],
 )
 def test_the_networks_are_where_no_route_leads(routes, bridge):
@@ -36,6 +34,51 @@ def test_the_networks_are_where_no_route_leads(routes, bridge):
 def test_where_routes_lead_everywhere_they_are_named():
     with pytest.raises(SystemExit, match=r"172\.16\.0\.0/12, 10\.0\.0\.0/8"):
         engine.free_pools([{"dst": "172.16.0.0/12", "dev": "a"}, {"dst": "10.0.0.0/8", "dev": "b"}])
+
+
+def test_another_daemon_of_this_kind_is_found(tmp_path):
+    """The machine may have more of them, such as that of the test cluster."""
+    words = ["/usr/bin/dockerd", "-c", "echo on; read line", "--config-file", str(tmp_path / "another" / "daemon.json")]
+    with subprocess.Popen(words, executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        daemon = engine.Daemon(tmp_path / "this")
+        # One that left no word of what the host was like is none of ours.
+        assert tmp_path / "another" not in [found.state for found in daemon.others()]
+        (tmp_path / "another").mkdir()
+        (tmp_path / "another" / "before.json").touch()
+        assert tmp_path / "another" in [found.state for found in daemon.others()]
+        assert tmp_path / "another" not in [found.state for found in engine.Daemon(tmp_path / "another").others()]
+        other.kill()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_bridges_of_a_killed_daemon_are_free_again_unless_another_runs(tmp_path, monkeypatch, alone):
+    daemon = engine.Daemon(tmp_path)
+    monkeypatch.setattr(daemon, "others", lambda: [] if alone else [engine.Daemon(tmp_path / "another")])
+    assert daemon.left(daemon.bridge)
+    assert daemon.left("br-1a2b3c") is alone
+    assert not daemon.left("eth0")
+
+
+def test_two_daemons_have_a_bridge_each(tmp_path):
+    bridges = {engine.Daemon(tmp_path / name).bridge for name in ("this", "another")}
+    assert len(bridges) == 2
+    assert all(len(name) <= 15 for name in bridges)  # the kernel's limit
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_daemon_that_ends_last_puts_back_what_they_share(tmp_path, monkeypatch, alone):
+    daemon = engine.Daemon(tmp_path / "this")
+    daemon.state.mkdir()
+    daemon.before.write_text('{"chains": []}')
+    taken_back, removed = [], []
+    monkeypatch.setattr(engine, "take_back", taken_back.append)
+    monkeypatch.setattr(engine, "remove_rules", removed.append)
+    monkeypatch.setattr(daemon, "others", lambda: [] if alone else [engine.Daemon(tmp_path / "another")])
+    daemon.stop()
+    assert removed == [daemon.bridge]
+    assert taken_back == ([{"chains": []}] if alone else [])
+    assert not daemon.state.exists()
 
 
 def script(folder, name, text):
@@ -100,7 +143,7 @@ def test_what_a_daemon_left_is_found_with_all_that_it_started(tmp_path):
 @pytest.mark.parametrize(("address", "ours"), [("172.31.0.2", True), ("172.30.0.9", True), ("172.17.0.2", False)])
 def test_a_port_is_freed_that_a_killed_daemon_had_published(tmp_path, address, ours):
     daemon = engine.Daemon(tmp_path)
-    settings = {"bip": "172.30.0.1/24", "default-address-pools": [{"base": "172.31.0.0/16", "size": 24}]}
+    settings = {"fixed-cidr": "172.30.0.0/24", "default-address-pools": [{"base": "172.31.0.0/16", "size": 24}]}
     daemon.config.write_text(json.dumps(settings))
     words = ["/usr/bin/docker-proxy", "-c", "echo on; read line", "-container-ip", address]
     with subprocess.Popen(words, executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as proxy:

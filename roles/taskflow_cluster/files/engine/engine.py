@@ -11,6 +11,7 @@ STATE is the folder for the daemon's socket, log, PID and configuration. DATA_RO
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ipaddress
 import json
 import os
@@ -32,7 +33,7 @@ POOLS = [
     ("10.230.0.0/16", "10.231.0.0/16"),
 ]
 ALL_CAPABILITIES = (1 << 41) - 1
-BRIDGE = "docker0"
+TABLES = ("filter", "nat", "raw")  # of the packet filter, which Docker writes to
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")  # there where the host has no other version
 # Docker turns forwarding on; three nodes and their Pods need more watchers of files than a host gives by default.
 SYSCTLS = {"net/ipv4/ip_forward": "1", "fs/inotify/max_user_instances": "8192", "fs/inotify/max_user_watches": "524288"}
@@ -52,6 +53,8 @@ class Daemon:
         self.log = state / "log"
         self.pid_file = state / "pid"
         self.before = state / "before.json"
+        # Not docker0, which is another daemon's.
+        self.bridge = f"taskflow-{hashlib.sha256(bytes(state)).hexdigest()[:6]}"
 
     @property
     def host(self) -> str:
@@ -78,12 +81,16 @@ class Daemon:
         self.state.mkdir(parents=True, exist_ok=True)
         data_root.mkdir(parents=True, exist_ok=True)
         if not self.before.exists():
-            self.before.write_text(json.dumps(host_now()))
+            # Another daemon of ours has changed the host already.
+            others = self.others()
+            self.before.write_text(others[0].before.read_text() if others else json.dumps(host_now()))
         for name, value in SYSCTLS.items():
             Path("/proc/sys", name).write_text(value)
         # A copy: the folder that this program is in may go while the daemon runs.
         shutil.copy(HERE / "runc-caps.sh", self.state / "runc-caps")
-        self.config.write_text(json.dumps(self.settings(data_root), indent=2))
+        settings = self.settings(data_root)
+        self.config.write_text(json.dumps(settings, indent=2))
+        make_bridge(self.bridge, str(settings["fixed-cidr"]))
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 ["dockerd", "--config-file", self.config],
@@ -101,13 +108,14 @@ class Daemon:
 
     def settings(self, data_root: Path) -> dict[str, object]:
         """Return its configuration."""
-        bridge, pool = free_pools(routes())
+        bridge, pool = free_pools([route for route in routes() if not self.left(route.get("dev", ""))])
         settings: dict[str, object] = {
             "data-root": str(data_root),
             "exec-root": str(self.state / "exec"),
             "pidfile": str(self.pid_file),
             "hosts": [self.host],
-            "bip": str(ipaddress.ip_network(bridge)[1]) + "/24",
+            "bridge": self.bridge,
+            "fixed-cidr": str(next(ipaddress.ip_network(bridge).subnets(new_prefix=24))),
             "default-address-pools": [{"base": pool, "size": 24}],
             "log-driver": "local",
         }
@@ -117,6 +125,22 @@ class Daemon:
                 "default-runtime": "runc-caps",
             }
         return settings
+
+    def others(self) -> list[Daemon]:
+        """Return the daemons of this kind that run from another folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                if words[0].endswith("dockerd"):
+                    other = Daemon(Path(words[words.index("--config-file") + 1]).parent)
+                    if other.state != self.state and other.before.exists():
+                        found.append(other)
+        return found
+
+    def left(self, device: str) -> bool:
+        """Tell whether a bridge is one that an earlier daemon has left, whose addresses may be taken again."""
+        return device == self.bridge or (device.startswith("br-") and not self.others())
 
     def end(self) -> None:
         """End it and what it left: its containerd and the mounts of containers that died with it."""
@@ -135,8 +159,8 @@ class Daemon:
         if not self.config.exists():
             return []
         settings = json.loads(self.config.read_text())
-        ranges = [settings["bip"], *(pool["base"] for pool in settings["default-address-pools"])]
-        return [ipaddress.IPv4Network(one, strict=False) for one in ranges]
+        ranges = [settings["fixed-cidr"], *(pool["base"] for pool in settings["default-address-pools"])]
+        return [ipaddress.IPv4Network(one) for one in ranges]
 
     def revive(self) -> None:
         """Start it again where it was started once and has died, so that its containers can be removed."""
@@ -151,7 +175,10 @@ class Daemon:
         self.end()
         for mount in (mount for root in roots for mount in mounts_below(Path(root))):
             subprocess.run(["umount", "--lazy", mount], check=False)
-        if self.before.exists():
+        remove_rules(self.bridge)
+        subprocess.run(["ip", "link", "delete", self.bridge], check=False, stderr=subprocess.DEVNULL)
+        # The last of the daemons of this kind puts back what they share.
+        if self.before.exists() and not self.others():
             take_back(json.loads(self.before.read_text()))
         shutil.rmtree(self.state)
 
@@ -192,11 +219,19 @@ def routes() -> list[dict[str, Any]]:
     return found
 
 
+def make_bridge(name: str, subnet: str) -> None:
+    """Have a bridge with the first address of a subnet; Docker makes none but docker0."""
+    if not Path(f"/sys/class/net/{name}").exists():
+        subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    network = ipaddress.ip_network(subnet)
+    subprocess.run(["ip", "address", "flush", "dev", name], check=True)
+    subprocess.run(["ip", "address", "add", f"{network[1]}/{network.prefixlen}", "dev", name], check=True)
+    subprocess.run(["ip", "link", "set", name, "up"], check=True)
+
+
 def free_pools(present: list[dict[str, Any]]) -> tuple[str, str]:
     """Return addresses that none of the routes overlaps, for the default bridge and for the networks."""
-    # Bridges that an earlier daemon has left are no obstacle.
-    others = [r for r in present if r["dst"] != "default" and not r.get("dev", "").startswith((BRIDGE, "br-"))]
-    taken = [ipaddress.ip_network(route["dst"], strict=False) for route in others]
+    taken = [ipaddress.ip_network(route["dst"], strict=False) for route in present if route["dst"] != "default"]
     for pair in POOLS:
         if not any(ipaddress.ip_network(pool).overlaps(one) for pool in pair for one in taken):
             return pair
@@ -260,7 +295,7 @@ def mounts_below(folder: Path) -> list[str]:
 def host_now() -> dict[str, object]:
     """Return what a Docker daemon changes on a host, as it is before."""
     values = {name: Path("/proc/sys", name).read_text().strip() for name in SYSCTLS}
-    return {"sysctls": values, "forward": forward_policy(), "chains": docker_chains(), "bridge": has_bridge()}
+    return {"sysctls": values, "forward": forward_policy(), "chains": docker_chains()}
 
 
 def forward_policy() -> str:
@@ -269,15 +304,10 @@ def forward_policy() -> str:
     return "DROP" if shown.startswith("-P FORWARD DROP") else "ACCEPT"
 
 
-def has_bridge() -> bool:
-    """Tell whether there is a bridge of Docker's."""
-    return Path(f"/sys/class/net/{BRIDGE}").exists()
-
-
 def docker_chains() -> list[str]:
     """Return Docker's chains of the packet filter, as "table chain"."""
     found = []
-    for table in ("filter", "nat", "raw"):
+    for table in TABLES:
         shown = subprocess.run(["iptables", "-t", table, "-S"], capture_output=True, text=True, check=False).stdout
         found += [f"{table} {line.split()[1]}" for line in shown.splitlines() if line.startswith("-N DOCKER")]
     return found
@@ -288,20 +318,23 @@ def take_back(before: dict[str, Any]) -> None:
     if not before["chains"]:
         remove_chains()
         subprocess.run(["iptables", "-P", "FORWARD", str(before["forward"])], check=False)
-    if not before["bridge"] and has_bridge():
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=False)
     for name, value in before["sysctls"].items():
         Path("/proc/sys", name).write_text(value)
 
 
-def remove_chains() -> None:
-    """Remove Docker's chains and every rule that leads to them or speaks of its bridges."""
-    chains = docker_chains()
-    for table in {chain.split()[0] for chain in chains}:
+def remove_rules(word: str) -> None:
+    """Remove the rules of the packet filter that speak of something."""
+    for table in TABLES:
         shown = subprocess.run(["iptables", "-t", table, "-S"], capture_output=True, text=True, check=False).stdout
         for line in shown.splitlines():
-            if line.startswith("-A ") and ("DOCKER" in line or BRIDGE in line):
+            if line.startswith("-A ") and word in line:
                 subprocess.run(["iptables", "-t", table, "-D", *line.split()[1:]], check=False)
+
+
+def remove_chains() -> None:
+    """Remove Docker's chains and every rule that leads to them."""
+    remove_rules("DOCKER")
+    chains = docker_chains()
     for action in ("-F", "-X"):
         for chain in chains:
             table, name = chain.split()
