@@ -2,12 +2,11 @@
 // image is built and not pulled.
 //
 // Network: it writes the configuration of the CNI plugins for the node's range of Pod addresses, and a route to the
-// range of each other node. Volumes: a claim of the storage class becomes a directory on the node that the scheduler
-// chose for its first Pod.
+// range of each other node; NetworkPolicies become rules of nftables. Volumes: a claim of the storage class becomes a
+// directory on the node that the scheduler chose for its first Pod.
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"time"
@@ -50,8 +49,7 @@ func run(nodeName, podSubnet string) error {
 	watch(factory.Core().V1().Nodes().Informer(), func(node *corev1.Node) error { return connect(node, nodeName) })
 	watch(factory.Core().V1().PersistentVolumeClaims().Informer(), storage.provide)
 	watch(factory.Core().V1().PersistentVolumes().Informer(), storage.remove)
-	factory.Start(context.Background().Done())
-	select {}
+	return enforce(factory, nodeName)
 }
 
 // watch calls handle with each object when it appears, when it changes, and every ten seconds.

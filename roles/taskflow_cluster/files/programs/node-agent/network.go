@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
@@ -58,9 +59,16 @@ func masquerade(podSubnet string) error {
 }
 
 func iptables(action string, rule []string) error {
-	output, err := exec.Command("iptables", append([]string{"-w", "-t", "nat", action}, rule...)...).CombinedOutput()
+	return execute("", "iptables", append([]string{"-w", "-t", "nat", action}, rule...)...)
+}
+
+// execute runs a program with some input. Where it fails, the error has what it printed.
+func execute(input, program string, arguments ...string) error {
+	command := exec.Command(program, arguments...)
+	command.Stdin = strings.NewReader(input)
+	output, err := command.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("iptables %s: %w: %s", action, err, output)
+		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(arguments, " "), err, output)
 	}
 	return nil
 }
