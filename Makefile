@@ -114,7 +114,7 @@ prepare: $(VENV)/.done $(COLLECTION)
 
 $(VENV)/.done: constraints.txt requirements.txt requirements-dev.txt
 	@echo "==> Installing the Python packages into $(VENV) (two minutes)."
-	@scripts/venv.sh "$(PYTHON)" "$(VENV)"
+	@scripts/venv.sh "$(PYTHON)" "$(VENV)" $(if $(filter up demo test molecule,$(MAKECMDGOALS)),cluster)
 	@touch $@
 
 $(COLLECTION):
