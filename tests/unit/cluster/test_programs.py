@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -66,6 +67,22 @@ def test_the_staging_modules_are_replaced_by_what_was_published():
     assert "./" not in text
 
 
+def test_a_program_that_a_row_leaves_out_is_no_tool_of_its_go_mod():
+    row = {column: version for column, version in VERSIONS["1.37"].items() if column not in ("crictl", "runc")}
+    text, whole = lock.go_mod(row, UPSTREAM), lock.go_mod(VERSIONS["1.37"], UPSTREAM)
+    for module in ("github.com/opencontainers/runc", "sigs.k8s.io/cri-tools"):
+        assert f"require {module}" in whole and f"tool {module}" in whole
+        assert module not in text
+
+
+@pytest.mark.parametrize("minor", VERSIONS)
+@pytest.mark.parametrize(("column", "package"), [("crictl", programs.CRICTL), ("runc", programs.RUNC)])
+def test_what_a_row_leaves_out_is_that_of_the_newest(tmp_path, minor, column, package):
+    newest = FOLDER / "modules" / next(iter(VERSIONS))
+    build = programs.Build(FOLDER / "modules" / minor, tmp_path)
+    assert build.modules_of(package) == (build.modules if column in VERSIONS[minor] else newest)
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [("go1.26.8", (1, 26, 8)), ("1.27", (1, 27)), ("1.26.0", (1, 26, 0)), ("go1.27rc1", (1, 27, 1)), ("", ())],
@@ -93,6 +110,31 @@ def test_the_folder_is_named_after_all_that_is_built(modules, build, tmp_path):
     assert build.folder.name.startswith("1.37-")
     (modules / "go.sum").write_text("example.com/other v1.2.3 h1:abc=\n")
     assert programs.Build(modules, tmp_path / "cache").folder != build.folder
+
+
+def test_the_folder_is_named_after_what_is_taken_of_the_newest_too(modules, tmp_path, monkeypatch):
+    newest = tmp_path / "all" / "modules" / "1.99"
+    newest.mkdir(parents=True)
+    (newest / "go.sum").write_text("")
+    monkeypatch.setattr(programs, "HERE", tmp_path / "all")
+    folders = set()
+    for text in ("module m\n", "module m\nrequire example.com/other v1.2.3\n"):
+        (newest / "go.mod").write_text(text)
+        folders.add(programs.Build(modules, tmp_path / "cache").folder)
+    assert len(folders) == 2
+
+
+def test_runc_has_a_module_of_its_own(build, monkeypatch):
+    """With no other tool, so that nothing else is gathered."""
+    run = []
+    monkeypatch.setattr(programs.subprocess, "run", lambda words, **options: run.append((words, options["cwd"])))
+    monkeypatch.setattr(build, "modules_of", lambda package: FOLDER / "modules" / "1.37")
+    build.folder.mkdir(parents=True)
+    programs.gather_runc(build, {})
+    assert run == [(["go", "mod", "vendor"], build.folder / "runc")]
+    text = (build.folder / "runc" / "go.mod").read_text()
+    assert re.findall("^tool.*", text, re.MULTILINE) == [f"tool {programs.RUNC}"]
+    assert f"require {programs.RUNC} v" in text
 
 
 def test_kubernetes_programs_know_their_version(build):
@@ -127,11 +169,35 @@ def test_a_full_disk_is_told_before_anything_is_begun(build, monkeypatch):
     with pytest.raises(SystemExit, match=r"needs 1000000000 GB in .*cache, and .* GB are free"):
         programs.start(build, programs.PARTS)
     assert not build.log.exists()
+    # kind alone, where a node image can be pulled, is small.
+    begun = []
+    monkeypatch.setattr(programs.subprocess, "Popen", lambda words, **options: begun.append(words[-1]))
+    programs.start(build, ["kind"])
+    assert begun == ["kind"]
 
 
 def test_only_one_process_builds(build):
     with build.lock() as first, build.lock() as second:
         assert (first, second) == (True, False)
+
+
+def test_what_is_asked_for_during_a_build_is_built_after_it(build):
+    """Such as the rest, when kind alone was begun."""
+    folder, modules = build.folder.parents[1], build.modules
+    code = (
+        f"import programs; programs.work = lambda build, parts: print(*parts); programs.main('work', {str(modules)!r}, "
+    )
+    words = [sys.executable, "-c", f"{code}{str(folder)!r}, 'api', 'node')"]
+    with build.lock():
+        other = subprocess.Popen(words, cwd=FOLDER, stdout=subprocess.PIPE, text=True, env=without_owner())
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(4)
+    assert other.communicate(timeout=20)[0] == "api node\n"
+
+
+def without_owner():
+    """The environment, where no make is the owner of what is built."""
+    return {name: value for name, value in os.environ.items() if name != "TASKFLOW_OWNER"}
 
 
 def test_only_what_the_node_image_needs_is_removed(build):

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Make a node image for kind out of programs that were built from Go modules, as `kind build node-image` does of a release.
-# Usage: build.sh PROGRAMS GO GO_CACHES BASE_IMAGE IMAGE
+# Usage: build.sh PROGRAMS GO BASE_IMAGE IMAGE
 #   PROGRAMS    the folder that programs.py fills
-#   GO          the Go command that built them, and GO_CACHES the folder of its caches: runc is compiled here
+#   GO          a Go command: runc is compiled here
 #   BASE_IMAGE  a Debian image
 #   IMAGE       the name of the node image
 # Environment: ENGINE (docker or podman; default docker)
 set -euo pipefail
-programs=$1 go=$2 go_caches=$3 base=$4 image=$5
-engine=${ENGINE:-docker}
+programs=$1 go=$2 image=$4
+export BASE_IMAGE=$3 CONTAINER_ENGINE=${ENGINE:-docker}
+engine=$CONTAINER_ENGINE
 here=$(cd "$(dirname "$0")" && pwd)
+in_container=$here/../../../taskflow_agent/files/container.sh
 work=$programs/image
 container=
 
@@ -21,55 +23,55 @@ cleanup() {
 }
 
 build() { # build NAME CONTEXT: an image of NAME.Dockerfile
-    "$engine" build --quiet --build-arg "BASE_IMAGE=$base" --file "$here/$1.Dockerfile" \
-        --tag "localhost/taskflow/$1:build" "$2" >/dev/null
+    cp "$here/$1.Dockerfile" "$2/Dockerfile"
+    "$in_container" build "localhost/taskflow/$1:build" "$2"
 }
 
-compile() { # compile COMMAND: with the compiler's image
-    "$engine" run --rm --volume "$programs:/programs" --volume "$here:/here:ro" --volume "$go_caches:/caches" \
-        --volume "$("$go" env GOROOT):/usr/local/go:ro" --workdir /programs/source \
-        --env PATH=/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin --env CGO_ENABLED=1 \
-        --env GOMODCACHE=/caches/mod --env GOCACHE=/caches/build --env GOTOOLCHAIN=local --env GOPROXY=off \
-        --env GOFLAGS='-mod=readonly -trimpath -buildvcs=false' localhost/taskflow/compiler:build "$@"
-}
-
-# An image of one static program, in the file NAME.tar. The names of images are those that kubeadm asks for.
-one_program() { # one_program IMAGE PROGRAM...
-    local name=$1 root=$work/one
-    shift
+# An image of one static program. The names of images are those that kubeadm asks for.
+one_program() { # one_program IMAGE PROGRAM
+    local root=$work/one
     rm -rf "$root"
-    install -D --target-directory "$root/usr/local/bin" "$@"
+    install -D --target-directory "$root/usr/local/bin" "$2"
     install -d -m 1777 "$root/tmp"
-    tar -C "$root" -c . | "$engine" import --change 'ENV PATH=/usr/local/bin' \
-        --change "ENTRYPOINT [\"/usr/local/bin/$(basename "$1")\"]" - "$name" >/dev/null
+    tar -C "$root" --owner=0 --group=0 -c . | "$engine" import --change 'ENV PATH=/usr/local/bin' \
+        --change "ENTRYPOINT [\"/usr/local/bin/$(basename "$2")\"]" - "$1" >/dev/null
 }
 
 trap cleanup EXIT
 rm -rf "$work"
-mkdir -p "$work/empty" "$work/network/network" "$work/node/root"
+mkdir -p "$work/empty" "$work/c/go" "$work/network/network" "$work/node/root"
 bin=$programs/bin
 
-# The caches may have been removed since the programs were built.
-(cd "$programs/source" && GOMODCACHE=$go_caches/mod GOTOOLCHAIN=local GOFLAGS=-mod=readonly "$go" mod download)
 say "compiling runc and the pause program (a minute)"
 build compiler "$work/empty"
-compile go build -tags seccomp -ldflags '-s -w' -o /programs/bin/runc github.com/opencontainers/runc
-compile gcc -Os -static -s -o /programs/bin/pause /here/pause.c
+# A distribution's Go is in part made of links to other folders.
+goroot=$("$go" env GOROOT)
+for part in VERSION go.env bin pkg src; do
+    [ ! -e "$goroot/$part" ] || cp -rL "$goroot/$part" "$work/c/go/"
+done
+cp -r "$programs/runc" "$here/pause.c" "$work/c/"
+# shellcheck disable=SC2016
+"$in_container" run localhost/taskflow/compiler:build "$work/c" "$bin" -- sh -euc '
+    export PATH=$PWD/go/bin:$PATH GOTOOLCHAIN=local GOPROXY=off GOFLAGS="-mod=vendor -trimpath -buildvcs=false"
+    gcc -Os -static -s -o /work/out/pause pause.c
+    cd runc
+    go build -tags seccomp -ldflags "-s -w" -o /work/out/runc github.com/opencontainers/runc'
 
 say "making the images of the control plane"
 install "$bin/kube-proxy" "$bin/node-agent" "$work/network/network/"
 build network "$work/network"
 chmod 755 "$bin"/*
 version=$(sed -nE 's/^(require |\t)k8s\.io\/kubernetes (v[^ ]+).*/\2/p' "$programs/source/go.mod" | head -n 1)
-images=()
+# The engine may have images of somebody else with the names that kubeadm asks for.
+ours=localhost/taskflow images=()
 while read -r name; do
     case $name in
-        */kube-proxy:*) "$engine" tag localhost/taskflow/network:build "$name" ;;
-        */coredns:*) one_program "$name" "$bin/coredns" ;;
-        */pause:*) one_program "$name" "$bin/pause" && pause=$name ;;
-        *) one_program "$name" "$bin/$(basename "${name%:*}")" ;;
+        */kube-proxy:*) "$engine" tag localhost/taskflow/network:build "$ours/$name" ;;
+        */coredns:*) one_program "$ours/$name" "$bin/coredns" ;;
+        */pause:*) one_program "$ours/$name" "$bin/pause" && pause=$name ;;
+        *) one_program "$ours/$name" "$bin/$(basename "${name%:*}")" ;;
     esac
-    images+=("$name")
+    images+=("$ours/$name")
 done < <("$bin/kubeadm" config images list --kubernetes-version "$version" 2>/dev/null)
 
 say "making the node's file system (two minutes)"
@@ -90,13 +92,21 @@ build node "$work/node"
 
 say "putting the images into the node's containerd"
 container=$("$engine" run --detach --security-opt seccomp=unconfined --entrypoint sleep localhost/taskflow/node:build infinity)
+save=(save)
+[ "$engine" = docker ] || save+=(--multi-image-archive)
 # shellcheck disable=SC2016
-"$engine" save "${images[@]}" | "$engine" exec --interactive "$container" sh -eu -c '
+"$engine" "${save[@]}" "${images[@]}" | "$engine" exec --interactive "$container" sh -eu -c '
     containerd >/dev/null 2>&1 &
+    images() { ctr --namespace k8s.io images "$@" >/dev/null; }
     for _ in $(seq 100); do ! ctr version >/dev/null 2>&1 || break; sleep 0.2; done
-    ctr --namespace k8s.io images import --label io.cri-containerd.pinned=pinned --all-platforms --no-unpack - >/dev/null
+    images import --all-platforms --no-unpack --compress-blobs - # every node has a copy of them
+    for name; do
+        images tag "$name" "${name#"$0/"}"
+        images label "${name#"$0/"}" io.cri-containerd.pinned=pinned
+        images rm --sync "$name"
+    done
     kill $!
-    wait $! || true'
+    wait $! || true' "$ours" "${images[@]}"
 "$engine" commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' "$container" "$image" >/dev/null
 "$engine" rm --force --volumes "$container" >/dev/null
 container=

@@ -15,19 +15,21 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from programs import HERE, PARTS
+from programs import HERE, PARTS, RUNC
 
 # The module of each column of the table.
 MODULES = {
     "kubernetes": "k8s.io/kubernetes",
     "kind": "sigs.k8s.io/kind",
     "containerd": "github.com/containerd/containerd/v2",
-    "runc": "github.com/opencontainers/runc",
+    "runc": RUNC,
     "etcd": "go.etcd.io/etcd/server/v3",
     "coredns": "github.com/coredns/coredns",
     "cni": "github.com/containernetworking/plugins",
     "crictl": "sigs.k8s.io/cri-tools",
 }
+# Where a row leaves these out, those of the newest Kubernetes are taken.
+OPTIONAL = ("crictl", "runc")
 
 
 def go_mod(row: dict[str, str], upstream: str) -> str:
@@ -41,14 +43,15 @@ def go_mod(row: dict[str, str], upstream: str) -> str:
     staging = re.findall(r"^\t(k8s\.io/[a-z-]+) => \./staging", upstream, re.MULTILINE)
     published = "v0." + row["kubernetes"].partition(".")[2]
     ours = [package for part in PARTS.values() for package in part.values() if not package.startswith(".")]
-    packages = [package for package in ours if "crictl" in row or not package.startswith(MODULES["crictl"])]
+    absent = tuple(MODULES[column] for column in OPTIONAL if column not in row)
+    packages = [package for package in [*ours, RUNC] if not package.startswith(absent)]
     lines = [
         "module taskflow.cluster",
         *re.findall(r"^go .*|^godebug .*", upstream, re.MULTILINE),
         *re.findall(r"^godebug \(.*?^\)", upstream, re.MULTILINE | re.DOTALL),
         *(f"require {module} v{row[column]}" for column, module in MODULES.items() if column in row),
         *(f"replace {module} => {module} {published}" for module in staging),
-        *(f"tool {package}" for package in [*packages, MODULES["runc"]]),
+        *(f"tool {package}" for package in packages),
     ]
     return "\n".join(dict.fromkeys(lines)) + "\n"
 

