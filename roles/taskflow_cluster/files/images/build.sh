@@ -16,3 +16,5 @@ export BASE_IMAGE=${BASE_IMAGE:-docker.io/library/debian:bookworm-slim}
 
 image=$("$container" builder stand-ins "$here")
 "$container" run "$image" "$here" "$1" -- ./rootfs.sh /work/out
+# They are made once, so that this is not needed again.
+"$("$container" engine)" image rm "$image" >/dev/null
