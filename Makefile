@@ -36,17 +36,17 @@ demo: up ## Bring everything up and show a Task run, step by step (15 minutes th
 .PHONY: up
 up: prepare ## Bring up cluster, registry and operator, without the example (15 minutes the first time, then half a minute)
 	@echo "==> Bringing up cluster, images and operator. The first time Kubernetes is built: about 10 minutes."
-	@$(PLAYBOOK) taskflow.operator.up
+	@$(PLAYBOOK) dev/up.yml
 
 .PHONY: down
 down: prepare ## Stop everything; only the cache stays (half a minute)
 	@echo "==> Stopping the cluster and the registry (half a minute)."
-	@$(PLAYBOOK) taskflow.operator.down
+	@$(PLAYBOOK) dev/down.yml
 
 .PHONY: status
 status: prepare ## Say which parts of the cluster run (seconds)
 	@echo "==> Looking at the cluster (seconds)."
-	@$(PLAYBOOK) taskflow.operator.status
+	@$(PLAYBOOK) dev/status.yml
 
 .PHONY: kubeconfig
 kubeconfig: ## Print the path of the kubeconfig of that cluster
@@ -54,7 +54,7 @@ kubeconfig: ## Print the path of the kubeconfig of that cluster
 
 .PHONY: cluster-lock
 cluster-lock: prepare ## Write go.mod and go.sum for KUBERNETES=1.38, a line of the cluster's table of versions; needs Go (a minute)
-	@$(BIN)/python -B roles/taskflow_cluster/files/programs/lock.py roles/taskflow_cluster/vars/main/versions.yml "$(KUBERNETES)"
+	@$(BIN)/python -B dev/roles/taskflow_cluster/files/programs/lock.py dev/roles/taskflow_cluster/vars/main/versions.yml "$(KUBERNETES)"
 
 .PHONY: test
 test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minutes, and 15 more the first time)

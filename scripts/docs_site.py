@@ -23,7 +23,14 @@ from antsibull_docs_parser.html import to_html_plain
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 COLLECTION = "taskflow.operator"
-PAGES = ("*.md", "docs/*.md", "roles/*/README.md", "examples/*/README.md", "molecule/README.md")
+PAGES = (
+    "*.md",
+    "docs/*.md",
+    "roles/*/README.md",
+    "dev/roles/taskflow_cluster/README.md",
+    "examples/*/README.md",
+    "molecule/README.md",
+)
 # A link from a page to a file of the checkout, or an image in it.
 LINK = re.compile(r"\]\((?P<path>[^)#:]+)[)#]")
 # The entry of the menu that the pages of the modules are put into, and their folder.

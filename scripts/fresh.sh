@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 debian=${1:-trixie}
 container=taskflow-fresh-$debian
 built=localhost/taskflow/fresh:$debian
-engine_py=roles/taskflow_cluster/files/engine/engine.py
+engine_py=dev/roles/taskflow_cluster/files/engine/engine.py
 engine_state=${XDG_STATE_HOME:-$HOME/.local/state}/taskflow-cluster/docker
 engine=docker image='' started=false work='' times=()
 

@@ -19,8 +19,8 @@ check 'mypy plugins' env MYPYPATH=build/collections mypy --no-error-summary \
     -p ansible_collections.taskflow.operator.plugins.module_utils
 check 'mypy controller' mypy --no-error-summary -p taskflow_controller
 check 'mypy agent' env MYPYPATH=roles/taskflow_agent/files/agent mypy --no-error-summary -p taskflow_agent
-check 'mypy cluster' env MYPYPATH=roles/taskflow_cluster/files/programs mypy --no-error-summary \
-    roles/taskflow_cluster/files/{engine,programs}
+check 'mypy cluster' env MYPYPATH=dev/roles/taskflow_cluster/files/programs mypy --no-error-summary \
+    dev/roles/taskflow_cluster/files/{engine,programs}
 check yamllint yamllint --strict .
 check "docs/api.md, docs/builds.md" python scripts/api_docs.py --check
 check documentation python scripts/docs_site.py

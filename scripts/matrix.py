@@ -22,7 +22,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "compatibility.md"
-VERSIONS = ROOT / "roles" / "taskflow_cluster" / "vars" / "main" / "versions.yml"
+VERSIONS = ROOT / "dev" / "roles" / "taskflow_cluster" / "vars" / "main" / "versions.yml"
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
 HEADER = ("Kubernetes", "containerd", "kind", "nodes", "date", "seconds", "result")
 PASSED, FAILED = "passed", "failed"

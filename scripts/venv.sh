@@ -4,7 +4,7 @@
 #   cluster  a cluster will be asked for: begin to build kind meanwhile, in the background
 set -euo pipefail
 python=$1 venv=$2 next=${3:-}
-programs=roles/taskflow_cluster/files/programs
+programs=dev/roles/taskflow_cluster/files/programs
 
 install_python() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

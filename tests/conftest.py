@@ -12,7 +12,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ROOT / "build" / "collections"
-CLUSTER_FILES = ROOT / "roles" / "taskflow_cluster" / "files"
+CLUSTER_FILES = ROOT / "dev" / "roles" / "taskflow_cluster" / "files"
 IMPORTABLE = (
     ROOT,  # the controller, and the scripts
     COLLECTIONS,  # the checkout as the collection that it is

@@ -22,7 +22,7 @@ def run_role(state: str, kubernetes: str = "", **variables: str) -> tuple[int, s
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": False,
-            "tasks": [{"ansible.builtin.import_role": {"name": "taskflow.operator.taskflow_cluster"}}],
+            "tasks": [{"ansible.builtin.import_role": {"name": "taskflow_cluster"}}],
         }
     ]
     program = shutil.which("ansible-playbook")

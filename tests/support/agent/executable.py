@@ -36,7 +36,7 @@ def build() -> str:
 def have_busybox(folder: Path) -> Path:
     """Return the path of a static busybox, taken from where the stand-in images take it."""
     container = SCRIPTS / "container.sh"
-    image = _run(container, "builder", "stand-ins", ROOT / "roles/taskflow_cluster/files/images")
+    image = _run(container, "builder", "stand-ins", ROOT / "dev/roles/taskflow_cluster/files/images")
     (folder / "in").mkdir()
     _run(container, "run", image, folder / "in", folder, "--", "cp", "/bin/busybox", "/work/out/")
     return folder / "busybox"
