@@ -115,7 +115,7 @@ class Connection:
         return not self.reader.at_eof() and not self.writer.is_closing()
 
     async def drain(self, limit: int, seconds: float) -> None:
-        """Read on for ``limit`` bytes or ``seconds``: closing with unread bytes would take back an answer that is sent."""
+        """Read on for ``limit`` bytes or ``seconds``: closing with unread bytes would revoke an answer under way."""
         with contextlib.suppress(OSError):
             async with asyncio.timeout(seconds):
                 while limit > 0 and (data := await self.reader.read(CHUNK)):

@@ -1,12 +1,12 @@
-"""The conditions of a resource whose status is managed, as the Operator SDK has them. Pure functions.
+"""The conditions of a resource whose status is managed, like the Operator SDK's. Pure functions.
 
 | a run       | Running                 | Successful       | Failure      |
 |-------------|-------------------------|------------------|--------------|
-| begins      | True, reason Running    | False, if it is there | as it was |
+| begins      | True, reason Running    | False, if present | as it was |
 | succeeded   | True, reason Successful | True, Successful | False        |
 | failed      | False                   | False            | True, Failed |
 
-Conditions of other types, and entries that are none, stay as they are and where they are.
+Conditions of other types, and entries that are not conditions, stay as they are and where they are.
 """
 
 import datetime
@@ -22,14 +22,19 @@ _CUT = " [cut]"
 
 
 def conditions_of(obj: Object) -> list[Any]:
-    """Return what an object has for conditions; whatever is no list counts as none."""
+    """Return the conditions of an object. Anything that is not a list counts as no conditions."""
     status = obj.get("status")
     conditions = status.get("conditions") if isinstance(status, dict) else None
     return conditions if isinstance(conditions, list) else []
 
 
 def started(conditions: list[Any], now: datetime.datetime) -> list[Any]:
-    """Return the conditions of a resource whose run begins."""
+    """Return the conditions of a resource whose run begins.
+
+    Args:
+        conditions: those that it has.
+        now: the time, in UTC.
+    """
     wanted = [_condition(RUNNING, True, "Running", "Running reconciliation")]
     if _find(conditions, SUCCESSFUL) is not None:
         wanted.append(_condition(SUCCESSFUL, False))
@@ -61,7 +66,7 @@ def ended(conditions: list[Any], verdict: Verdict, completed: datetime.datetime)
 
 
 def cut(message: str) -> str:
-    """Return a message in a length that a status can carry."""
+    """Return a message, cut to ``MAX_MESSAGE`` characters."""
     return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - len(_CUT)] + _CUT
 
 
@@ -81,7 +86,7 @@ def _ansible_result(verdict: Verdict, completed: datetime.datetime) -> dict[str,
 
 
 def _merge(conditions: list[Any], wanted: list[dict[str, Any]], now: datetime.datetime) -> list[Any]:
-    """Lay the wanted conditions over those there are, each in its old place if it has one."""
+    """Return the conditions with the wanted ones in place of those of the same type, or at the end."""
     merged = list(conditions)
     for condition in wanted:
         place = _find(conditions, condition["type"])

@@ -1,4 +1,4 @@
-"""Wires it up: informers -> routing -> work queue -> workers, each with one run at a time."""
+"""Connects informers -> routing -> work queue -> workers, each with one run at a time."""
 
 import functools
 import logging
@@ -29,21 +29,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """How many runs there may be at once: of each kind that has no own limit, and of all kinds together.
+    """How many runs may go on at once.
 
-    Without ``max_total`` that is twice the CPUs, since a run waits for the API server about as long as it computes,
-    but no less than what a single kind may have.
+    Attributes:
+        max_concurrent: the limit of each kind that has none of its own.
+        max_total: the limit of all kinds together. None: twice the number of CPUs, because a run waits for the API
+            server about as long as it computes, or the highest limit of a kind if that is more.
     """
 
     max_concurrent: int
     max_total: int | None = None
 
     def for_watch(self, watch: Watch) -> int:
-        """Return how many runs of a watch there may be at once."""
+        """Return how many runs of a watch may go on at once."""
         return watch.max_concurrent or self.max_concurrent
 
     def workers(self, watches: Sequence[Watch]) -> int:
-        """Return how many runs there may be at once, and no more than the watches can have."""
+        """Return how many runs may go on at once, but no more than the limits of the watches allow."""
         each = [self.for_watch(watch) for watch in watches]
         return min(sum(each), self.max_total or max(2 * (os.cpu_count() or 1), *each))
 
@@ -51,7 +53,20 @@ class Limits:
 class Controller:
     """Watches the resources and runs their playbooks.
 
-    ``start_informers`` and ``start_workers`` are apart, for a standby replica that watches but does not work.
+    ``start_informers`` and ``start_workers`` are separate, because a standby replica watches but does not work.
+
+    Args:
+        api: the API server.
+        watches: what to watch, and what to run.
+        reconciler: serves the resources.
+        limits: how many runs may go on at once.
+        namespaces: where to watch; empty for everywhere.
+        metrics: counts what happens.
+
+    Attributes:
+        queue: the resources that need a run.
+        informers: those of the kinds in the watches file.
+        dependents: watches the kinds that playbooks turn out to use.
     """
 
     def __init__(
@@ -90,18 +105,18 @@ class Controller:
             for number in range(limits.workers(watches))
         ]
         self._working = False
-        # A standby's queue fills, too, but nobody waits for it.
+        # The queue of a standby replica fills, too, but no worker takes from it.
         self._metrics.show_queue(lambda: self.queue.state() if self._working else {})
         self._metrics.show_resources(self._resources)
         self._metrics.show_watches(self._failing_watches)
 
     def start_informers(self) -> None:
-        """Begin to watch; what happens is queued."""
+        """Begin to watch, and to queue the resources that need a run."""
         for informer in self.informers:
             informer.start()
 
     def start_workers(self) -> None:
-        """Begin to work off the queue."""
+        """Begin to take resources from the queue."""
         self.queue.restart_waits()
         self._working = True
         for worker in self._workers:
@@ -109,32 +124,32 @@ class Controller:
         self._leftovers.start()
 
     def shut_down(self, timeout: float) -> bool:
-        """Take no more keys and wait ``timeout`` seconds for the running ones; return whether all ended."""
+        """Start no more runs, and wait up to ``timeout`` seconds for the others. Return whether all have ended."""
         self._leftovers.stop()
         self.queue.shut_down()
         return self.queue.drain(timeout)
 
     def stop_informers(self) -> None:
-        """Stop watching; does not wait for requests that are under way."""
+        """Stop watching. Does not wait for requests that are under way."""
         self.dependents.stop()
         for informer in self.informers:
             informer.stop()
 
     def informer_problem(self) -> str | None:
-        """Return which informer has not its first list yet and why, None if all have.
+        """Return which informers lack their first list, and why; None if all have it.
 
-        Not of the kinds that plays turned out to use: work goes on without them, and the logs tell.
+        The kinds that playbooks turn out to use don't count: work goes on without them, and the log has the reason.
         """
         missing = [informer for informer in self.informers if not informer.synced]
         causes = (f"{informer}: {informer.trouble or 'listing'}" for informer in missing)
         return f"not synced: {'; '.join(causes)}" if missing else None
 
     def watch_problem(self) -> str | None:
-        """Return which kinds of the watches file could not be watched for long, None if all can be."""
+        """Return which kinds in the watches file could not be watched for long, and why; None if there is none."""
         return stuck_watches(self.informers)
 
     def thread_problem(self) -> str | None:
-        """Return which started threads have died, None if all are alive."""
+        """Return which started threads have ended, or None if all are alive."""
         dead = [str(informer) for informer in self._all_informers() if not informer.alive]
         started = (worker for worker in self._workers if worker.ident is not None)
         dead += [worker.name for worker in started if not worker.is_alive()]
@@ -189,7 +204,7 @@ class Controller:
         self._enqueue(self._routers[watch.gvk].used_kind(change))
 
     def _enqueue(self, routes: Routes) -> None:
-        # Deletions too, so that a directory is not removed under a running play.
+        # Deletions, too, so that a directory is not removed while a run uses it.
         for key, cause in routes:
             self.queue.add(key, cause)
 
@@ -199,7 +214,8 @@ class Controller:
             try:
                 self._process(items)
             except Exception:  # a bug in handling some resources must not stop the others
-                logger.exception("bug: will be tried again", extra={"resources": [str(key) for key in keys]})
+                text = "bug: a reconcile ended with an error and will be tried again"
+                logger.exception(text, extra={"resources": [str(key) for key in keys]})
                 for key in keys:
                     self._metrics.reconciled(key.gvk, Outcome.ERROR)
                     self._retry(key, "an internal error")

@@ -1,4 +1,4 @@
-"""Finalizers: what is due on a resource that has one or should, and how it comes and goes."""
+"""Finalizers: decides what is due on a resource, and adds and removes its finalizer."""
 
 import enum
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from taskflow_controller.kube.api import JSON_PATCH, MERGE_PATCH
 from taskflow_controller.kube.kinds import Object, ResourceKey
 from taskflow_controller.kube.objects import Objects, Patch, Patience
 
-PATIENCE = 60.0  # seconds for which an answer of the API server is waited for
+PATIENCE = 60.0  # seconds for which a removal is retried while the API server fails
 
 
 class Step(enum.Enum):
-    """What is due on a resource."""
+    """The step that is due on a resource."""
 
     RUN = "run"
     ADD = "add the finalizer, then run"
@@ -22,7 +22,7 @@ class Step(enum.Enum):
 
 
 def next_step(finalizer: Finalizer | None, obj: Object) -> Step:
-    """Return what is due on an object whose watch has this finalizer."""
+    """Return the step that is due on an object whose watch has this finalizer, None for no finalizer."""
     ours = finalizer is not None and finalizer.name in finalizers_of(obj)
     if obj["metadata"].get("deletionTimestamp"):
         return Step.FINALIZE if ours else Step.LEAVE
@@ -35,18 +35,42 @@ def finalizers_of(obj: Object) -> list[Any]:
 
 
 class FinalizerKeeper:
-    """Adds and removes finalizers, and never another's. Thread-safe. Raises what ``Objects`` raises."""
+    """Adds and removes finalizers, but leaves those of others alone. Thread-safe.
+
+    Args:
+        objects: changes the resources.
+        hurry: returns true if the controller is about to end, so that it must not wait.
+    """
 
     def __init__(self, objects: Objects, hurry: Callable[[], bool]) -> None:
-        """``hurry`` says whether the controller is about to end, so that nothing is waited for."""
         self._objects, self._patience = objects, Patience(PATIENCE, hurry)
 
     def add(self, key: ResourceKey, obj: Object, name: str) -> Object | None:
-        """Add a finalizer unless the object is being deleted; return the object after it, None if it is gone."""
+        """Add a finalizer, unless the object is being deleted, and return the object; None if the object is gone.
+
+        Args:
+            key: the resource.
+            obj: how it was last seen.
+            name: the finalizer's name.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         return self._objects.change(key.gvk, obj, lambda known: _addition(known, name), Patience(0))
 
     def remove(self, key: ResourceKey, obj: Object, name: str) -> Object | None:
-        """Remove a finalizer; return the object after it, None if it is gone."""
+        """Remove a finalizer and return the object; None if the object is gone.
+
+        Args:
+            key: the resource.
+            obj: how it was last seen.
+            name: the finalizer's name.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         return self._objects.change(key.gvk, obj, lambda known: _removal(known, name), self._patience)
 
 
@@ -54,7 +78,7 @@ def _addition(obj: Object, name: str) -> Patch | None:
     metadata, names = obj["metadata"], finalizers_of(obj)
     if name in names or metadata.get("deletionTimestamp"):
         return None
-    # A merge patch replaces the whole list, hence only if the object is still the one it was made from.
+    # A merge patch replaces the whole list, so it must apply only if the object has not changed since.
     unchanged = {field: metadata.get(field) for field in ("uid", "resourceVersion")}
     return Patch({"metadata": {**unchanged, "finalizers": [*names, name]}}, MERGE_PATCH)
 

@@ -1,4 +1,4 @@
-"""Finds, once after the start, what is kept for resources that went while no controller ran."""
+"""Finds, once after the start, what is kept for resources that were deleted while no controller ran."""
 
 import logging
 import threading
@@ -26,9 +26,9 @@ class LeftoverSearch:
     """Finds the resources that are gone, kind by kind, as soon as a kind's first list is there.
 
     Args:
-        kinds: where to look.
-        record: says for which resources something is kept.
-        found: called with each resource that is gone, and why.
+        kinds: the watched kinds.
+        record: knows for which resources something is kept.
+        found: called with each resource that is gone, and the cause of its reconcile.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class LeftoverSearch:
         self._closing = threading.Event()
 
     def start(self) -> None:
-        """Begin to search, in a daemon thread, which ends when it is done."""
+        """Begin to search in a daemon thread, which ends when the search is done."""
         threading.Thread(target=self._run, name="leftovers", daemon=True).start()
 
     def stop(self) -> None:
-        """Give up on the kinds whose first list has not come; does not wait."""
+        """Give up on the kinds whose first list has not come. Does not wait."""
         self._closing.set()
 
     def _run(self) -> None:
@@ -62,11 +62,19 @@ class LeftoverSearch:
             for key in gone(kind, self._record.kept(kind.gvk)):
                 self._found(key, CAUSE)
         except OSError as exc:
-            logger.warning("can't look for what resources that are gone have left: %s", exc)
+            logger.warning("can't look for the directories of deleted resources: %s", exc)
 
 
 def gone(kind: WatchedKind, kept: Iterable[ResourceKey]) -> list[ResourceKey]:
-    """Return those of ``kept`` that would be in the kind's store if they existed, and are not."""
+    """Return the resources that are gone.
+
+    Args:
+        kind: a watched kind whose store is complete.
+        kept: resources of that kind.
+
+    Returns:
+        Those of ``kept`` that would be in the store if they existed, but are not.
+    """
     namespaces = {informer.namespace for informer in kind.informers}
     watched = (key for key in kept if None in namespaces or not key.namespace or key.namespace in namespaces)
     return [key for key in watched if kind.store.stored(key.namespace, key.name) is None]

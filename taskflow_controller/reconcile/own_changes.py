@@ -1,4 +1,4 @@
-"""Tells the controller's own changes of a watched object from those of others."""
+"""Distinguishes the controller's own changes of a watched object from those of others."""
 
 from typing import Any
 
@@ -11,10 +11,15 @@ _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
 
 
 def is_own_change(watch: Watch, old: Object | None, new: Object) -> bool:
-    """Tell whether an update shows nothing but what the controller writes: its conditions and its finalizer.
+    """Return whether an update changes only what the controller itself writes: its conditions and its finalizer.
 
-    Without this a kind that has no generation, or no status apart from its spec, would run for ever: each run
-    changes the object, and each change starts a run.
+    Without this check a kind that has no generation, or no separate status, would run forever: each run changes the
+    object, and each change starts a run.
+
+    Args:
+        watch: the object's watch.
+        old: the object before, None if it was never seen before.
+        new: the object after.
     """
     if old is None or (not watch.manage_status and watch.finalizer is None):
         return False
@@ -22,7 +27,7 @@ def is_own_change(watch: Watch, old: Object | None, new: Object) -> bool:
 
 
 def _of_others(watch: Watch, obj: Object) -> Object:
-    """Return the object without what the controller writes, and without the API server's bookkeeping."""
+    """Return the object without the fields that the controller or the API server's bookkeeping writes."""
     kept = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
     metadata = {key: value for key, value in obj["metadata"].items() if key not in _BOOKKEEPING}
     if watch.finalizer:

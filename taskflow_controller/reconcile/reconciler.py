@@ -1,4 +1,4 @@
-"""Serves resources: finalizer, status, the run itself, and what is to happen next."""
+"""Serves resources: finalizer, status, the run itself, and what follows."""
 
 import datetime
 import logging
@@ -30,13 +30,21 @@ _REQUESTS_AT_ONCE = 8  # for the resources of one batch, each of which has its o
 
 _REQUEST_ERRORS = (ApiException, urllib3.exceptions.HTTPError)
 
-# Whoever is gone will not be looked for: the informer tells, and that ends the wait. But an API server that has just
-# started may not know a kind yet, and no event would follow.
+# If the resource is gone, the informer will see that, and the wait ends. But an API server that has just started may
+# not know a kind yet, and then no event would follow.
 _NOT_FOUND = Next(Outcome.SUCCESS, delay=60.0, cause=Cause.event("it was not found"))
 
 
 class Reconciler:
-    """Runs a watch's playbook on objects. Called from several threads, for one key at a time."""
+    """Serves resources with their watch's playbook. Several threads call it, but only one at a time for a resource.
+
+    Args:
+        launcher: starts the runs.
+        objects: changes the resources.
+        overrides: has the settings of each resource.
+        cancelled: returns true if the controller is about to end, so that it must not wait.
+        metrics: counts runs.
+    """
 
     def __init__(
         self,
@@ -47,18 +55,22 @@ class Reconciler:
         cancelled: Callable[[], bool],
         metrics: Metrics | None = None,
     ) -> None:
-        """``cancelled`` says whether the controller is about to end, so that nothing is waited for."""
         self._launcher, self._overrides, self._metrics = launcher, overrides, metrics
         self._cancelled = cancelled
         self._finalizers = FinalizerKeeper(objects, cancelled)
         self._status = StatusWriter(objects, cancelled)
         self._pool = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="batch")
         self._history = RunHistory()
-        self._finalized: dict[ResourceKey, str] = {}  # uids of those that go, until the informer has seen it
+        self._finalized: dict[ResourceKey, str] = {}  # uids of finalized resources, until they are seen to be gone
 
     def reconcile(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
-        """Serve resources of one watch, in one run if possible; return what is to happen with each."""
-        if self._cancelled():  # a leader no more, perhaps: nothing may be begun, nor written
+        """Serve resources of one watch, in one run if possible, and return what follows for each.
+
+        Args:
+            watch: their watch.
+            works: the resources.
+        """
+        if self._cancelled():  # this replica may no longer lead, so nothing may be begun or written
             return _put_off(works)
         following: dict[ResourceKey, Next] = {}
         ready: list[Work] = []
@@ -78,15 +90,15 @@ class Reconciler:
         return self._launcher.kept(gvk)
 
     def clean_up(self, key: ResourceKey) -> None:
-        """Remove what is kept for a resource that is gone."""
+        """Remove everything that is kept for a resource that is gone."""
         self._overrides.forget(key)
         self._history.forget(key)
         self._finalized.pop(key, None)
         self._launcher.clean_up(key)
-        logger.info("resource is gone, its directory removed", extra={"resource": str(key)})
+        logger.info("resource is gone; its directory was removed", extra={"resource": str(key)})
 
     def _prepare(self, watch: Watch, work: Work) -> Work | Next:
-        """Bring finalizer and status to where they are to be before a run; return the work with the object after."""
+        """Write finalizer and status as they must be before a run; return the work with the changed object."""
         key, latest = work.key, work.obj
         step = next_step(watch.finalizer, latest)
         if step is Step.ADD and watch.finalizer:
@@ -99,7 +111,7 @@ class Reconciler:
                 return _NOT_FOUND
             latest, step = added, next_step(watch.finalizer, added)
         if step is Step.LEAVE or (key, latest["metadata"].get("uid")) in self._finalized.items():
-            logger.debug("is being deleted, and nothing is to be done for it", extra={"resource": str(key)})
+            logger.debug("resource is being deleted; there is nothing to do", extra={"resource": str(key)})
             return NOTHING
         if watch.manage_status:
             marked = self._status.started(key, latest)
@@ -112,8 +124,8 @@ class Reconciler:
         return Work(key, latest, work.causes, finalizing=step is Step.FINALIZE)
 
     def _serve(self, watch: Watch, works: Sequence[Work]) -> dict[ResourceKey, Next]:
-        """Run once for all these; one that is to be finalized comes alone."""
-        if self._cancelled():  # while finalizer and status were written
+        """Run once for all these resources. One that is being finalized must come alone."""
+        if self._cancelled():  # it may have happened while finalizer and status were written
             return _put_off(works)
         keys = [work.key for work in works]
         run_log.log_start({work.key: work.causes for work in works}, finalizing=works[0].finalizing)
@@ -127,13 +139,13 @@ class Reconciler:
         return dict(zip(keys, following, strict=True))
 
     def _each(self, watch: Watch, works: Sequence[Work], do: Callable[[Watch, Work], T]) -> list[T]:
-        """Do something for each; for several at once where that takes requests."""
+        """Do something for each work; for several at once if that sends requests."""
         if len(works) == 1 or not (watch.manage_status or watch.finalizer):
             return [do(watch, work) for work in works]
         return list(self._pool.map(lambda work: do(watch, work), works))
 
     def _finish(self, watch: Watch, work: Work, verdict: Verdict, ended: datetime.datetime) -> Next:
-        """Write the verdict, and remove the finalizer if it has done its work; return what follows."""
+        """Write the verdict, and remove the finalizer if its run has succeeded; return what follows."""
         latest = work.obj
         if work.finalizing and verdict.successful and watch.finalizer:
             try:
@@ -161,7 +173,7 @@ class Reconciler:
         return Verdict(False, counts=verdict.counts, retry="its status was not written")
 
     def _without_run(self, watch: Watch, work: Work, problem: str) -> Next:
-        """Log, and tell in the status, why there is no run; it is tried again."""
+        """Write to the log and the status why there is no run; return another attempt."""
         logger.error(problem, extra={"resource": str(work.key)})
         verdict = Verdict(False, problem)
         if watch.manage_status:

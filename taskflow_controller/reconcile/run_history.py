@@ -1,4 +1,4 @@
-"""Notices what runs a resource again and again."""
+"""Notices resources that run again and again, and why."""
 
 import time
 from collections import Counter
@@ -15,7 +15,7 @@ _SHOWN, _KEPT_CAUSES = 3, 20
 
 @dataclass
 class _Window:
-    """The runs of a resource at one generation, since a moment."""
+    """The runs of a resource at one generation, since a point in time."""
 
     generation: object
     since: float
@@ -24,9 +24,12 @@ class _Window:
 
 
 class RunHistory:
-    """Notices a resource that events run over and over, though its spec does not change. Thread-safe.
+    """Notices a resource that events run again and again, although its spec does not change. Thread-safe.
 
-    Runs that come of the clock (a period, a retry, what a module asked for) do not count: their cause is plain.
+    Runs that the clock has started (a period, a retry, a module's request) do not count, because their cause is clear.
+
+    Args:
+        clock: returns seconds, and never goes back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +37,13 @@ class RunHistory:
         self._windows: dict[ResourceKey, _Window] = {}  # each key has one worker at a time
 
     def note(self, key: ResourceKey, generation: object, causes: Causes) -> str | None:
-        """Take a run; return a warning, once in ``WINDOW`` seconds, if there were ``MANY_RUNS`` in them."""
+        """Count a run, and return a warning if it is the ``MANY_RUNS``-th within ``WINDOW`` seconds.
+
+        Args:
+            key: the resource.
+            generation: the resource's generation; a new one starts a new count.
+            causes: those of the run.
+        """
         if causes.by_clock:
             return None
         window, now = self._windows.get(key), self._clock()
@@ -52,5 +61,5 @@ class RunHistory:
         )
 
     def forget(self, key: ResourceKey) -> None:
-        """Drop what is kept for a resource that is gone."""
+        """Drop the count of a resource that is gone."""
         self._windows.pop(key, None)

@@ -1,4 +1,4 @@
-"""The log lines of runs: what they are for, why they started and how they ended."""
+"""The log lines of runs: for which resources they are, why they started, and how they ended."""
 
 import dataclasses
 import logging
@@ -14,7 +14,12 @@ logger = logging.getLogger("taskflow_controller.reconcile.reconciler")
 
 
 def log_start(causes: Mapping[ResourceKey, Causes], *, finalizing: bool) -> None:
-    """Log that a run starts: for which resources, and what caused it for each."""
+    """Log that a run starts, for which resources, and why for each.
+
+    Args:
+        causes: those of each resource.
+        finalizing: whether it is a finalizer's run.
+    """
     fields: dict[str, Any]
     if len(causes) == 1:
         ((key, cause),) = causes.items()
@@ -25,7 +30,13 @@ def log_start(causes: Mapping[ResourceKey, Causes], *, finalizing: bool) -> None
 
 
 def log_end(keys: Sequence[ResourceKey], result: RunResult, verdicts: Mapping[ResourceKey, Verdict]) -> None:
-    """Log how a run ended; of several resources, also which of them failed and why."""
+    """Log how a run ended, and which of its resources failed and why.
+
+    Args:
+        keys: the resources.
+        result: the run's result.
+        verdicts: how the run ended for each resource.
+    """
     fields = {
         **({"resource": str(keys[0])} if len(keys) == 1 else {"resources": [str(key) for key in keys]}),
         "rc": result.rc,

@@ -1,4 +1,4 @@
-"""Writes the conditions of the resources whose status is managed. Other keys of the status are not touched."""
+"""Writes the conditions of the resources whose status is managed, and leaves other keys of the status alone."""
 
 import datetime
 import logging
@@ -17,28 +17,38 @@ from taskflow_controller.reconcile.verdicts import Verdict
 
 logger = logging.getLogger(__name__)
 
-ENDING_PATIENCE = 60.0  # seconds for which a verdict is held while the API server does not answer
+ENDING_PATIENCE = 60.0  # seconds for which writing a verdict is retried while the API server fails
 
 
 class StatusWriter:
-    """Writes only what differs. Thread-safe."""
+    """Writes conditions, and only if they have changed. Thread-safe.
+
+    Args:
+        objects: changes the resources.
+        hurry: returns true if the controller is about to end, so that it must not wait.
+    """
 
     def __init__(self, objects: Objects, hurry: Callable[[], bool]) -> None:
-        """``hurry`` says whether the controller is about to end, so that nothing is waited for."""
         self._objects, self._hurry = objects, hurry
         self._without_status: set[GroupVersionKind] = set()
 
     def started(self, key: ResourceKey, obj: Object) -> Object | None:
-        """Write that a run begins; return the object after that, None if it is gone.
+        """Write to the status that a run begins, and return the object; None if the object is gone.
 
-        A failure is logged, and no reason not to run.
+        A failure is only logged, because the run can go on without it.
+
+        Args:
+            key: the resource.
+            obj: how it was last seen.
         """
         now = datetime.datetime.now(datetime.UTC)
         change = _change(lambda known: conditions.started(known, now))
         try:
             return self._write(key, obj, change, Patience(0))
         except (ApiException, urllib3.exceptions.HTTPError) as exc:
-            logger.warning("cannot write that a run begins: %s", plain_cause(exc), extra={"resource": str(key)})
+            logger.warning(
+                "cannot write to the status that a run begins: %s", plain_cause(exc), extra={"resource": str(key)}
+            )
             return obj
 
     def ended(
@@ -50,16 +60,16 @@ class StatusWriter:
         *,
         only_if_unchanged: bool = False,
     ) -> bool:
-        """Write a verdict.
+        """Write a verdict to the status.
 
-        What the API server refuses for good is an error in the log, but another run would change nothing.
+        If the API server refuses it for good, the error is only logged, because another run would change nothing.
 
         Args:
             key: the resource.
             obj: how it was last seen.
             verdict: how its run ended.
             completed: when, in UTC.
-            only_if_unchanged: drop the verdict if the object has changed: another replica may be at work on it.
+            only_if_unchanged: drop the verdict if the object has changed, because another replica may work on it.
 
         Returns:
             False, after an error in the log, if the API server did not answer in time.
@@ -80,19 +90,19 @@ class StatusWriter:
         written = self._objects.change(key.gvk, obj, patch_for, patience)
         if written is not None and not conditions_of(written) and key.gvk not in self._without_status:
             self._without_status.add(key.gvk)
-            logger.warning("%s keeps no conditions in its status; set manageStatus to false", key.gvk)
+            logger.warning("%s keeps no conditions in its status; set manageStatus to false in its watch", key.gvk)
         return written
 
 
 def _change(make: Callable[[list[Any]], list[Any]]) -> PatchFor:
-    """Return the change that brings an object's conditions to what ``make`` makes of them."""
+    """Return the change of an object's conditions to those that ``make`` makes of them."""
 
     def patch(obj: Object) -> Patch | None:
         known = conditions_of(obj)
         wanted = make(known)
         if wanted == known:
             return None
-        # A merge patch replaces the whole list, hence only if the object is still the one it was made from.
+        # A merge patch replaces the whole list, so it must apply only if the object has not changed since.
         metadata = {name: obj["metadata"].get(name) for name in ("uid", "resourceVersion")}
         return Patch({"metadata": metadata, "status": {"conditions": wanted}}, MERGE_PATCH, status=True)
 

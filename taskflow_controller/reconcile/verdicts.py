@@ -1,4 +1,4 @@
-"""What a run comes to for each of its resources, and what follows from that. Pure, but for the jitter."""
+"""The verdict of a run on each of its resources, and what follows from it. Pure, except for the jitter."""
 
 import dataclasses
 import random
@@ -12,16 +12,22 @@ from taskflow_controller.serve.metrics import Outcome
 from taskflow_controller.triggers.causes import PERIOD, Cause
 
 _NO_COUNTS = RunCounts()
-PERIOD_JITTER = 0.1  # the part of a period it may come early, so that not all resources are due at once
+PERIOD_JITTER = 0.1  # the part of a period by which a run may be early, so that not all resources are due at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """How a run ended for one resource. ``message`` says why it failed; ``requeue_after`` is in seconds.
+    """How a run ended for one resource.
 
-    ``retry`` says what the next try comes after, in the words of its cause. ``cancelled``: the controller itself
-    cut the run short. ``named``: the run said so of this very resource. ``alone``: nothing failed, but it needs a run
-    of its own.
+    Attributes:
+        successful: whether it succeeded.
+        message: why it failed.
+        requeue_after: in how many seconds a module wants the next run; None for no such run.
+        counts: those of the whole run.
+        cancelled: whether the controller itself cut the run short.
+        named: whether a module's result names this resource, rather than the run as a whole.
+        alone: whether nothing failed, but the resource needs a run of its own.
+        retry: what another attempt follows, in the words of its cause.
     """
 
     successful: bool
@@ -36,12 +42,12 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Next:
-    """What is to happen with a resource: another try after its back-off, a run later, or nothing.
+    """What follows for a resource: another attempt after its back-off, a run later, or nothing.
 
     Attributes:
         outcome: the label in the metrics.
-        retry: what another try comes after, in words; None for no such try.
-        delay: in how many seconds there is a run; None for no such run.
+        retry: what another attempt follows, in words; None for no such attempt.
+        delay: in how many seconds a run is due; None for no such run.
         cause: the cause of the run after that delay.
     """
 
@@ -56,7 +62,12 @@ NOTHING = Next(Outcome.SUCCESS)
 
 
 def verdicts(result: RunResult, keys: Iterable[ResourceKey]) -> dict[ResourceKey, Verdict]:
-    """Return what a run says of each resource; one that it does not name shares the run's own verdict."""
+    """Return the verdict on each resource. One that the run does not name gets the verdict on the whole run.
+
+    Args:
+        result: the run's result.
+        keys: the resources.
+    """
     shared = Verdict(
         successful=result.successful,
         message="" if result.successful else failure_message(result),
@@ -75,15 +86,20 @@ def _named(shared: Verdict, named: ResourceResult | None) -> Verdict:
 
 
 def failure_message(result: RunResult) -> str:
-    """Return why a run failed: what was said last if it broke off, and the failed tasks' messages."""
+    """Return why a run failed: its last output if it broke off, and the failed tasks' messages."""
     if result.cancelled:
-        return "the run was cut short, for the controller is about to end"
+        return "the run was cut short because the controller is about to end"
     messages = [text for text in (result.error, *(failure.message for failure in result.failures)) if text]
     return "\n".join(messages) or f"the run ended with status {result.status}, exit code {result.rc}, and no message"
 
 
 def plan_next(verdict: Verdict, period: float) -> Next:
-    """Return what follows a verdict; ``period`` is the seconds until a run without any change, 0 for none."""
+    """Return what follows from a verdict.
+
+    Args:
+        verdict: how the run ended for a resource.
+        period: the seconds after which the resource gets a run although nothing changed, 0 for never.
+    """
     if not verdict.successful:
         outcome = Outcome.REQUEUE if verdict.cancelled or verdict.alone else Outcome.ERROR
         return Next(outcome, retry=verdict.retry)

@@ -158,7 +158,7 @@ def test_a_start_that_cannot_be_written_keeps_nobody_from_running(
 ) -> None:
     api.refusals = [NO_ANSWER] * 9
     assert writer(api).started(KEY, api.object) is api.object
-    assert len(api.patches) == 1 and "cannot write that a run begins" in caplog.text
+    assert len(api.patches) == 1 and "cannot write to the status that a run begins" in caplog.text
 
 
 def test_a_verdict_that_cannot_be_written_is_logged(

@@ -74,7 +74,7 @@ def test_each_kind_is_searched_once_its_list_is_there(monkeypatch: pytest.Monkey
 def test_a_directory_that_cannot_be_read_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     record = Record(PermissionError(13, "Permission denied"))
     LeftoverSearch([kind(WIDGET, None)], record, lambda key, cause: None).start()
-    until(lambda: "can't look for what resources that are gone have left: [Errno 13]" in caplog.text)
+    until(lambda: "can't look for the directories of deleted resources: [Errno 13]" in caplog.text)
 
 
 def test_stop_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_status_of_a_failure(setup: Setup) -> None:
         ({"status": "failed", "rc": 137}, "the run ended with status failed, exit code 137, and no message"),
         (OSError(28, "No space left on device"), "the run broke off: [Errno 28] No space left on device"),
         (RuntimeError("oops"), "internal error: RuntimeError: oops"),
-        ({"status": "canceled", "rc": 254}, "the run was cut short, for the controller is about to end"),
+        ({"status": "canceled", "rc": 254}, "the run was cut short because the controller is about to end"),
     ],
 )
 def test_status_of_a_run_that_broke_off(setup: Setup, outcome: Any, message: str) -> None:
