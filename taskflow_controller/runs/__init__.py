@@ -1,1 +1,1 @@
-"""One run of a playbook through ansible-runner: what it gets, how it goes, what it says."""
+"""Runs a playbook through ansible-runner: the run's input, its course and its result."""

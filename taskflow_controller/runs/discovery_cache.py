@@ -1,7 +1,7 @@
-"""Keeps what the runs learn of the kinds that an API server has, for later runs.
+"""Keeps what runs learn about the API server's kinds, for later runs.
 
-kubernetes.core asks for it before anything else, and keeps the answers in TMPDIR. That is a run's own here, and goes
-with it.
+kubernetes.core asks for the kinds before anything else, and keeps the answers in TMPDIR. Here each run has its own
+TMPDIR, which is removed with it.
 """
 
 import contextlib
@@ -12,13 +12,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# Of kubernetes.core, and of the Kubernetes client. What the API server is, is in the name.
+# The files of kubernetes.core and of the Kubernetes client. Their names identify the API server.
 _NAMES = ("k8srcp-*.json", "osrcp-*.json")
-_MAX_AGE = 600.0  # seconds, as kubectl had it; a kind that is not in the cache is asked for at once
+_MAX_AGE = 600.0  # seconds, as kubectl had it; a kind that is not in the cache is looked up at once
 
 
 def lend(shared: Path, own: Path) -> None:
-    """Give a run what the ones before learnt: ``shared`` is for all runs, ``own`` the TMPDIR of this one."""
+    """Give a run what earlier runs have learnt.
+
+    Args:
+        shared: the folder for all runs.
+        own: the TMPDIR of this run.
+    """
     for path, status in _files(shared):
         with contextlib.suppress(OSError):
             if time.time() - status.st_mtime < _MAX_AGE:
@@ -28,7 +33,12 @@ def lend(shared: Path, own: Path) -> None:
 
 
 def take_back(shared: Path, own: Path) -> None:
-    """Keep what a run has learnt that was not known before. Its age is that of what was known."""
+    """Keep what a run has learnt in addition. It counts as being as old as what was known before.
+
+    Args:
+        shared: the folder for all runs.
+        own: the TMPDIR of this run.
+    """
     known = {path.name: status for path, status in _files(shared)}
     for path, status in _files(own):
         before = known.get(path.name)

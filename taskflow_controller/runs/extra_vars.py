@@ -1,4 +1,4 @@
-"""The extra vars a run receives: the Operator SDK's contract, so that its playbooks run unchanged."""
+"""The extra vars of a run. They follow the Operator SDK, so that its playbooks run unchanged."""
 
 import re
 from collections.abc import Mapping
@@ -8,19 +8,24 @@ from taskflow_controller.config.watches import Watch
 from taskflow_controller.kube.kinds import Object, namespace_and_name
 
 _UNSAFE = "__ansible_unsafe"
-_MARKS = {_UNSAFE, "__ansible_vault"}  # a mapping with one of these is no mapping to Ansible's JSON reader
+_MARKS = {_UNSAFE, "__ansible_vault"}  # Ansible's JSON reader takes a mapping with one of these for something else
 _OWN_TO_ANSIBLE = "ansible_"
 _LETTER_DIGITS_PAIR = re.compile(r"([a-zA-Z])([0-9]+)([a-zA-Z][0-9]+)")
 _ACRONYMS = ("HTTP", "URL", "IP")
 
 
 def extra_vars(watch: Watch, obj: Object, *, finalizing: bool = False) -> dict[str, Any]:
-    """Return the extra vars for a run on ``obj``; ``finalizing`` if the run is the finalizer's.
+    """Return the extra vars of a run for one resource.
 
     Later ones win: the keys of spec (in snake case unless the watch says no), ``ansible_operator_meta``,
     ``_<group>_<kind>`` (the object), ``_<group>_<kind>_spec`` (its spec), the watch's ``vars``, the finalizer's.
-    The first four come from whoever may write the resource; with ``mark_unsafe`` they are as ``marked`` returns
-    them, and a spec sets no variable of Ansible's own, such as the interpreter.
+    The first four come from anyone who may write the resource. With ``mark_unsafe`` they are as ``marked`` returns
+    them, and a spec can't set Ansible's own variables, such as the interpreter.
+
+    Args:
+        watch: the resource's watch.
+        obj: the resource.
+        finalizing: whether it is the finalizer's run.
     """
     spec = obj.get("spec")
     spec = spec if isinstance(spec, dict) else {}
@@ -39,10 +44,10 @@ def extra_vars(watch: Watch, obj: Object, *, finalizing: bool = False) -> dict[s
 
 
 def marked(value: Any) -> Any:
-    """Return ``value`` with every string in it, at any depth, marked as one that Ansible must not template.
+    """Return a value with every string in it, at any depth, marked as one that Ansible must not template.
 
-    A key that would itself be taken for a mark is left out: Ansible would read the whole file in another way
-    then, and see no mark in it.
+    A key that Ansible would take for a mark is left out. With it, Ansible would read the whole file differently and
+    ignore all marks.
     """
     if isinstance(value, str):
         return {_UNSAFE: value}
@@ -54,7 +59,7 @@ def marked(value: Any) -> Any:
 
 
 def snake_case_keys(value: Any) -> Any:
-    """Return ``value`` with every key of every mapping in it, at any depth, in snake case."""
+    """Return a value with all keys of all mappings in it, at any depth, in snake case."""
     if isinstance(value, Mapping):
         return {snake_case(key): snake_case_keys(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -63,7 +68,7 @@ def snake_case_keys(value: Any) -> Any:
 
 
 def snake_case(key: str) -> str:
-    """Convert a key as the Operator SDK does, its oddities included.
+    """Convert a key to snake case as the Operator SDK does, including its oddities.
 
     ``HTTP``, ``URL`` and ``IP`` (and their plurals) count as words; a key that begins with a capital gets a
     leading underscore, unless one of those three comes first.
@@ -81,7 +86,7 @@ def snake_case(key: str) -> str:
 
 
 def _set_apart(key: str, acronym: str) -> str:
-    """Put underscores around the first ``acronym`` in ``key``; a plural s becomes part of it."""
+    """Put underscores around the first ``acronym`` in ``key``. A plural s becomes part of it."""
     before, found, after = key.partition(acronym)
     if not found:
         return key
@@ -93,7 +98,7 @@ def _set_apart(key: str, acronym: str) -> str:
 
 
 def _words(key: str) -> list[str]:
-    """Split at spaces, dashes, underscores and changes of case; a row of capitals is one word."""
+    """Split a key at spaces, dashes, underscores and changes of case. A sequence of capitals is one word."""
     words, word = [], ""
     for char, following in zip(key, [*key[1:], ""], strict=True):
         if char in " _-":

@@ -1,4 +1,4 @@
-"""Starts a run for resources: its directory, extra vars, settings and way to the API server."""
+"""Starts a run for resources, with its directory, extra vars, settings and access to the API server."""
 
 import contextlib
 import logging
@@ -25,7 +25,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Work:
-    """A resource that is due, as last seen, and the causes; ``finalizing`` if its finalizer is what is to run."""
+    """A resource that needs a run.
+
+    Attributes:
+        key: the resource.
+        obj: how it was last seen.
+        causes: why it needs the run.
+        finalizing: whether its finalizer must run.
+    """
 
     key: ResourceKey
     obj: Object
@@ -34,7 +41,19 @@ class Work:
 
 
 class Launcher:
-    """Runs a watch's playbook, role or finalizer. Called from several threads, for one key at a time."""
+    """Runs a watch's playbook, role or finalizer. Several threads call it, but only one at a time for a resource.
+
+    Args:
+        runner: performs the runs.
+        workspaces: the directories of the runs.
+        overrides: has the settings of each resource.
+        arguments: more arguments for ansible-playbook, split as by a shell.
+        log_events: which of Ansible's events become log lines, one of ``log_events.LEVELS``.
+        log_output: whether to log everything that Ansible prints.
+        environment: the environment variables of runs that talk to the API server directly.
+        proxy: what the other runs use; None if there are none.
+        cancelled: returns true once all runs must end.
+    """
 
     def __init__(
         self,
@@ -49,17 +68,20 @@ class Launcher:
         proxy: ApiProxy | None = None,
         cancelled: Callable[[], bool],
     ) -> None:
-        """``environment`` is for runs that talk to the API server directly, the others use ``proxy``."""
         self._runner, self._workspaces, self._overrides = runner, workspaces, overrides
         self._environment, self._cancelled = environment, cancelled
         self._arguments, self._proxy = arguments, proxy
         self._log_events, self._log_output = log_events, log_output
 
     def run(self, watch: Watch, works: Sequence[Work]) -> RunResult:
-        """Run once for all of these, one of which alone if it is finalizing; never raises.
+        """Run once for all these resources. Never raises an exception: an error becomes a failed run.
 
-        Where a watch has a batch, a run for a single resource is as one for several: in a directory of the kind's,
-        since thousands of resources would keep the artifacts of thousands of directories.
+        If a watch has a batch, a run for a single resource is like one for several: it uses a directory of the kind,
+        because thousands of resources would otherwise keep the artifacts of thousands of directories.
+
+        Args:
+            watch: the resources' watch.
+            works: the resources. One that is being finalized must come alone.
         """
         first = works[0]
         try:
@@ -68,7 +90,7 @@ class Launcher:
                 return self._run(watch, works, settings, self._workspaces.prepare(first.key))
             with self._workspaces.batch(watch.gvk) as directory:
                 return self._run(watch, works, self._overrides.of_watch(watch), directory)
-        except OSError as exc:  # no space left, no right to write: nothing that a traceback would explain
+        except OSError as exc:  # such as no space left, which needs no traceback
             return _broken(f"the run broke off: {exc}")
         except Exception as exc:  # a bug in handling one resource must not stop the others
             logger.exception("bug: a run broke off", extra={"resource": str(first.key)})
@@ -106,7 +128,7 @@ class Launcher:
 
     @contextlib.contextmanager
     def _access(self, watch: Watch, owner: Object | None, directory: Path) -> Iterator[Mapping[str, str]]:
-        """Yield the environment by which a run reaches the API server; it is void afterwards."""
+        """Yield the environment variables through which a run reaches the API server. They are invalid afterwards."""
         if self._proxy is None or not watch.api_proxy:
             yield self._environment
             return
@@ -119,7 +141,7 @@ def _name(works: Sequence[Work]) -> str:
 
 
 def _variables(watch: Watch, works: Sequence[Work]) -> dict[str, Any]:
-    """Return the extra vars; a batch's are the resources' names and the watch's own, for its modules read the rest."""
+    """Return the extra vars. A batch gets only the resources' names and the watch's vars; its modules read the rest."""
     own = extra_vars(watch, works[0].obj, finalizing=works[0].finalizing)
     if watch.batch == 1:
         return own
@@ -128,7 +150,7 @@ def _variables(watch: Watch, works: Sequence[Work]) -> dict[str, Any]:
 
 
 def _broken(problem: str) -> RunResult:
-    """Return the result of a run that did not come about."""
+    """Return the result of a run that could not be performed."""
     return RunResult(
         rc=-1, status="failed", counts=RunCounts(), failures=(), error=problem, requeue_after=None, duration=0.0
     )

@@ -1,7 +1,7 @@
-"""Makes log lines of a run's events, as ``--ansible-log-events`` asks for.
+"""Turns a run's events into log lines, as ``--ansible-log-events`` asks for.
 
-``tasks`` is one line for each task and host, with the resource; ``everything`` is one for each event, with all it
-says. What a task with ``no_log`` was given and said is censored already when ansible-runner hands an event over.
+``tasks`` gives one line for each task and host, with the resource; ``everything`` gives one for each event, with all
+its data. The arguments and results of tasks with ``no_log`` are already censored when ansible-runner passes an event.
 """
 
 import logging
@@ -21,12 +21,18 @@ _TASK_EVENTS = {
     "runner_on_skipped": "skipped",
 }
 _BAD = ("failed", "unreachable")
-_SAYING = ("ansible.builtin.debug", "debug")  # modules whose message is what they are for
+_SAYING = ("ansible.builtin.debug", "debug")  # modules whose purpose is their message
 _MAX_OUTPUT = 256 * 1024
 
 
 class EventLog:
-    """Takes the events of one run for the resource of this name. ``output``: keep what Ansible prints, too."""
+    """Logs the events of one run.
+
+    Args:
+        level: which events become log lines, one of ``LEVELS``.
+        resource: the resource's name in the log.
+        output: whether to log what Ansible printed, too, when the run ends.
+    """
 
     def __init__(self, level: str, resource: str, *, output: bool = False) -> None:
         self._log = _WRITERS[level]
@@ -35,7 +41,7 @@ class EventLog:
         self._room = _MAX_OUTPUT
 
     def handle(self, event: Mapping[str, Any]) -> None:
-        """Take one event."""
+        """Log one of ansible-runner's events."""
         self._log(self._resource, event)
         if self._output and event.get("stdout") and self._room > 0:
             text = COLOUR.sub("", event["stdout"])[: self._room]
@@ -43,7 +49,7 @@ class EventLog:
             self._printed.append(text)
 
     def end(self) -> None:
-        """Log what Ansible printed, if that is wanted."""
+        """Log what Ansible printed, if wanted."""
         if self._output:
             cut = "" if self._room > 0 else f"\n[cut after {_MAX_OUTPUT} characters]"
             logger.info("output", extra={"resource": self._resource, "output": "\n".join(self._printed) + cut})
@@ -63,7 +69,7 @@ def _log_task(resource: str, event: Mapping[str, Any]) -> None:
         fields["duration"] = round(data["duration"], 3)
     if outcome in _BAD or action in _SAYING:
         fields["result"] = result_message(result)
-    # No error: a rescue may follow, and whether one did is in the line that ends the run.
+    # Not an error, because a rescue may follow. The line that ends the run shows whether one did.
     level = logging.WARNING if outcome in _BAD and not ignored else logging.INFO
     line = f"task {outcome}{', ignored' if ignored else ''}"
     logger.log(level, line, extra=fields)

@@ -1,37 +1,40 @@
-"""When memory runs out: a run is killed before the controller is, and its end says why."""
+"""Handles a lack of memory: the kernel kills runs before the controller, and a run's result says why it ended."""
 
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-_SCORE = 800  # of 1000: the kernel's first choice, save for what is larger by far
+_SCORE = 800  # of 1000: the kernel's first choice, unless another process is much larger
 _SCORE_FILE = Path("/proc/self/oom_score_adj")
 
 BE_KILLED_FIRST = (
     "/bin/sh", "-c", f'echo {_SCORE} 2>/dev/null >{_SCORE_FILE}; exec "$@"', "sh",
 )  # fmt: skip
-"""What to put before a command, so that it and all its children are what the kernel kills first."""
+"""The words to put before a command, so that the kernel kills it and its children first."""
 
-# The memory cgroup of a container as that container sees it: version 2, then version 1.
+# The memory cgroup of a container as seen from inside: version 2, then version 1.
 _COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
 def be_killed_first() -> None:
-    """Make this process, and all it will fork, what the kernel kills first when memory runs out."""
+    """Let the kernel kill this process, and all that it will fork, first when memory runs out."""
     with contextlib.suppress(OSError):
         _SCORE_FILE.write_text(str(_SCORE))
 
 
 class OomWatch:
-    """Tells whether the kernel has killed a process of our container for lack of memory since it was made."""
+    """Detects whether the kernel has killed a process of our container for lack of memory since this object was made.
+
+    Args:
+        files: where the kernel may keep the count; the first that exists is used.
+    """
 
     def __init__(self, files: Iterable[Path] = _COUNTERS) -> None:
-        """Note the count so far; ``files`` are where the kernel keeps it, of which the first there counts."""
         self._file = next((file for file in files if file.exists()), None)
         self._before = self._count()
 
     def killed(self) -> bool:
-        """Return whether a process was killed; false where the kernel keeps no count."""
+        """Return whether a process was killed. Return false if the kernel keeps no count."""
         return self._count() > self._before
 
     def _count(self) -> int:

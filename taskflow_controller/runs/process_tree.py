@@ -1,8 +1,8 @@
 """Kills all processes of a run.
 
-Ansible-core puts each worker in a session of its own, so that the kill of a process group, which is what
-ansible-runner does, leaves a running module's processes behind; and a module may have started a daemon. All
-of a run's processes have its artifact directory in their environment, and that finds them (Linux: /proc).
+Ansible-core puts each worker in its own session. So ansible-runner, which kills a process group, leaves a running
+module's processes behind; and a module may have started a daemon. All processes of a run have its artifact directory
+in their environment, and are found by it (in Linux's /proc).
 """
 
 import contextlib
@@ -13,16 +13,21 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-_PASSES = 5  # a process may fork while the others are looked for
-_DEATH_SECONDS = 3.0  # a killed process is gone at once, unless the kernel is busy for it (disk, network file system)
+_PASSES = 5  # a process may fork during the search
+_DEATH_SECONDS = 3.0  # a killed process ends at once, unless the kernel works for it (disk, network file system)
 
 
 def kill_by_environment(name: str, value: str, *, below: bool = False, reap: bool = False) -> int:
-    """Kill every process that was started with ``name=value`` in its environment; return how many there were.
+    """Kill every process that was started with a variable in its environment, and return how many there were.
 
-    They are dead when this returns. ``below``: the value is a directory, and a path below it is meant. ``reap``:
-    those that have become this process's children are reaped (as process 1 of a container it adopts every
-    orphan); not for children that somebody else waits for.
+    They are dead when this returns, unless the kernel takes too long.
+
+    Args:
+        name: the variable.
+        value: its value.
+        below: whether the value is a directory, and paths below it are meant.
+        reap: whether to reap those that have become this process's children, because process 1 of a container adopts
+            every orphan. Not for children that other code waits for.
     """
     variable = os.fsencode(f"\0{name}={value}" + ("/" if below else "\0"))
     count = 0
@@ -38,7 +43,7 @@ def kill_by_environment(name: str, value: str, *, below: bool = False, reap: boo
 
 
 def kill_and_wait(pids: Iterable[int]) -> None:
-    """Kill the processes and wait until they are dead, if that takes no more than some seconds."""
+    """Kill the processes and wait until they are dead, for up to ``_DEATH_SECONDS``."""
     poll = select.poll()
     with contextlib.ExitStack() as stack:
         waiting = set()
@@ -63,10 +68,10 @@ def _reap(pids: Iterable[int]) -> None:
 
 
 def _pids_with(variable: bytes) -> set[int]:
-    """Return the processes that have this in their environment, where each variable stands between null bytes."""
+    """Return the processes that have this text in their environment, which has a null byte around each variable."""
     pids = set()
     for file in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+        with contextlib.suppress(OSError):  # gone in the meantime, or another user's
             if variable in b"\0" + file.read_bytes() + b"\0":
                 pids.add(int(file.parent.name))
     return pids

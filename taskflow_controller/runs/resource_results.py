@@ -1,8 +1,8 @@
-"""What a run of several resources says of each: the ``resources`` in its modules' results.
+"""The results of single resources in a run for several: the ``resources`` in its modules' results.
 
-Any module's result, failed or not, may hold ``resources``, a list of ``{name, namespace, failed, msg, requeue_after}``
-(``msg`` and ``requeue_after`` may be left out). One that failed may have ``alone: true``: nothing is wrong with it, it
-needs a run of its own. Lists of anything else under that name are left alone.
+Any module's result, failed or not, may have ``resources``, a list of ``{name, namespace, failed, msg, requeue_after}``
+(``msg`` and ``requeue_after`` are optional). A failed one may have ``alone: true``: nothing is wrong with it, but it
+needs a run of its own. Lists with other content under that name are ignored.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,13 @@ MAX_MESSAGE = 2000
 
 @dataclass(frozen=True)
 class ResourceResult:
-    """How a run ended for one of its resources; ``requeue_after`` is in seconds.
+    """How a run ended for one of its resources.
 
-    ``alone``: it was left out, for it needs a run of its own.
+    Attributes:
+        failed: whether it failed for this resource.
+        message: why.
+        requeue_after: in how many seconds a module wants the next run; None for no such run.
+        alone: whether it was left out because it needs a run of its own.
     """
 
     failed: bool
@@ -28,17 +32,17 @@ class ResourceResult:
 
 
 class ResourceResults:
-    """Takes a run's results as they come; not thread-safe, one per run.
+    """Collects the results of one run as they come. Not thread-safe.
 
-    The last result that names a resource counts. A task that fails ends the run, so a success that an earlier
-    task told counts no more then, unless the failed task names that resource, too.
+    The last result that names a resource counts. A task that fails ends the run, so a success that an earlier task
+    reported does not count then, unless the failed task names that resource, too.
     """
 
     def __init__(self) -> None:
         self._results: dict[tuple[str, str], ResourceResult] = {}
 
     def note(self, result: Mapping[str, Any]) -> None:
-        """Take the result of a task."""
+        """Take the result of a task that did not fail, or whose failure is ignored."""
         for entry in _entries(result):
             key = (str(entry.get("namespace") or ""), entry["name"])
             known = self._results.get(key)
@@ -51,12 +55,12 @@ class ResourceResults:
             )
 
     def note_failed_task(self, result: Mapping[str, Any]) -> None:
-        """Take the result of a task that failed."""
+        """Take the result of a task whose failure ends the run."""
         self._results = self._failed()
         self.note(result)
 
     def final(self, *, broke_off: bool) -> dict[tuple[str, str], ResourceResult]:
-        """Return them by (namespace, name); of a run that broke off only the failures."""
+        """Return the results by (namespace, name). If the run broke off, return only the failures."""
         return self._failed() if broke_off else dict(self._results)
 
     def _failed(self) -> dict[tuple[str, str], ResourceResult]:
@@ -64,7 +68,7 @@ class ResourceResults:
 
 
 def _entries(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what a result, or the results of a loop's items, say of resources."""
+    """Yield the entries about resources in a result, and in the results of a loop's items."""
     for part in (result, *_listed(result, "results")):
         for entry in _listed(part, "resources"):
             if isinstance(entry.get("name"), str) and isinstance(entry.get("failed"), bool):

@@ -1,4 +1,4 @@
-"""Makes a run's result out of ansible-runner's events: counts, failures, the text of a run that broke off."""
+"""Makes a run's result from ansible-runner's events: counts, failures, the last output of a run that broke off."""
 
 import re
 from collections import defaultdict, deque
@@ -18,7 +18,7 @@ _REQUEUE_MODULES = ("operator_sdk.util.requeue_after", "requeue_after")
 
 @dataclass(frozen=True)
 class TaskFailure:
-    """A task that failed (and was neither ignored nor rescued), on which host, and what it said."""
+    """A task that failed, and was neither ignored nor rescued, with the host and the task's message."""
 
     task: str
     host: str
@@ -27,7 +27,7 @@ class TaskFailure:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """The recap's numbers, summed up over the hosts."""
+    """The numbers of the play recap, summed over the hosts."""
 
     ok: int = 0
     changed: int = 0
@@ -36,7 +36,7 @@ class RunCounts:
 
 
 class EventCollector:
-    """Takes a run's events as they come; not thread-safe, one per run."""
+    """Collects the events of one run as they come. Not thread-safe."""
 
     def __init__(self) -> None:
         self._failed: dict[str, list[TaskFailure]] = defaultdict(list)
@@ -47,7 +47,7 @@ class EventCollector:
         self._resources = ResourceResults()
 
     def handle(self, event: Mapping[str, Any]) -> bool:
-        """Take one event; true, for ansible-runner to keep its file."""
+        """Take one event. Return true, so that ansible-runner keeps its file."""
         kind, data = event.get("event"), event.get("event_data") or {}
         if kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
             self._handle_result(kind, data)
@@ -70,7 +70,7 @@ class EventCollector:
 
     @property
     def counts(self) -> RunCounts:
-        """The recap's numbers; zeros if the run never reached it."""
+        """The numbers of the play recap; zeros if the run did not reach it."""
         recap = self._recap or {}
         return RunCounts(
             ok=_total(recap, "ok"),
@@ -81,25 +81,25 @@ class EventCollector:
 
     @property
     def requeue_after(self) -> float | None:
-        """The shortest time, in seconds, that a module asked for the next run."""
+        """The shortest time, in seconds, after which a module wants the next run; None if no module does."""
         return self._requeue_after
 
     def resources(self) -> dict[tuple[str, str], ResourceResult]:
-        """Return what the run says of single resources, by (namespace, name)."""
+        """Return the results of single resources, by (namespace, name)."""
         return self._resources.final(broke_off=self._recap is None)
 
     def failures(self) -> tuple[TaskFailure, ...]:
         """Return the failures that counted.
 
-        A rescued failure's event is the same as any other; only the recap tells. It counts, per host, those
-        not rescued, and they come after the rescued ones: a host whose failure is not rescued does no more,
-        save its ``always`` sections.
+        The event of a rescued failure looks like any other; only the play recap shows the difference. It counts, for
+        each host, the failures that were not rescued. These come after the rescued ones, because a host whose failure
+        is not rescued only runs its ``always`` sections after it.
         """
         failed = self._counted(self._failed, "failures")
         return (*failed, *self._counted(self._unreachable, "dark"))
 
     def error_text(self) -> str:
-        """Return what was printed last by a run that never reached its recap, "" for one that did."""
+        """Return the last output of a run that did not reach its recap, or "" if it did."""
         if self._recap is not None:
             return ""
         lines = [line.rstrip() for line in self._lines if line.strip()]
@@ -132,7 +132,7 @@ def _failure(data: Mapping[str, Any]) -> TaskFailure:
 
 
 def result_message(result: Mapping[str, Any]) -> str:
-    """Return what a failed task says: of a loop its failed items, of a hidden one only that it is hidden."""
+    """Return a failed task's message: for a loop those of its failed items, for ``no_log`` only that it is hidden."""
     if result.get("censored"):
         return str(result["censored"])
     items = [item for item in result.get("results") or [] if isinstance(item, Mapping)]

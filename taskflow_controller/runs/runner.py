@@ -1,4 +1,4 @@
-"""Runs a playbook or role once, through ansible-runner. ``Starter`` is the place for other ways to start a run."""
+"""Runs a playbook or role once, through ansible-runner. Another ``Starter`` can start the run in another way."""
 
 import json
 import os
@@ -25,26 +25,26 @@ from taskflow_controller.runs.workspace import TEMPORARY
 
 CANCEL_POLL_SECONDS = 0.5
 _CALLBACKS = Path(__file__).parent / "ansible_plugins" / "callback"
-KILLED = 137  # the exit code, as a shell has it, of a run that SIGKILL ended
-_MARK = "AWX_ISOLATED_DATA_DIR"  # set by ansible-runner, for its callback, to the run's own artifact directory
+KILLED = 137  # the exit code, as in a shell, of a run that SIGKILL ended
+_MARK = "AWX_ISOLATED_DATA_DIR"  # ansible-runner sets it, for its callback, to the run's own artifact directory
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run, and with what.
+    """A run to perform.
 
     Attributes:
-        directory: the resource's own (see ``workspace``), used by one run at a time. Temporary files are in ``tmp``
-            there and go with the run.
+        directory: the run's directory (see ``workspace``), which only one run at a time uses. Its temporary files are
+            in ``tmp`` there, and removed when it ends.
         extra_vars: the run's extra vars.
         command: the playbook or role.
         arguments: more arguments for ansible-playbook, split as by a shell.
         verbosity: Ansible's, 0 to 7.
         max_artifacts: how many runs' artifacts are kept in the directory.
-        discovery: a folder that keeps what runs learn of the API server's kinds; None for none.
-        environment: laid over the controller's own.
+        discovery: a folder that keeps what runs learn about the API server's kinds; None for none.
+        environment: environment variables that win over the controller's own.
         timeout: in seconds, None for none. A run that takes longer is killed with all its processes.
-        cancelled: asked from time to time. Once it says true, the run is killed in the same way.
+        cancelled: called from time to time. When it returns true, the run is killed in the same way.
         on_event: gets each of ansible-runner's events as it comes.
     """
 
@@ -65,9 +65,16 @@ class RunRequest:
 class RunResult:
     """How a run ended.
 
-    ``status`` is ansible-runner's: successful, failed, canceled, timeout. ``error`` says why a run broke off
-    before its recap, or that memory ran out. ``requeue_after`` and ``duration`` are in seconds. ``resources``
-    is what a run of several resources says of each, by (namespace, name). ``warm``: it needed no new Ansible.
+    Attributes:
+        rc: the exit code of ansible-playbook; -1 if it was not started, ``KILLED`` if it was killed.
+        status: ansible-runner's: successful, failed, canceled, timeout.
+        counts: the numbers of the play recap.
+        failures: the tasks that failed.
+        error: why a run broke off before its recap, or that memory ran out; else "".
+        requeue_after: in how many seconds a module wants the next run; None for no such run.
+        duration: in seconds.
+        resources: the results of single resources in a run for several, by (namespace, name).
+        warm: whether a fork server started it.
     """
 
     rc: int
@@ -82,31 +89,31 @@ class RunResult:
 
     @property
     def successful(self) -> bool:
-        """Whether every task succeeded, or was ignored or rescued."""
+        """True if every task succeeded, or its failure was ignored or rescued."""
         return self.status == "successful"
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was cut off because ``RunRequest.cancelled`` said so."""
+        """True if the run was cut short because ``RunRequest.cancelled`` returned true."""
         return self.status == "canceled"
 
 
 class Runner(Protocol):
-    """Anything that can run a request. Called from several threads at once."""
+    """Performs runs. Called from several threads at once."""
 
     def run(self, request: RunRequest) -> RunResult:
-        """Run to the end, or until cancelled."""
+        """Run to the end, or until cancelled, and return the result."""
 
 
 class Starter(Protocol):
-    """How a run that is prepared is started. Called from several threads at once."""
+    """Starts a run that is prepared. Called from several threads at once."""
 
     def perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
-        """Run it to its end, and see that nothing of it is left.
+        """Run to the end, and leave no process of the run behind.
 
         Args:
-            process: ansible-runner's, with its command, environment and callbacks.
-            request: what it was made from.
+            process: ansible-runner's object, with its command, environment and callbacks.
+            request: the request that it was made from.
 
         Returns:
             Whether the run was warm.
@@ -118,7 +125,7 @@ class ColdStarter:
 
     def perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
         """See ``Starter``."""
-        if request.cancelled():  # which ansible-runner asks only once it has begun
+        if request.cancelled():  # ansible-runner checks it only after the start
             process.status = "canceled"
             return False
         process.config.command = [*BE_KILLED_FIRST, *process.config.command]
@@ -132,12 +139,14 @@ class ColdStarter:
 class AnsibleRunner:
     """Runs requests through ansible-runner, which makes the artifacts and the events.
 
-    Safe in threads: given a cancel callback ansible-runner installs no signal handlers, it does not change
-    the working directory or the umask of this process, and all its files are in the run's own directory.
+    It is thread-safe: with a cancel callback ansible-runner installs no signal handlers, it does not change the working
+    directory or the umask of this process, and all its files are in the run's own directory.
+
+    Args:
+        starter: starts the runs; None: a new ``ansible-playbook`` for each.
     """
 
     def __init__(self, starter: Starter | None = None) -> None:
-        """Take how runs are started; each one anew if not given."""
         self._starter = starter or ColdStarter()
 
     def run(self, request: RunRequest) -> RunResult:
@@ -152,16 +161,16 @@ class AnsibleRunner:
         memory = OomWatch()
         ident = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
         variables = _write_extra_vars(request)
-        _remove_temporary_files(request)  # those of a controller that was killed
+        _remove_temporary_files(request)  # those that a killed controller left behind
         temporary = request.directory / TEMPORARY
         temporary.mkdir(mode=0o700, exist_ok=True)
         if request.discovery:
             discovery_cache.lend(request.discovery, temporary)
-        # In a file, for ansible-runner drops the settings it is given unless there is one.
+        # In a file, because ansible-runner drops the settings that it is given unless there is one.
         settings = {"pexpect_timeout": CANCEL_POLL_SECONDS}
         (request.directory / "env" / "settings").write_text(json.dumps(settings), encoding="utf-8")
         try:
-            # The working directory is the controller's: an ansible.cfg, roles and collections there count.
+            # The working directory is the controller's, so that an ansible.cfg, roles and collections there count.
             process = init_runner(
                 private_data_dir=str(request.directory),
                 project_dir=os.getcwd(),
@@ -208,27 +217,27 @@ def end_leftovers(process: ansible_runner.Runner) -> None:
 
 
 def end_stray_runs(base: Path) -> int:
-    """Kill all processes of runs whose directories are below ``base``; return how many there were.
+    """Kill all processes of runs whose directories are below ``base``, and return how many there were.
 
-    For those of a controller that was killed: a run must not go on beside the next one for the same resource.
+    It is for runs of a controller that was killed: a resource must not have two runs at once.
     """
     return kill_by_environment(_MARK, str(base.absolute()), below=True)
 
 
 class _Watchdog:
-    """A run's cancel callback: ends the run when that is asked for, or its time is up."""
+    """A run's cancel callback. It ends the run when it is cancelled or its time is up."""
 
     def __init__(self, request: RunRequest, process: ansible_runner.Runner) -> None:
         self._cancelled, self._process = request.cancelled, process
         self._deadline = None if request.timeout is None else time.monotonic() + request.timeout
 
     def __call__(self) -> bool:
-        """Return whether the run is cancelled. Ansible-runner kills it then, or when ``timed_out`` is set."""
+        """Return whether the run is cancelled. Ansible-runner kills it then, and also if ``timed_out`` is set."""
         cancelled = self._cancelled()
         if not cancelled and self._deadline is not None and time.monotonic() >= self._deadline:
             self._process.timed_out = True
         if cancelled or self._process.timed_out:
-            # All at once, for ansible-runner waits as long as a process has the terminal open.
+            # All processes at once, because ansible-runner waits as long as one of them has the terminal open.
             kill_by_environment(_MARK, self._process.config.artifact_dir)
         return cancelled
 
@@ -249,14 +258,14 @@ def _error_text(
 
 
 def _remove_temporary_files(request: RunRequest) -> None:
-    """Remove what a run that was killed had no time to remove: packed modules, files that it was about to copy."""
+    """Remove what a killed run had no time to remove: packed modules, files that it was about to copy."""
     shutil.rmtree(request.directory / TEMPORARY, ignore_errors=True)
 
 
 def _write_extra_vars(request: RunRequest) -> str:
-    """Write the extra vars, readable by this user alone; return the path inside the run's directory.
+    """Write the extra vars to a file that only this user can read; return its path in the run's directory.
 
-    Not on the command line: every process may read it, and one argument ends at 128 KiB.
+    They are not on the command line, because every process may read that, and an argument is limited to 128 KiB.
     """
     name = "env/run-vars.json"
     descriptor = os.open(request.directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -270,20 +279,24 @@ def _play_of(role: str | None) -> list[dict[str, Any]]:
 
 
 def _inventory() -> str | None:
-    """Return the inventory that the controller's environment names; None for the one in the run's directory."""
+    """Return the inventory that the controller's environment names, or None for that in the run's directory."""
     path = os.environ.get("ANSIBLE_INVENTORY")
     return os.path.abspath(path) if path and os.path.exists(path) else None
 
 
 def run_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return what to add to this process's environment: our own ansible-playbook and callbacks, before others."""
+    """Return the variables to add to this process's environment for a run.
+
+    Args:
+        extra: the run's own variables. Our ansible-playbook and callbacks come before any that they name.
+    """
     own = {"PATH": os.path.dirname(sys.executable), "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS)}
     others = {"PATH": os.defpath, **os.environ, **extra}
     return {**extra, **{name: os.pathsep.join(filter(None, [first, others.get(name)])) for name, first in own.items()}}
 
 
 def _remove_command_file(status: Mapping[str, Any], runner_config: Any) -> None:
-    """Remove the artifact that has the whole environment in it, as soon as ansible-runner has written it."""
+    """Remove the artifact that contains the whole environment, as soon as ansible-runner has written it."""
     if status["status"] == "running":
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(runner_config.artifact_dir, "command"))

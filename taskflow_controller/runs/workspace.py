@@ -1,9 +1,9 @@
-"""The directory of each resource's runs, as ansible-runner wants it.
+"""The directories of runs, in the form that ansible-runner expects.
 
-``<base>/<group>/<version>/<Kind>/<namespace>/<name>/`` with ``env/``, ``project/``, ``inventory/hosts`` and
-``artifacts/<ident>``. An empty group or namespace is the folder ``_``: no Kubernetes name has an underscore.
-A run of several resources has ``<base>/<group>/<version>/<Kind>/_batch/<number>/``, one of as many as there are such
-runs at once, so that they keep no more artifacts, however many resources there are.
+A resource has ``<base>/<group>/<version>/<Kind>/<namespace>/<name>/`` with ``env/``, ``project/``, ``inventory/hosts``
+and ``artifacts/<ident>``. An empty group or namespace is the folder ``_``, because no Kubernetes name has an
+underscore. A run for several resources uses ``<base>/<group>/<version>/<Kind>/_batch/<number>/``. There are as many of
+these as such runs go on at once, so that the number of artifacts does not grow with the number of resources.
 """
 
 import contextlib
@@ -26,16 +26,25 @@ _EMPTY, _BATCH = "_", "_batch"
 
 
 class Workspaces:
-    """All runner directories, under one base directory that is this user's alone."""
+    """The directories of all runs, below a base directory that only this user can write to.
+
+    Args:
+        base: the base directory, which is made if it does not exist.
+
+    Attributes:
+        base: its absolute path.
+        discovery: the folder for what runs learn about the API server's kinds, while the controller runs.
+        alone: whether ``claim`` found that no other process uses the base directory.
+
+    Raises:
+        ConfigError: the base directory can't be made, or others can write to it.
+    """
 
     def __init__(self, base: str | os.PathLike[str]) -> None:
-        """Make the base directory. Raises ConfigError if it can't be made, or others can write to it."""
         self.base = Path(base).absolute()
         self.discovery = self.base / ".discovery"
-        """Where the runs keep what they learn of the API server, for the life of a controller."""
-        self._lock = threading.Lock()  # one resource's removal takes away folders that another's are made in
+        self._lock = threading.Lock()  # removing one resource's directory removes folders that another's are made in
         self.alone = False
-        """Whether ``claim`` found that no other process uses the base directory."""
         self._batches: set[tuple[GroupVersionKind, int]] = set()  # those in use
         try:
             self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,14 +52,14 @@ class Workspaces:
         except OSError as exc:
             raise ConfigError(f"--runner-dir {base}: {exc.strerror}") from exc
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ConfigError(f"--runner-dir {base}: must be this user's, and writable by nobody else")
+            raise ConfigError(f"--runner-dir {base}: must belong to this user, and nobody else may write to it")
 
     def claim(self) -> bool:
-        """Mark the base directory as used, until this process ends; return whether nobody else uses it now."""
+        """Mark the base directory as used until this process ends. Return whether no other process uses it now."""
         self._claim = os.open(self.base / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another has it, or it can't be told on this file system
+        except OSError:  # another process has it, or this file system has no locks
             self.alone = False
         else:
             self.alone = True
@@ -60,7 +69,11 @@ class Workspaces:
         return self.alone
 
     def path(self, key: ResourceKey) -> Path:
-        """Return where the runs of a resource are. Raises ValueError for a name that is not a plain one."""
+        """Return the directory of a resource's runs, which need not exist.
+
+        Raises:
+            ValueError: a part of the key can't be the name of a folder.
+        """
         gvk = key.gvk
         parts = (gvk.group or _EMPTY, gvk.version, gvk.kind, key.namespace or _EMPTY, key.name)
         for part in parts:
@@ -69,12 +82,20 @@ class Workspaces:
         return self.base.joinpath(*parts)
 
     def prepare(self, key: ResourceKey) -> Path:
-        """Make and return a resource's directory, with an inventory of this host and interpreter."""
+        """Make and return a resource's directory, with an inventory of this host and this Python.
+
+        Raises:
+            OSError: it can't be made.
+        """
         return self._prepare(self.path(key))
 
     @contextlib.contextmanager
     def batch(self, gvk: GroupVersionKind) -> Iterator[Path]:
-        """Make and yield a directory for a run of several resources of a kind; no other run has it meanwhile."""
+        """Make and yield a directory for a run for several resources of a kind. No other run gets it at the same time.
+
+        Raises:
+            OSError: it can't be made.
+        """
         with self._lock:
             number = self._free_number(gvk)
             self._batches.add((gvk, number))
@@ -112,7 +133,7 @@ class Workspaces:
         ]
 
     def remove(self, key: ResourceKey) -> None:
-        """Remove the directory of a resource, and the folders above it that are empty then."""
+        """Remove the directory of a resource, and the folders above it that are then empty."""
         path = self.path(key)
         shutil.rmtree(path, ignore_errors=True)
         with self._lock, contextlib.suppress(OSError):  # not empty: another resource is in it

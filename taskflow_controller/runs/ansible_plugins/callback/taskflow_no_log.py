@@ -1,8 +1,8 @@
 """Runs inside Ansible: keeps the errors of tasks with ``no_log`` from being printed.
 
-From 2.19 on ansible-core prints what a failed task said before its censored result, and what a task says may well
-hold what ``no_log`` is to hide. It does so because ``exception`` is among the keys that its censoring preserves. The
-import of this module takes it out; there is no public way. Other versions, where there is no such set, are left alone.
+Since 2.19 ansible-core prints a failed task's error before its censored result, and the error may contain what
+``no_log`` should hide. The reason is that ``exception`` is among the keys that its censoring preserves. Importing this
+module removes the key; there is no public way. Versions that have no such set of keys are left alone.
 """
 
 from ansible.executor import task_result
@@ -12,12 +12,12 @@ DOCUMENTATION = """
 name: taskflow_no_log
 type: aggregate
 short_description: Keeps the errors of tasks with no_log from being printed
-description: There is nothing to set.
+description: It has no options.
 """
 
 
 def hide_errors() -> None:
-    """Let a censored result have no ``exception``. Safe to call again."""
+    """Remove ``exception`` from censored results. It is safe to call this again."""
     preserved = getattr(task_result, "_PRESERVE", None)
     if isinstance(preserved, set):
         preserved.discard("exception")
@@ -27,7 +27,7 @@ hide_errors()
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Ansible imports this file for the sake of a callback; this one wants no events."""
+    """A callback that takes no events. Ansible imports this file only because it has one."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
