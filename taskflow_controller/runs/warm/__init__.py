@@ -1,8 +1,8 @@
-"""Runs playbooks without starting Ansible afresh for each.
+"""Runs playbooks without a new start of Ansible for each.
 
-A fork server has imported Ansible and rehearsed; for each run it forks a child that is an ``ansible-playbook``
-at once. What this relies on is private to ansible-core and ansible-runner, and is in this folder alone; see
-``versions`` for those it is known to work with.
+A fork server has imported Ansible and rehearsed a run. For each run it forks a child that can work as
+``ansible-playbook`` at once. This relies on private parts of ansible-core and ansible-runner, which only this folder
+uses; ``versions`` has the versions that it is known to work with.
 
     controller                                fork server (one per playbook folder and settings)
       WarmStarter ── servers ── process ═══▶  server/main ─ fork ──▶ keeper ── fork ──▶ child

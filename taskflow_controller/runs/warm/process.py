@@ -1,4 +1,4 @@
-"""A run in the fork server as ansible-runner sees it: with those methods of ``pexpect.spawn`` that it uses."""
+"""A run in the fork server, with those methods of ``pexpect.spawn`` that ansible-runner uses."""
 
 import codecs
 import contextlib
@@ -16,10 +16,10 @@ from ansible_runner.runner import pexpect
 from taskflow_controller.runs.warm.protocol import Lines, ask_for_keeper
 
 _F_SETPIPE_SZ = 1031
-_PIPE_SIZE = 256 * 1024  # a run waits for us only when we are that far behind
+_PIPE_SIZE = 256 * 1024  # a run waits for us only if we are that far behind
 _READ = 16384
-_DRAIN_SECONDS = 2.0  # how long a run whose keeper was killed may have its output open
-_ANSWER_SECONDS = 30.0  # within which a server that lives has forked, on the busiest machine
+_DRAIN_SECONDS = 2.0  # how long a run whose keeper was killed may keep its output open
+_ANSWER_SECONDS = 30.0  # within which a live server forks, even on a very busy machine
 _KILLED = 9
 
 
@@ -28,10 +28,23 @@ class ServerGoneError(Exception):
 
 
 class WarmProcess:
-    """A keeper of the fork server that waits for a run, then that run. Not thread-safe."""
+    """A keeper of the fork server that waits for a run, then that run. Not thread-safe.
+
+    Args:
+        control: the control socket of the server, which is asked for a keeper.
+
+    Attributes:
+        logfile_read: gets the run's output.
+        pid: the run's process; None before it has begun.
+        exitstatus: the exit code of a run that has ended by itself.
+        signalstatus: the signal that has ended the run.
+        stale: whether the server's knowledge is out of date.
+
+    Raises:
+        ServerGoneError: the server has ended.
+    """
 
     def __init__(self, control: socket.socket) -> None:
-        """Have a keeper forked. Raises ServerGoneError."""
         self.logfile_read: TextIO | None = None
         self.pid: int | None = None
         self.exitstatus: int | None = None
@@ -54,7 +67,11 @@ class WarmProcess:
         self._open = True
 
     def wait_for_keeper(self) -> None:
-        """Wait until the keeper is there; ``stale`` is known then. Raises ServerGoneError."""
+        """Wait for the keeper. After that ``stale`` is known.
+
+        Raises:
+            ServerGoneError: the server has ended, or does not answer.
+        """
         self._lines.socket.settimeout(_ANSWER_SECONDS)
         try:
             greeting = self._lines.receive()
@@ -67,8 +84,14 @@ class WarmProcess:
         self._keeper, self.stale = greeting["keeper"], greeting["stale"]
 
     def start(self, argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> None:
-        """Begin the run. From here on it has begun, whatever happens to the server."""
-        with contextlib.suppress(OSError):  # the keeper was killed: receive() tells
+        """Begin the run. From here on it counts as begun, whatever happens to the server.
+
+        Args:
+            argv: the command.
+            cwd: the working directory.
+            environment: the whole environment.
+        """
+        with contextlib.suppress(OSError):  # the keeper was killed: receive() will show that
             self._lines.send({"argv": list(argv), "cwd": cwd, "env": dict(environment)})
         started = self._lines.receive()
         if started is None:
@@ -77,11 +100,20 @@ class WarmProcess:
             self.pid = started["pid"]
 
     def isalive(self) -> bool:
-        """Return whether the run goes on, or has output that was not read."""
+        """Return whether the run goes on, or has unread output."""
         return self._open or not self._ended
 
     def expect(self, patterns: Any, timeout: float | None = None, searchwindowsize: int | None = None) -> int:
-        """Read until the end or ``timeout``; return which of pexpect's EOF and TIMEOUT it was, as an index."""
+        """Read until the end of the run or of the timeout, like ``pexpect.spawn.expect``.
+
+        Args:
+            patterns: pexpect's EOF and TIMEOUT among them.
+            timeout: in seconds, None for none.
+            searchwindowsize: not used.
+
+        Returns:
+            The index of EOF or TIMEOUT in ``patterns``.
+        """
         wanted = patterns if isinstance(patterns, list) else [patterns]
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.isalive():
@@ -92,7 +124,7 @@ class WarmProcess:
         return wanted.index(pexpect.EOF)
 
     def close(self) -> None:
-        """Let go of the run; it is killed if it goes on. Not an error when closed already."""
+        """Close the connection to the run, which kills a run that goes on. It is safe to call this again."""
         self._lines.close()
         if self._output >= 0:
             os.close(self._output)
@@ -106,7 +138,7 @@ class WarmProcess:
         return self.exitstatus is not None or self.signalstatus is not None
 
     def _take(self, timeout: float | None) -> None:
-        """Wait for output or the end, and take it."""
+        """Wait for output or the end, and process it."""
         poll = select.poll()
         if self._open:
             poll.register(self._output, select.POLLIN)
@@ -126,7 +158,7 @@ class WarmProcess:
     def _read(self) -> None:
         data = os.read(self._output, _READ)
         self._open = bool(data)
-        # Line by line, for of several lines before an event's mark ansible-runner would write the last alone.
+        # Line by line: of several lines before an event's mark, ansible-runner would write only the last.
         for line in re.findall(r"[^\n]*\n|[^\n]+", self._decoder.decode(data, final=not data)):
             if self.logfile_read is not None:
                 self.logfile_read.write(line)

@@ -1,16 +1,15 @@
-"""What controller and fork server say to each other.
+"""The protocol between the controller and a fork server.
 
-The control socket (a pair of sequenced-packet sockets) ties the server to the controller's life. The server's
-first packet says that it is ready; each packet from the controller asks for a keeper and brings two
-descriptors: the keeper's end of the run's own connection, and where the run's output goes. On that connection
-each side sends lines of JSON:
+The control socket (a pair of sequenced-packet sockets) ties the server to the controller's life. The server's first
+packet says that it is ready. Each packet from the controller asks for a keeper and passes two descriptors: the keeper's
+end of the run's own connection, and the run's output. On that connection each side sends lines of JSON:
 
-    keeper       {"keeper": process id, "stale": is what the server knows out of date}
-    controller   {"argv": [...], "cwd": ..., "env": {...}}         not before: nothing has run without it
+    keeper       {"keeper": process id, "stale": whether the server's knowledge is out of date}
+    controller   {"argv": [...], "cwd": ..., "env": {...}}         nothing runs before this
     keeper       {"pid": process id of the run}
-    keeper       {"exit": exit code, or minus the signal's number}  nothing of the run is left by then
+    keeper       {"exit": exit code, or minus the signal's number}  no process of the run is left by then
 
-The controller closes its end to have the run killed.
+To kill the run, the controller closes its end.
 """
 
 import array
@@ -24,12 +23,17 @@ _MAX_PACKET = 65536
 
 
 def send_ready(control: socket.socket, warnings: list[str]) -> None:
-    """Say that the server can serve, and what was odd while it warmed up."""
+    """Tell the controller that the server is ready, with the warnings from its warm-up."""
     control.send(json.dumps({"warnings": warnings[:20]}).encode()[:_MAX_PACKET])
 
 
 def receive_ready(control: socket.socket) -> list[str]:
-    """Wait until the server is ready; return its warnings. Raises EOFError if it ended before."""
+    """Wait until the server is ready, and return its warnings.
+
+    Raises:
+        EOFError: the server ended before.
+        OSError: the server was not ready within the socket's timeout.
+    """
     packet = control.recv(_MAX_PACKET)
     if not packet:
         raise EOFError
@@ -38,13 +42,26 @@ def receive_ready(control: socket.socket) -> list[str]:
 
 
 def ask_for_keeper(control: socket.socket, connection: socket.socket, output: int) -> None:
-    """Hand over both descriptors. Raises OSError if the server is gone."""
+    """Ask for a keeper.
+
+    Args:
+        control: the control socket.
+        connection: the keeper's end of the run's connection.
+        output: the descriptor for the run's output.
+
+    Raises:
+        OSError: the server is gone.
+    """
     descriptors = array.array("i", [connection.fileno(), output])
     control.sendmsg([_ASK], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
 
 
 def receive_asked(control: socket.socket) -> tuple[socket.socket, int]:
-    """Return the next run's connection and output. Raises EOFError if the controller is gone."""
+    """Wait for the next request for a keeper; return the run's connection and the descriptor for its output.
+
+    Raises:
+        EOFError: the controller is gone.
+    """
     descriptors = array.array("i")
     packet, ancillary, _flags, _address = control.recvmsg(
         len(_ASK), socket.CMSG_SPACE(_DESCRIPTORS * descriptors.itemsize)
@@ -58,19 +75,26 @@ def receive_asked(control: socket.socket) -> tuple[socket.socket, int]:
 
 
 class Lines:
-    """Lines of JSON over a socket."""
+    """Sends and receives lines of JSON over a connected socket, which it owns."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Take over a connected socket."""
         self.socket = connection
         self._received = b""
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a message. Raises OSError if the other side is gone."""
+        """Send a message.
+
+        Raises:
+            OSError: the other side is gone.
+        """
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> dict[str, Any] | None:
-        """Wait for the next message and return it; None if the other side is gone."""
+        """Wait for the next message and return it, or None if the other side is gone.
+
+        Raises:
+            TimeoutError: there was none within the socket's timeout.
+        """
         while b"\n" not in self._received:
             try:
                 received = self.socket.recv(65536)

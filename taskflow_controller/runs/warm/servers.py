@@ -1,4 +1,4 @@
-"""The fork servers: one for each folder of playbooks and each set of Ansible's settings."""
+"""The fork servers: one for each folder of playbooks and each set of Ansible settings."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _START_SECONDS = 120.0
 _FIRST_BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 300.0
-_LONG_LIFE = 60.0  # a server that ends after so many seconds was not to blame for it
+_LONG_LIFE = 60.0  # seconds after which the end of a server no longer counts as a failed start
 _RETIRE_SECONDS = 1.0
 _MAX_SERVERS = 8  # each is some 100 MB
 _PACKAGE_PARENT = str(Path(__file__).parents[3])
@@ -36,15 +36,23 @@ _LOG_TAIL = 2000
 
 
 class ForkServer:
-    """One fork server's process."""
+    """A fork server's process. Making it starts the process, and waits until it is ready.
+
+    Args:
+        spec: which runs the server is for.
+        environment: the whole environment of these runs.
+
+    Raises:
+        ServerGoneError: it did not become ready; the text says why.
+        OSError: it could not be started.
+    """
 
     def __init__(self, spec: Spec, environment: Mapping[str, str]) -> None:
-        """Start it and wait until it is ready. Raises ServerGoneError with the reason."""
         self.spec = spec
         self._directory = Path(tempfile.mkdtemp(prefix="taskflow-warm-"))  # made with mode 0700
         spec.write(self._directory)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._log = tempfile.TemporaryFile()  # without a name, so that it can't be left behind  # noqa: SIM115
+        self._log = tempfile.TemporaryFile()  # without a name, so that no file can be left behind  # noqa: SIM115
         started = time.monotonic()
         with theirs:
             try:
@@ -62,10 +70,10 @@ class ForkServer:
             raise self._failed("it ended as it started") from exc
         self._control.settimeout(None)
         for warning in warnings:
-            logger.debug("fork server: not read beforehand: %s", warning)
+            logger.debug("fork server: could not be read in advance: %s", warning)
         fields = {"pid": self._process.pid, "folder": spec.folder, "seconds": round(time.monotonic() - started, 3)}
         logger.info("fork server is ready", extra=fields)
-        if text := self._printed():  # what Ansible says of its settings, which each cold run would say
+        if text := self._printed():  # Ansible's warnings about its settings, which each cold run would print
             logger.warning("fork server: %s", text)
 
     def _start(self, control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -82,28 +90,32 @@ class ForkServer:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The server's process id."""
         return self._process.pid
 
     def open(self) -> WarmProcess:
-        """Return a keeper for one run. Raises ServerGoneError."""
+        """Return a keeper for one run.
+
+        Raises:
+            ServerGoneError: the server has ended, or does not answer.
+        """
         process = WarmProcess(self._control)
         process.wait_for_keeper()
         return process
 
     def wait(self) -> str:
-        """Wait for its end; return how it ended."""
+        """Wait for the server to end; return how it ended."""
         code = self._process.wait()
         self._clean_up()
         return signal.strsignal(-code) or str(code) if code < 0 else f"exit code {code}"
 
     def retire(self) -> None:
-        """Let it end with the last of its runs."""
+        """Let the server end with the last of its runs."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
-        """Kill it; its runs go on."""
+        """Kill the server; its runs go on."""
         self._process.kill()
 
     def _failed(self, what: str) -> ServerGoneError:
@@ -113,7 +125,7 @@ class ForkServer:
         return ServerGoneError(f"{what}: {text}" if text else what)
 
     def _printed(self) -> str:
-        # At a position of our own: the server writes at the one that it shares with us.
+        # pread, because the file's position is shared with the server, which writes there.
         content = os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
         return content.decode(errors="replace").strip()[-_LOG_TAIL:]
 
@@ -124,7 +136,7 @@ class ForkServer:
 
 
 def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """Return a run's environment with the directories changed that would be that run's own."""
+    """Return a run's environment with the server's directories in place of that run's own."""
     (directory / "tmp").mkdir()
     own = {"AWX_ISOLATED_DATA_DIR": str(directory / "rehearsal"), "ANSIBLE_LOCAL_TEMP": str(directory / "tmp")}
     return {**environment, **own}
@@ -132,7 +144,7 @@ def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, s
 
 @dataclass
 class _Slot:
-    """A server that there should be: for what, and what is known of its failures."""
+    """A server that should exist: which runs it is for, and its failures so far."""
 
     spec: Spec
     environment: Mapping[str, str]
@@ -145,10 +157,10 @@ class _Slot:
     used: float = 0.0
 
     def retire(self) -> None:
-        """Let the server end with the last of its runs, and have no other."""
+        """Let the server end with the last of its runs, and start no other."""
         self.wanted = False
         if not self.lock.acquire(timeout=_RETIRE_SECONDS):
-            return  # it is starting, and who waits for that sees that it is not wanted
+            return  # it is starting, and the thread that waits for it will see that it is not wanted
         try:
             self.problem = None
             if self.server:
@@ -159,20 +171,33 @@ class _Slot:
 
 
 class ForkServers:
-    """Starts servers as runs need them, again when they have ended or know what has changed. Thread-safe."""
+    """Starts servers as runs need them, and again if they have ended or their files have changed. Thread-safe.
+
+    Args:
+        start: starts a server.
+    """
 
     def __init__(self, start: Callable[[Spec, Mapping[str, str]], ForkServer] = ForkServer) -> None:
-        """Start none yet."""
         self._start = start
         self._lock = threading.Lock()
         self._slots: dict[Spec, _Slot] = {}
 
     def start(self, spec: Spec, environment: Mapping[str, str]) -> None:
-        """Start a server before a run needs it; if that fails, it is tried again."""
+        """Start a server before a run needs it. If that fails, it is tried again later.
+
+        Args:
+            spec: which runs the server is for.
+            environment: the whole environment of these runs.
+        """
         self._server(self._slot(spec, environment))
 
     def open(self, spec: Spec, environment: Mapping[str, str]) -> WarmProcess | None:
-        """Return a keeper for one run; None if there is no server, and it is too early to try again."""
+        """Return a keeper for one run, or None if there is no server and it is too early to try again.
+
+        Args:
+            spec: which runs the server is for.
+            environment: the whole environment of these runs.
+        """
         slot = self._slot(spec, environment)
         for _try in range(2):
             server = self._server(slot)
@@ -191,7 +216,7 @@ class ForkServers:
         return None
 
     def problem(self) -> str | None:
-        """Return why a server is not there; None if all are."""
+        """Return why servers are missing, or None if there are all."""
         with self._lock:
             problems = [slot.problem for slot in self._slots.values() if slot.problem]
         return "; ".join(problems) or None
@@ -247,12 +272,12 @@ class ForkServers:
     def _replace(self, slot: _Slot, server: ForkServer) -> None:
         with slot.lock:
             if slot.server is server:
-                logger.info("fork server starts anew: code has changed", extra={"folder": slot.spec.folder})
+                logger.info("fork server starts again: code has changed", extra={"folder": slot.spec.folder})
                 server.retire()
                 slot.server = None
 
     def _note_failure(self, slot: _Slot, problem: str) -> None:
-        """Note that there is no server, and start one later; the slot's lock is held."""
+        """Record that there is no server, and start one later. The caller holds the slot's lock."""
         delay = min(_FIRST_BACK_OFF * 2**slot.failures, _LONGEST_BACK_OFF)
         slot.failures += 1
         slot.problem = problem

@@ -1,4 +1,4 @@
-"""What a fork server is for: written by the controller, read by the server as it starts."""
+"""The runs that a fork server is for. The controller writes it, and the server reads it when it starts."""
 
 import dataclasses
 import json
@@ -9,8 +9,8 @@ from typing import Self
 
 _FILE = "spec.json"
 
-# Ansible reads these while it is imported, or Python does when it starts: a run that has them otherwise needs
-# another server. All other variables are a run's own.
+# Ansible reads these variables while it is imported, or Python does when it starts. So a run with other values needs
+# another server. All other variables belong to a run.
 _PREFIXES = ("ANSIBLE_", "_ANSIBLE_", "LC_", "LD_", "PYTHON")
 _NAMES = {
     "AD_HOC_COMMAND_ID", "AWX_LIB_DIRECTORY", "HOME", "LANG", "LANGUAGE", "NO_COLOR", "ORIGINAL_STDOUT_CALLBACK",
@@ -21,8 +21,14 @@ _PER_RUN = {"ANSIBLE_LOCAL_TEMP"}
 
 @dataclass(frozen=True)
 class Spec:
-    """``folder`` is that of the playbooks ("" for roles), ``cwd`` where they run, ``settings`` what of the
-    environment Ansible reads once; ``playbooks`` and ``roles`` are those known beforehand.
+    """The runs that a fork server is for.
+
+    Attributes:
+        cwd: their working directory.
+        folder: the folder of the playbooks; "" for roles, and for playbooks in collections.
+        settings: the environment variables that Ansible or Python reads only once, sorted.
+        playbooks: those that are known in advance.
+        roles: those that are known in advance.
     """
 
     cwd: str
@@ -32,19 +38,19 @@ class Spec:
     roles: tuple[str, ...] = ()
 
     def write(self, directory: Path) -> None:
-        """Write it into the server's directory."""
+        """Write the spec to a file in the server's directory."""
         (directory / _FILE).write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, directory: Path) -> Self:
-        """Read what ``write`` wrote."""
+        """Read the spec from the file that ``write`` wrote."""
         fields = json.loads((directory / _FILE).read_text(encoding="utf-8"))
         fields["settings"] = tuple((name, value) for name, value in fields["settings"])
         return cls(**{**fields, "playbooks": tuple(fields["playbooks"]), "roles": tuple(fields["roles"])})
 
 
 def settings_of(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return what of an environment Ansible or Python reads once for all, sorted."""
+    """Return the variables of an environment that Ansible or Python reads only once, sorted."""
     return tuple(sorted((name, value) for name, value in environment.items() if _is_setting(name)))
 
 

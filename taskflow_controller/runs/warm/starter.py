@@ -1,4 +1,4 @@
-"""The Starter that needs no new Ansible for a run."""
+"""Starts runs in fork servers, without a new start of Ansible for each."""
 
 import logging
 import os
@@ -21,14 +21,19 @@ from taskflow_controller.runs.warm.versions import unknown_version
 
 logger = logging.getLogger(__name__)
 
-# Options of ansible-playbook that ask for something on a terminal.
+# Options of ansible-playbook that prompt on a terminal.
 _ASKING = {"-k", "--ask-pass", "-K", "--ask-become-pass", "-J", "--ask-vault-password", "--ask-vault-pass", "--step"}
 
 
 class WarmStarter:
-    """Starts runs in children of fork servers, and those that can't be started so as another starter does.
+    """Starts runs in children of fork servers, and those for which this is not possible with another starter.
 
-    It is ansible-runner that runs all the same: only the function by which it starts its process is another.
+    ansible-runner still performs the runs; only the function with which it starts its process is replaced.
+
+    Args:
+        commands: the playbooks and roles that will run. They are read in advance.
+        environment: environment variables that win over the controller's own, as in RunRequest.
+        cold: starts the runs that can't be warm; None for a ``ColdStarter``.
     """
 
     def __init__(
@@ -37,13 +42,6 @@ class WarmStarter:
         environment: Mapping[str, str] | None = None,
         cold: Starter | None = None,
     ) -> None:
-        """Take what is known of the runs to come.
-
-        Args:
-            commands: what will be run. It is read beforehand.
-            environment: laid over the controller's own, as in RunRequest.
-            cold: starts the runs that can't be warm.
-        """
         self._environment = dict(environment or {})
         self._commands = tuple(dict.fromkeys(commands))
         self._cold = cold or ColdStarter()
@@ -53,9 +51,9 @@ class WarmStarter:
             logger.warning("all runs are cold: %s", self._unknown)
 
     def start(self) -> None:
-        """Start the servers for what will be run, so that the first runs need not wait long; return at once.
+        """Start the servers for the known commands, so that the first runs need not wait long. Does not wait.
 
-        They are those for the environment given. A run with other settings of Ansible starts another.
+        The servers are for the given environment. A run with other Ansible settings starts another server.
         """
         if not self._unknown:
             threading.Thread(target=self._start_servers, name="fork-servers", daemon=True).start()
@@ -70,7 +68,7 @@ class WarmStarter:
         self._servers.stop()
 
     def problem(self) -> str | None:
-        """Return why runs are cold that could be warm; None if they are not."""
+        """Return why runs are cold that could be warm, or None if there are no such runs."""
         return self._servers.problem()
 
     def perform(self, process: ansible_runner.Runner, request: RunRequest) -> bool:
@@ -105,7 +103,7 @@ class WarmStarter:
 
 
 def _folder(command: Command) -> str:
-    """Return the folder whose plugins count for a playbook: "" for a collection's, and for a role."""
+    """Return the folder whose plugins count for a playbook, or "" for a role and for a collection's playbook."""
     playbook = command.playbook
     return os.path.dirname(os.path.abspath(playbook)) if playbook and os.path.isfile(playbook) else ""
 
@@ -127,7 +125,7 @@ def _actual_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def _can_be_warm(config: Any) -> bool:
-    """Return whether it is a plain ansible-playbook that asks nobody for a password."""
+    """Return whether a run is a plain ansible-playbook that prompts for nothing."""
     return bool(
         config.runner_mode == "pexpect"
         and not config.containerized

@@ -6,7 +6,7 @@ KNOWN = {"ansible-core": ("2.19",), "ansible-runner": ("2.4",)}
 
 
 def unknown_version() -> str | None:
-    """Return what is installed in a version that warm runs are not made for, None if all is known."""
+    """Return which packages are installed in a version that warm runs don't support, or None if there are none."""
     problems = []
     for package, known in KNOWN.items():
         try:

@@ -1,1 +1,1 @@
-"""The fork server's side of warm runs: the only part that imports ansible-core."""
+"""The fork server's side of warm runs, the only part that imports ansible-core."""

@@ -1,4 +1,4 @@
-"""A run, in a child of the fork server: what the command ``ansible-playbook`` does."""
+"""A run in a child of the fork server, which does what the command ``ansible-playbook`` does."""
 
 import atexit
 import io
@@ -22,13 +22,16 @@ _OUTPUT_BUFFER = 65536
 
 
 def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int) -> int:
-    """Run ``request`` (argv, cwd, env) to its end; return the exit code that ansible-playbook would have.
+    """Run a playbook to its end, and return the exit code that ansible-playbook would have.
 
-    ``output`` takes stdout and stderr.
+    Args:
+        cli: Ansible's command line.
+        request: ``argv``, ``cwd`` and ``env`` of the run.
+        output: the descriptor for stdout and stderr.
     """
     os.setsid()
     be_killed_first()
-    atexit._clear()  # the server's, which must not be done for each run
+    atexit._clear()  # the server's handlers, which must not run after each run
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,16 +41,16 @@ def run(cli: type[PlaybookCLI], request: Mapping[str, Any], output: int) -> int:
     _open_streams(output)
     singletons.reset()
     singletons.reread_kubeconfig()
-    # The server's own holds packed modules by name, and another playbook may have another module of that name.
+    # The server's own folder has packed modules by name, and another playbook may have another module of that name.
     constants.DEFAULT_LOCAL_TMP = request["env"]["ANSIBLE_LOCAL_TEMP"]
-    tempfile.tempdir = None  # let it look at TMPDIR again
+    tempfile.tempdir = None  # make it read TMPDIR again
     return _run_cli(cli, request["argv"])
 
 
 def _open_streams(output: int) -> None:
-    """Make ``output`` stdout and stderr, guarded as Display does, for workers are forked amidst threads.
+    """Make ``output`` stdout and stderr, with the locks that Display uses, because workers are forked amidst threads.
 
-    Both have one buffer, so that what is written keeps its order: a warning belongs to the event around it.
+    Both share one buffer, so that the output keeps its order: a warning belongs to the event around it.
     """
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -1,4 +1,4 @@
-"""What of a project is read, or loaded, before the runs: the parsed YAML, and which code it was."""
+"""The parts of a project that are read or loaded before the runs: the parsed YAML, and the files with code."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from ansible.vars.manager import VariableManager
 
 from taskflow_controller.runs.warm.server.stamps import Stamps
 
-# What is installed: it does not change under a running controller.
+# The folders of installed packages, which do not change while a controller runs.
 _INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OWN = str(Path(__file__).parents[3]) + os.sep
 
@@ -30,18 +30,25 @@ _OWN = str(Path(__file__).parents[3]) + os.sep
 class FileCache:
     """The parsed files of playbooks and roles, as Ansible's DataLoader keeps them.
 
-    The parsed text only: plays and tasks are made anew in each run, for what they become may depend on the
-    run's variables.
+    It keeps only the parsed text. Each run makes its own plays and tasks from it, because they may depend on the run's
+    variables.
     """
 
     def __init__(self) -> None:
-        """Start with none."""
         self._parsed: dict[str, Any] = {}
         self._stamps = Stamps()
         self._actions: set[tuple[str, tuple[str, ...]]] = set()
 
     def read(self, playbooks: Sequence[str], roles: Sequence[str]) -> list[str]:
-        """Read these with all that they import; return what could not be read, and why: the run will tell."""
+        """Read playbooks and roles with all that they import.
+
+        Args:
+            playbooks: paths, or names in collections.
+            roles: the same.
+
+        Returns:
+            A text for each that could not be read. The run will report the error.
+        """
         problems = []
         for name, load in (*((name, _load_playbook) for name in playbooks), *((name, _load_role) for name in roles)):
             loader = DataLoader()
@@ -58,7 +65,7 @@ class FileCache:
         return problems
 
     def modules(self) -> set[str]:
-        """Return the paths of the modules that the tasks name."""
+        """Return the paths of the modules that the tasks use."""
         found = set()
         for action, collections in self._actions:
             for name in (action, f"ansible.legacy.{action.rpartition('.')[2]}"):
@@ -69,7 +76,7 @@ class FileCache:
         return found
 
     def use(self) -> None:
-        """Have every DataLoader of this process begin with what is parsed and has not changed since."""
+        """Make every DataLoader of this process begin with the parsed files that have not changed since."""
         changed = self._stamps.changed()
         fresh = {path: parsed for path, parsed in self._parsed.items() if path not in changed}
         original = DataLoader.__init__
@@ -103,7 +110,7 @@ def _load_role(name: str, variables: Any, loader: Any) -> Sequence[Any]:
 
 
 def code_files() -> Iterator[str]:
-    """Return the project's Python files that this process has loaded, and what collections say of themselves."""
+    """Return the project's Python files that this process has loaded, and the metadata files of its collections."""
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
         if path and not path.startswith((*_INSTALLED, _OWN)):
@@ -115,7 +122,11 @@ def code_files() -> Iterator[str]:
 
 
 def plugin_folders(folder: str) -> Iterator[str]:
-    """Return the folders whose content the plugin loaders remember; ``folder`` is that of the playbooks."""
+    """Return the folders whose content the plugin loaders remember.
+
+    Args:
+        folder: the folder of the playbooks, "" for none.
+    """
     for _name, loader in plugin_loader.get_all_plugin_loaders():
         if folder and loader.subdir:
             yield os.path.join(folder, loader.subdir)

@@ -1,7 +1,7 @@
-"""Has Ansible's actions run their modules by ``modules``, where that makes no difference but in time.
+"""Makes Ansible's actions run their modules with ``modules``, if that makes no difference except in time.
 
-Methods of ActionBase are wrapped, those for temporary directories (``temporary``) among them. Ansible goes its own
-way, with a packed module in a new process, for: another connection than local, become, async, another interpreter,
+It wraps methods of ActionBase, including those for temporary directories (``temporary``). Ansible still packs a module
+and starts a new process for it in these cases: a connection other than local, become, async, another interpreter,
 another language, modules that look for another Python, settings for debugging, and a project that overrides parts of
 Ansible's own module_utils.
 """
@@ -29,7 +29,7 @@ from ansible.utils.display import Display
 from taskflow_controller.runs.warm.server import modules, temporary
 from taskflow_controller.runs.warm.server.modules import PROFILE, AnotherPythonError, Call, Module
 
-# A Python reads these as it starts, and the loader of shared libraries does.
+# Python and the loader of shared libraries read these when a process starts.
 _START_UP_VARIABLES = ("PYTHON", "LD_")
 _FREQUENT = ("command", "copy", "file", "ping", "setup", "slurp", "stat")
 _CORE_UTILS = Path(ansible.module_utils.__file__).parent
@@ -40,13 +40,17 @@ _EXECUTE_MODULE = inspect.signature(ActionBase._execute_module)
 
 
 class _Payload(bytes):
-    """Takes the place of a packed module between the methods of ActionBase."""
+    """Stands for a packed module between the methods of ActionBase."""
 
     call: Call
 
 
 def install(paths: Iterable[str]) -> None:
-    """Wrap the methods, for all of this process; get the modules at ``paths``, and frequent ones, ready."""
+    """Wrap the methods for the whole process, and load modules in advance.
+
+    Args:
+        paths: the modules to load, besides the most frequent ones.
+    """
     modules.notice_respawn()
     frequent = (f"{_CORE}/modules/{name}.py" for name in _FREQUENT)
     for path in {*paths, *frequent}:
@@ -89,7 +93,7 @@ def _execute_module(
 
 
 def _is_pipelining_enabled(self: Any, original: Any, *args: Any, **kwargs: Any) -> Any:
-    # As with pipelining no file is copied, and no temporary directory made.
+    # As with pipelining, no file is copied and no temporary directory is made.
     return True if _chosen(self) else original(self, *args, **kwargs)
 
 
@@ -146,7 +150,7 @@ def _chosen(action: Any) -> Module | None:
 
 
 def _module_for(action: Any, name: str, task_vars: Mapping[str, Any], wrap_async: bool) -> Module | None:
-    """Return the module to run in process; None where Ansible is to go its own way."""
+    """Return the module to run in process, or None if Ansible must run it itself."""
     connection, task = action._connection, action._task
     if not temporary.is_ansibles(connection, "connection", "local") or connection.become:
         return None
@@ -163,7 +167,7 @@ def _module_for(action: Any, name: str, task_vars: Mapping[str, Any], wrap_async
 
 
 def _debugging(task_vars: Mapping[str, Any]) -> bool:
-    """Return whether somebody looks into how modules are packed, or wants something unusual of that."""
+    """Return whether a setting keeps or changes how modules are packed."""
     config = constants.config
     return bool(
         constants.DEFAULT_KEEP_REMOTE_FILES
@@ -203,7 +207,7 @@ def _utils_folders(action: Any) -> list[str]:
 
 
 def _overrides_core(action: Any) -> bool:
-    """Return whether the project has a part of module_utils by the name of one of Ansible's own."""
+    """Return whether the project has a part of module_utils with the same name as one of Ansible's own."""
     for folder in _utils_folders(action):
         for entry in os.scandir(folder):
             name = entry.name.removesuffix(".py")

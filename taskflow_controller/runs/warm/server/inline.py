@@ -1,4 +1,4 @@
-"""Runs tasks in the process itself, where Ansible forks a worker for each: the rehearsal is to leave traces."""
+"""Runs tasks in the process itself instead of a forked worker, so that the rehearsal loads everything here."""
 
 import copy
 import traceback
@@ -24,14 +24,14 @@ class InlineWorker:
     def start(self) -> None:
         try:
             self._run()
-        except SystemExit:  # of a plugin; it ends a worker, and with it the run
+        except SystemExit:  # from a plugin; in a worker it would end the worker, and so the run
             Display().debug(f"a task ended its worker: {traceback.format_exc()}")
             self.exitcode = 1
 
     def _run(self) -> None:
         given = self._fields
         task = given["task"].copy(exclude_parent=True, exclude_tasks=True)
-        task._parent = copy.copy(given["task"]._parent)  # it is validated with the task, and so changed
+        task._parent = copy.copy(given["task"]._parent)  # validating the task changes it, too
         names = ("loader", "shared_loader_obj", "final_q", "variable_manager")
         with _task.TaskContext(task):
             executor = TaskExecutor(
@@ -44,7 +44,7 @@ class InlineWorker:
         host, queue = self._fields["host"], self._fields["final_q"]
         try:
             queue.send_task_result(_RawTaskResult(host=host, task=task, return_data=result, task_fields=fields))
-        except Exception as error:  # what can't be pickled is left out
+        except Exception as error:  # a result that can't be pickled is left out
             try:
                 raise AnsibleError("Task result omitted due to queue send failure.") from error
             except AnsibleError as told:

@@ -1,7 +1,7 @@
-"""Looks after one run, from a process of its own: forks it, reports its end, and leaves nothing of it.
+"""Looks after one run from a separate process: forks it, reports its end, and leaves no process of it behind.
 
-All orphans of the run become the keeper's children, so that none can get away: not by a session of its own,
-nor by another environment.
+All orphans of the run become the keeper's children, so that none can escape, even with its own session or another
+environment.
 """
 
 import contextlib
@@ -18,11 +18,18 @@ from taskflow_controller.runs.warm.server import linux
 _PASSES = 100  # each kills one generation of a run's descendants
 
 Child = Callable[[dict[str, Any], int], int]
-"""Runs a request with the given output descriptor; returns its exit code."""
+"""Runs a request with the given output descriptor, and returns its exit code."""
 
 
 def keep(lines: Lines, output: int, stale: bool, child: Child) -> None:
-    """Serve one request, from the greeting to the end of all its processes."""
+    """Serve one request, from the greeting to the end of all its processes.
+
+    Args:
+        lines: the connection to the controller.
+        output: the descriptor for the run's output.
+        stale: whether the server's knowledge is out of date.
+        child: performs the run, in a forked child.
+    """
     linux.adopt_orphans()
     lines.send({"keeper": os.getpid(), "stale": stale})
     request = lines.receive()
@@ -54,7 +61,7 @@ def _fork(lines: Lines, request: dict[str, Any], output: int, child: Child) -> i
 
 
 def _wait(pid: int, lines: Lines) -> int:
-    """Wait for the run's end, or until the controller wants no more of it; return its wait status."""
+    """Wait for the run's end, or kill it when the controller closes the connection; return its wait status."""
     descriptor = os.pidfd_open(pid)
     try:
         poll = select.poll()

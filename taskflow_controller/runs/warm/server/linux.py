@@ -1,4 +1,4 @@
-"""The few calls to the kernel that Python has no function for."""
+"""The few calls to the kernel for which Python has no function."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, in place of process 1."""
+    """Become, in place of process 1, the parent of every descendant whose own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -21,12 +21,12 @@ def die_with_parent() -> None:
 
 
 def children() -> set[int]:
-    """Return the process ids of this process's children, adopted and dead ones too."""
+    """Return the process ids of this process's children, including adopted and dead ones."""
     own, found = os.getpid(), set()
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
             stat = file.read_bytes()
-        except OSError:  # gone meanwhile
+        except OSError:  # gone in the meantime
             continue
         if int(stat[stat.rindex(b")") + 2 :].split()[1]) == own:
             found.add(int(file.parent.name))

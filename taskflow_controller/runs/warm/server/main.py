@@ -2,7 +2,8 @@
 
     python -P -c "from taskflow_controller.runs.warm.server.main import main; main()" <descriptor> <directory>
 
-``descriptor`` is its end of the control socket; ``directory`` is its own while it warms up, and holds ``spec.json``.
+``descriptor`` is the server's end of the control socket. ``directory`` has ``spec.json``; the server uses it while it
+warms up, and then removes it.
 """
 
 import contextlib
@@ -30,9 +31,9 @@ _GARBAGE = 20_000  # objects that a child may make before it looks for garbage; 
 
 
 def main() -> None:
-    """Run until the controller closes its end, or is gone, and the last run has ended."""
+    """Serve until the controller has closed its end, or is gone, and the last run has ended."""
     control, directory = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: it is the controller that ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; only the controller should end
     try:
         spec = Spec.read(directory)
         from taskflow_controller.runs.warm.server.warmup import warm_up  # noqa: PLC0415  imports Ansible, by spec's settings
@@ -41,7 +42,7 @@ def main() -> None:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     gc.collect()
-    gc.freeze()  # a collection in a child would write to, and so copy, what all share
+    gc.freeze()  # a collection in a child would write to shared memory, and so copy it
     gc.set_threshold(_GARBAGE)
     linux.adopt_orphans()
     sys.stderr.flush()
@@ -92,7 +93,7 @@ class _Server:
         return descriptor
 
     def _ended(self, descriptor: int) -> None:
-        """Reap a keeper; if it was killed, its run's processes are this process's children now: kill them."""
+        """Reap a keeper. If it was killed, its run's processes are this process's children now, so kill them."""
         _pid, status = os.waitpid(self._keepers.pop(descriptor), 0)
         os.close(descriptor)
         while status and (orphans := linux.children() - set(self._keepers.values())):

@@ -1,6 +1,6 @@
-"""Runs a module in a fork of the process, in place of a new Python that unpacks and imports everything first.
+"""Runs a module in a fork of the process, instead of a new Python that unpacks and imports everything first.
 
-Whatever the module does to its process (directory, environment, signals, its end) ends with the fork.
+Everything that the module does to its process (directory, environment, signals, exit) ends with the fork.
 """
 
 import ast
@@ -36,20 +36,29 @@ from ansible.utils.display import Display
 
 from taskflow_controller.runs.warm.server import singletons
 
-PROFILE = "legacy"  # how arguments and results are serialised, save for experimental modules
+PROFILE = "legacy"  # how arguments and results are serialised, except for experimental modules
 
 _READ = 65536
-_MAIN_PROCESS = multiprocessing.process.current_process()  # of the fork server, where this is imported
+_MAIN_PROCESS = multiprocessing.process.current_process()  # that of the fork server, which imports this
 _NOTHING_TO_AUGMENT: dict[type, object] = {}
 
 
 class AnotherPythonError(BaseException):
-    """A module wants to run in another Python; not an Exception, for modules handle those."""
+    """A module wants to run in another Python. It is not an Exception, because modules may catch those."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module's compiled code; ``interpreter`` and its arguments are those of the first line, if it has one."""
+    """A module's compiled code.
+
+    Attributes:
+        path: the module's file.
+        name: its full name in Python.
+        code: its compiled code.
+        interpreter: that in the ``#!`` line, None if there is no such line.
+        interpreter_arguments: those in the ``#!`` line.
+        source: the content of the file.
+    """
 
     path: str
     name: str
@@ -61,10 +70,14 @@ class Module:
 
 @dataclass(frozen=True)
 class Call:
-    """A module with all that one run of it needs.
+    """A module with everything that one run of it needs.
 
-    ``arguments`` are what AnsiballZ hands over as JSON; ``environment`` is laid over that of the process;
-    ``folder`` is the working directory; ``utils`` are the project's own ``module_utils`` folders.
+    Attributes:
+        module: the module.
+        arguments: the JSON that AnsiballZ would pass to it.
+        environment: variables that win over those of the process.
+        folder: the working directory.
+        utils: the project's own ``module_utils`` folders.
     """
 
     module: Module
@@ -78,9 +91,16 @@ _cache: dict[str, tuple[tuple[int, int, int], Module | None]] = {}
 
 
 def load(path: str, short_name: str) -> Module | None:
-    """Return the module of a file as it is now; None for one that has to run in a process of its own.
+    """Return the module in a file as it is now, or None if Ansible must run it in a new process.
 
-    That is one not written in Python, or old-style, or that will look for another Python itself (``respawn``).
+    That is a module that is not written in Python, is old-style, or looks for another Python itself (``respawn``).
+
+    Args:
+        path: the file.
+        short_name: the module's name without its collection.
+
+    Raises:
+        OSError: the file can't be read.
     """
     status = os.stat(path)
     stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -104,13 +124,13 @@ def _compile(path: str, short_name: str) -> Module | None:
     try:
         code = compile(source, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
-        return None  # the error is Ansible's to tell
+        return None  # Ansible will report the error
     interpreter, arguments = _extract_interpreter(source)
     return Module(path, name, code, interpreter, tuple(arguments), source)
 
 
 def notice_respawn() -> None:
-    """Let ``execute`` see that a module wants another Python; before anything is imported that would use that."""
+    """Let ``execute`` notice that a module wants another Python. Call it before importing code that may ask for one."""
     respawn.respawn_module = _want_another_python
 
 
@@ -119,7 +139,7 @@ def _want_another_python(interpreter_path: str) -> NoReturn:
 
 
 def preload(module: Module) -> None:
-    """Import what the module will import, as far as that can be done now."""
+    """Import what a module will import, as far as possible."""
     package = module.name.rpartition(".")[0]
     for name in _imported(ast.parse(module.source), package):
         with contextlib.suppress(Exception, SystemExit):
@@ -136,14 +156,14 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, *([base] if base else [])])
             yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)  # those of them that are modules
+            yield from (f"{base}.{alias.name}" for alias in node.names)  # of these, the modules
 
 
 def execute(call: Call) -> tuple[int, bytes, bytes] | None:
-    """Run a module; return exit code, stdout and stderr, as a shell would have them.
+    """Run a module, and return its exit code, stdout and stderr as a shell would see them.
 
-    None: it wants to run in another Python, and so has to be packed. An exception here, such as a task's timeout,
-    kills the module.
+    Return None if it wants to run in another Python, and so must be packed. An exception here, such as a task's
+    timeout, kills the module.
     """
     output, error, notice = os.pipe(), os.pipe(), os.pipe()
     pid = os.fork()
@@ -155,7 +175,7 @@ def execute(call: Call) -> tuple[int, bytes, bytes] | None:
         texts = _read_all((output[0], error[0]))
         status = os.waitpid(pid, 0)[1]
         os.set_blocking(notice[0], False)
-        with contextlib.suppress(BlockingIOError):  # a daemon of the module's has it
+        with contextlib.suppress(BlockingIOError):  # a daemon that the module has started holds it open
             if os.read(notice[0], 1):
                 return None
     except BaseException:
@@ -173,7 +193,7 @@ def execute(call: Call) -> tuple[int, bytes, bytes] | None:
 
 
 def _read_all(descriptors: tuple[int, int]) -> tuple[bytes, bytes]:
-    """Read both to their ends: also from what the module has started, as Ansible does."""
+    """Read both to their ends, including output of processes that the module has started, as Ansible does."""
     texts: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
     poll = select.poll()
     for descriptor in descriptors:
@@ -191,7 +211,7 @@ def _read_all(descriptors: tuple[int, int]) -> tuple[bytes, bytes]:
 
 
 def _become(call: Call, output: int, error: int, notice: int) -> NoReturn:
-    """Be the module's process, to its end."""
+    """Turn this process into the module's, until it ends."""
     code = 1
     try:
         _open_streams(output, error)
@@ -231,7 +251,7 @@ def _open_streams(output: int, error: int) -> None:
 
 
 def _forget_the_controller() -> None:
-    """Undo what makes this process Ansible's own side, so that it is a module's as in a new Python."""
+    """Undo what makes this process an Ansible process, so that the module finds it like a new Python."""
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -247,7 +267,7 @@ def _forget_the_controller() -> None:
 
 
 def _exit_code(module: Module) -> int:
-    """Execute the module's code as the program; return the exit code."""
+    """Execute the module's code as the main program, and return the exit code."""
     main = types.ModuleType("__main__")
     main.__dict__.update(
         __file__=module.path,

@@ -1,4 +1,4 @@
-"""Ansible keeps much of a run's state in modules and classes: reset it, as in a process of its own."""
+"""Resets the state that Ansible keeps in modules and classes, so that a run begins as in a new process."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 
 
 def reset() -> None:
-    """Forget the command line, the variables from it, the vault's secrets, and which warnings were shown."""
+    """Forget the command line, its variables, the vault's secrets, and which warnings were shown."""
     GlobalCLIArgs._Singleton__instance = None
     context.CLIARGS = CLIArgs({})
     for function, name in (
@@ -26,7 +26,9 @@ def reset() -> None:
         if hasattr(function, name):
             delattr(function, name)
     VaultSecretsContext._current = None
-    ansible_vars.random_int = f"{secrets.randbelow(2**32):08x}"  # uuids of plays and tasks are made of both
+    ansible_vars.random_int = (
+        f"{secrets.randbelow(2**32):08x}"  # part of the uuids of plays and tasks
+    )
     ansible_vars.cur_id = 0
     display = Display()
     for shown in (display._warns, display._deprecations, display._errors):
@@ -35,7 +37,7 @@ def reset() -> None:
 
 
 def reread_kubeconfig() -> None:
-    """Let the Kubernetes client know KUBECONFIG as it is now; it looks once, when it is imported."""
+    """Make the Kubernetes client use the current KUBECONFIG, which it reads only once, when it is imported."""
     path = os.environ.get("KUBECONFIG", "~/.kube/config")
     for name in ("kubernetes.config", "kubernetes.config.kube_config"):
         module: Any = sys.modules.get(name)
@@ -45,7 +47,7 @@ def reread_kubeconfig() -> None:
 
 @contextmanager
 def class_unchanged(cls: type) -> Iterator[None]:
-    """Undo what is done to a class meanwhile (ansible-runner's callback wraps Display's methods, once per load)."""
+    """Undo afterwards what the block did to a class. (Each load of ansible-runner's callback wraps Display's methods.)"""
     before = dict(vars(cls))
     try:
         yield
@@ -59,7 +61,13 @@ def class_unchanged(cls: type) -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Have an attribute of a module or class be ``value`` meanwhile."""
+    """Replace an attribute of a module or class during the block.
+
+    Args:
+        owner: the module or class.
+        name: the attribute's name.
+        value: its value during the block.
+    """
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -69,6 +77,6 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def forget_module(module: types.ModuleType) -> None:
-    """Have a module executed anew when it is imported next."""
+    """Make Python execute a module again at its next import."""
     for name in [name for name, loaded in sys.modules.items() if loaded is module]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Tells whether files have changed since they were read."""
+"""Detects whether files have changed since they were read."""
 
 import os
 import time
@@ -9,15 +9,14 @@ _UNSURE = (0, 0, 0)
 
 
 class Stamps:
-    """Files and folders as they were when they were noted."""
+    """The state of files and folders when they were noted. Only note files that were read after this was made."""
 
     def __init__(self) -> None:
-        """Start with none; what is noted later must have been read later than this."""
         self._stamps: dict[str, Stamp | None] = {}
         self._started = time.time_ns()
 
     def note(self, paths: Iterable[str]) -> None:
-        """Note these as they are now; one that was changed since the start may have been read before that."""
+        """Note the state of files. One that was changed since this was made counts as changed after it was read."""
         for path in paths:
             now = _stamp(path)
             if now is not None and self._started <= now[0] <= time.time_ns():
@@ -25,12 +24,12 @@ class Stamps:
             self._stamps.setdefault(path, now)
 
     def changed(self) -> set[str]:
-        """Return those that are not as they were, or may not be."""
+        """Return the files that have changed, or may have."""
         return {path for path, before in self._stamps.items() if _stamp(path) != before}
 
 
 def _stamp(path: str) -> Stamp | None:
-    """Return what changes when the file, or what is in the folder, does; None if there is none."""
+    """Return values that change when the file or the folder's content does; None if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,7 +1,8 @@
-"""Sees to the temporary directories of Ansible's actions itself, where Ansible starts a shell for each of it.
+"""Makes and removes the temporary directories of Ansible's actions without the shells that Ansible starts for this.
 
-Most actions that hand files to a module have one: copy, template, and all of kubernetes.core's. Ansible goes its own
-way for another connection or shell than its own local ones, for another user, and where its commands are shown.
+Most actions that pass files to a module have such a directory: copy, template, and all of kubernetes.core's. Ansible
+still handles them itself for a connection or shell other than its own local ones, for another user, and if its
+commands are shown.
 """
 
 import contextlib
@@ -21,17 +22,23 @@ _SHOWS_COMMANDS = 3  # verbosity
 
 
 def is_ansibles(plugin: Any, kind: str, name: str) -> bool:
-    """Return whether a plugin is Ansible's own of that name, not one of a project that is called the same."""
+    """Return whether a plugin is Ansible's own, not a project's with the same name.
+
+    Args:
+        plugin: the plugin.
+        kind: its type, such as ``connection``.
+        name: the name of Ansible's own.
+    """
     return is_ansibles_path(getattr(plugin, "_original_path", ""), kind, name)
 
 
 def is_ansibles_path(path: str, kind: str, name: str) -> bool:
-    """Return whether a plugin's file is that of Ansible's own."""
+    """Return whether a plugin's file is that of Ansible's own plugin."""
     return Path(path) == _PLUGINS / kind / f"{name}.py"
 
 
 def make(action: Any, original: Any, remote_user: Any = None) -> str:
-    """Take the place of ActionBase._make_tmp_path: make the directory of an action, and return its path."""
+    """Replace ActionBase._make_tmp_path: make the directory of an action, and return its path."""
     if not _is_plain(action) or action._is_become_unprivileged():
         return str(original(action, remote_user))
     shell = action._connection._shell
@@ -39,7 +46,7 @@ def make(action: Any, original: Any, remote_user: Any = None) -> str:
     try:
         os.makedirs(constants.DEFAULT_LOCAL_TMP, mode=0o700, exist_ok=True)
         os.mkdir(path, mode=0o700)
-    except OSError:  # which is Ansible's to tell
+    except OSError:  # Ansible will report it
         return str(original(action, remote_user))
     action._cleanup_remote_tmp = True
     shell.tmpdir = os.path.join(path, "")
@@ -47,7 +54,7 @@ def make(action: Any, original: Any, remote_user: Any = None) -> str:
 
 
 def remove(action: Any, original: Any, tmp_path: Any, force: bool = False) -> None:
-    """Take the place of ActionBase._remove_tmp_path: remove a directory that make() has made."""
+    """Replace ActionBase._remove_tmp_path: remove a directory that ``make`` has made."""
     path = tmp_path or action._connection._shell.tmpdir
     wanted = path and (force or action._should_remove_tmp_path(path))
     if not (wanted and _is_plain(action) and _is_made_here(path)):
@@ -63,7 +70,7 @@ def remove(action: Any, original: Any, tmp_path: Any, force: bool = False) -> No
 
 
 def change_mode(action: Any, original: Any, paths: Sequence[str], mode: str, sudoable: bool = False) -> Any:
-    """Take the place of ActionBase._remote_chmod where it gives the owner all rights, as it mostly does."""
+    """Replace ActionBase._remote_chmod if it gives the owner all rights, as it mostly does."""
     if mode != "u+rwx" or sudoable or not _is_plain(action):
         return original(action, paths, mode, sudoable)
     try:

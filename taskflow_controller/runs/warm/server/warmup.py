@@ -1,4 +1,4 @@
-"""Brings a fork server's process to where a run can begin at once."""
+"""Prepares a fork server's process, so that a run can begin at once."""
 
 import contextlib
 import functools
@@ -31,38 +31,57 @@ from taskflow_controller.runs.warm.spec import Spec
 _EVENT_DATA = re.compile(r"\x1b\[K.*?\x1b\[K")  # what ansible-runner's callback adds to the output
 _CALLBACK = "awx_display"  # ansible-runner's
 
-# What modules for Kubernetes need, and costs most to import.
+# The packages that modules for Kubernetes need, and that take longest to import.
 _PRELOADED = ("kubernetes.client", "kubernetes.config", "kubernetes.dynamic", "kubernetes.watch", "yaml", "requests")
 
 
 class Warm:
-    """A process that has warmed up."""
+    """A process that has warmed up.
+
+    Args:
+        cli: Ansible's command line.
+        known: the parsed files.
+        code: the files that a child can't read again.
+        warnings: those from the warm-up.
+    """
 
     def __init__(self, cli: type[PlaybookCLI], known: FileCache, code: Stamps, warnings: list[str]) -> None:
-        """Take what ``warm_up`` made; ``code`` are the files that can't be read anew by a child."""
         self._cli, self._known, self._code, self.warnings = cli, known, code, warnings
 
     def stale(self) -> bool:
-        """Return whether something has changed that only a new server can take in."""
+        """Return whether a file has changed that only a new server can load."""
         return bool(self._code.changed())
 
     def run(self, request: dict[str, Any], output: int) -> int:
-        """Be a run, in a forked child; return its exit code."""
+        """Perform a run in this process, a forked child, and return its exit code.
+
+        Args:
+            request: ``argv``, ``cwd`` and ``env`` of the run.
+            output: the descriptor for stdout and stderr.
+        """
         self._known.use()
         return child.run(self._cli, request, output)
 
 
 def warm_up(spec: Spec, directory: Path) -> Warm:
-    """Load, rehearse and read what the runs of ``spec`` will need. Raises an exception if that can't be done."""
+    """Load, rehearse and read what runs will need.
+
+    Args:
+        spec: which runs.
+        directory: a folder for temporary files.
+
+    Raises:
+        Exception: any error; the server must not serve after it.
+    """
     os.chdir(spec.cwd)
     plugin_loader.init_plugin_loader()
-    ansible_cli.init_plugin_loader = lambda *_: None  # done; a second time would add a second finder
+    ansible_cli.init_plugin_loader = lambda *_: None  # it is done; a second call would add a second finder
     _parse_documentation_once()
     _register_plugins(spec.folder)
     code = Stamps()
     code.note(filter(None, [constants.CONFIG_FILE]))
     cli = _cli_with(_parser())
-    with singletons.replaced(ansible_display, "logger", None):  # no line in a log file of theirs
+    with singletons.replaced(ansible_display, "logger", None):  # write nothing to the user's log file
         for name in _PRELOADED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -82,14 +101,14 @@ def warm_up(spec: Spec, directory: Path) -> Warm:
 
 
 def _begin_handshake() -> None:
-    """Have OpenSSL look up its algorithms, which it does once in a process, by saying the first word to nobody."""
+    """Begin a TLS handshake with nobody, so that OpenSSL looks up its algorithms, which it does once per process."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="nobody").do_handshake()
 
 
 def _register_plugins(folder: str) -> None:
-    """Register a playbook folder's own plugins, for one that is loaded already can't be overridden."""
+    """Register a playbook folder's own plugins first, because a plugin that is already loaded can't be overridden."""
     if folder:
         plugin_loader.add_all_plugin_dirs(folder)
         AnsibleCollectionConfig.playbook_paths = [folder]
@@ -97,7 +116,7 @@ def _register_plugins(folder: str) -> None:
 
 @contextlib.contextmanager
 def _plugin_folders_unchanged() -> Iterator[None]:
-    """Forget the plugin folders of the roles that are read meanwhile: they count in the runs that use the role."""
+    """Forget the plugin folders of the roles that the block reads: they count only in runs that use the role."""
     loaders = [loader for _name, loader in plugin_loader.get_all_plugin_loaders()]
     before = [list(loader._extra_dirs) for loader in loaders]
     try:
@@ -110,7 +129,7 @@ def _plugin_folders_unchanged() -> Iterator[None]:
 
 
 def _parse_documentation_once() -> None:
-    """Let the loader remember the plugins that have no options, too: it parses their documentation at each use."""
+    """Make the loader remember plugins without options, too, because it parses their documentation at each use."""
     parsed: set[tuple[str, str, str]] = set()
     original = plugin_loader.PluginLoader._load_config_defs
 
@@ -123,9 +142,9 @@ def _parse_documentation_once() -> None:
 
 
 def _let_plugins_be_overridden() -> None:
-    """Let a role's own plugin take the place of one that is loaded now.
+    """Let a role's own plugin replace one that is loaded now.
 
-    By itself the loader takes what is in ``sys.modules`` by the plugin's name, whatever file it is from.
+    By itself the loader takes the module with the plugin's name from ``sys.modules``, whatever file it is from.
     """
     loaded = set(sys.modules)
     original = plugin_loader.PluginLoader._load_module_source
@@ -155,7 +174,7 @@ def _cli_with(parser: Any) -> type[PlaybookCLI]:
 
 
 def _rehearse(cli: type[PlaybookCLI], directory: Path) -> None:
-    """Run a throw-away play in this very process. Raises RuntimeError with what it printed if it fails."""
+    """Run a throwaway play in this very process. Raises RuntimeError, with the play's output, if it fails."""
     shutil.copytree(Path(__file__).parent / "rehearsal", directory)
     (directory / "job_events").mkdir()
     interpreter = f"ansible_python_interpreter={sys.executable}"
@@ -175,7 +194,7 @@ def _rehearse(cli: type[PlaybookCLI], directory: Path) -> None:
 
 @contextlib.contextmanager
 def _rehearsing() -> Iterator[None]:
-    """Keep what a rehearsal does, beside loading, from lasting, and from callbacks that tell others."""
+    """Undo everything that a rehearsal does except loading, and hide it from callbacks."""
     signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     queue_manager = functools.partialmethod(TaskQueueManager.__init__, run_additional_callbacks=False)
     try:
@@ -196,7 +215,7 @@ def _rehearsing() -> Iterator[None]:
 
 
 def _loaded_callback() -> Sequence[Any]:
-    """Take ansible-runner's callback out of the loader: it holds its run's artifact directory."""
+    """Remove ansible-runner's callback from the loader, because it keeps its run's artifact directory."""
     cache = plugin_loader.callback_loader._module_cache
     paths = [path for path in cache if Path(path).stem == _CALLBACK]
     return [cache.pop(path) for path in paths]

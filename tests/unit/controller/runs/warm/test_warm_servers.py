@@ -159,7 +159,7 @@ def test_a_server_out_of_date_is_replaced_at_once(
     pool.start(SPEC, {})
     starts.servers[0].stale = True
     assert pool.open(SPEC, {}).server is starts.servers[1]
-    assert starts.servers[0].retired and "starts anew" in caplog.text and pool.problem() is None
+    assert starts.servers[0].retired and "starts again" in caplog.text and pool.problem() is None
 
 
 def test_only_so_many_servers(pool: ForkServers, starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
