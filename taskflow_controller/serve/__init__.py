@@ -1,1 +1,1 @@
-"""What the controller answers over HTTP, and what it logs: health, metrics, log lines."""
+"""Shows the controller's state: health checks and metrics over HTTP, and log lines."""

@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/readyz``: named checks, answered with 200 or 503 and JSON that says which one fails."""
+"""``/healthz`` and ``/readyz``: named checks, answered with 200 or 503 and JSON that says which ones fail."""
 
 import json
 import logging
@@ -14,19 +14,24 @@ logger = logging.getLogger(__name__)
 FLAG = "--health-probe-bind-address"
 
 Check = Callable[[], str | None]
-"""Returns what is wrong, None if nothing is."""
+"""Returns what is wrong, or None if nothing is."""
 
 
 def health_endpoint(address: str, checks: Mapping[str, Mapping[str, Check]]) -> HttpEndpoint:
-    """Return an endpoint with each group of checks under its path (``{"/healthz": {"workers": check}}``).
+    """Return an endpoint that answers health probes.
 
-    Raises ConfigError if the address can't be bound.
+    Args:
+        address: where to listen.
+        checks: the named checks of each path, such as ``{"/healthz": {"workers": check}}``.
+
+    Raises:
+        ConfigError: the address can't be bound.
     """
     return HttpEndpoint(FLAG, address, type("Handler", (_Handler,), {"checks": checks}))
 
 
 def run_checks(checks: Mapping[str, Check]) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Return the status and the body for a group of checks."""
+    """Run a group of named checks; return the status and the body of the answer."""
     results = {name: _safely(check) for name, check in checks.items()}
     failing = [name for name, problem in results.items() if problem is not None]
     status = HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK
@@ -52,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         group = self.checks.get(self.path.partition("?")[0])
         if group is None:
-            status, body = HTTPStatus.NOT_FOUND, {"status": "there are /healthz and /readyz"}
+            status, body = HTTPStatus.NOT_FOUND, {"status": "not found; the paths are /healthz and /readyz"}
         else:
             status, body = run_checks(group)
         content = json.dumps(body).encode()
@@ -63,4 +68,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A probe every few seconds is not worth a line."""
+        """Log nothing: probes come every few seconds."""

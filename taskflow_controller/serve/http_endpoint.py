@@ -1,4 +1,4 @@
-"""An address where HTTP requests are answered, in threads of this process."""
+"""Answers HTTP requests at an address, in threads of this process."""
 
 import socket
 import threading
@@ -6,14 +6,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from taskflow_controller.errors import ConfigError
 
-REQUEST_SECONDS = 10  # for a client to send its request
+REQUEST_SECONDS = 10  # within which a client must send its request
 STOP_POLL_SECONDS = 0.1
 _MAX_PORT = 65535
 _OFF = ("", "0")
 
 
 def bind_address(text: str) -> str:
-    """Return ``text`` if it is an address to listen at, "" if it says that there is none. Raises ValueError."""
+    """Return a flag's address, or "" if the flag turns the endpoint off.
+
+    Raises:
+        ValueError: the text is not an address.
+    """
     if text in _OFF:
         return ""
     split_address(text)
@@ -21,7 +25,11 @@ def bind_address(text: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Split ``host:port`` or ``:port`` (all addresses). Raises ValueError."""
+    """Split ``host:port`` or ``:port``. The host is "" for all addresses.
+
+    Raises:
+        ValueError: the text is not an address.
+    """
     host, separator, port = address.rpartition(":")
     if not separator or not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
         raise ValueError(f"{address!r} is not an address such as :6789 or 127.0.0.1:6789")
@@ -29,10 +37,21 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 class HttpEndpoint:
-    """Serves one address with a handler class. ``port`` is the real one where the address has port 0."""
+    """Serves one address with a handler class.
+
+    Args:
+        flag: where the address comes from, for errors.
+        address: where to listen; bound at once.
+        handler: handles the requests.
+
+    Attributes:
+        port: the port in use, which matters if the address has port 0.
+
+    Raises:
+        ConfigError: the address can't be bound.
+    """
 
     def __init__(self, flag: str, address: str, handler: type[BaseHTTPRequestHandler]) -> None:
-        """Bind the address; ``flag`` is where it comes from. Raises ConfigError if it can't be bound."""
         host, port = split_address(address)
         limited = type(handler.__name__, (handler,), {"timeout": REQUEST_SECONDS})
         try:
@@ -45,7 +64,7 @@ class HttpEndpoint:
         )
 
     def start(self) -> None:
-        """Serve, in a daemon thread."""
+        """Begin to serve in a daemon thread."""
         self._thread.start()
 
     def stop(self) -> None:

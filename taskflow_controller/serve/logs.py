@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, with ts, level, logger and msg, and what the call adds by ``extra``."""
+"""Log lines: one JSON object each, with ts, level, logger and msg, and the fields that the call adds by ``extra``."""
 
 import datetime
 import logging
@@ -11,7 +11,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Libraries that log what we say better, or not at all:
+# The lowest level of libraries whose lines we log better, or don't want:
 _QUIET = {
     "leaderelection": logging.WARNING,  # a line for each renewal
     "urllib3": logging.ERROR,
@@ -42,13 +42,18 @@ class _Formatter(JsonFormatter):  # type: ignore[misc]
 
 
 def _short(name: str) -> str:
-    """Return a logger's name without the rooms of our package, which readers of the log need not know."""
+    """Return a logger's name without our subpackages, which readers of the log need not know."""
     package, _, module = name.partition(".")
     return f"{package}.{module.rpartition('.')[2]}" if package == _PACKAGE and module else name
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Send all log records of ``level`` and above to ``stream`` (stderr if not given)."""
+    """Send all log records of a level and above to a stream.
+
+    Args:
+        level: one of ``LEVELS``.
+        stream: None for stderr.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,10 +1,10 @@
-"""What the controller counts and times, for Prometheus.
+"""The controller's metrics for Prometheus.
 
 The names and labels are those of the Operator SDK and of controller-runtime, so that dashboards and alerts made for
-them go on working; what has no counterpart there begins with ``taskflow_controller_``.
+them still work. Metrics without a counterpart there begin with ``taskflow_controller_``.
 
-``Metrics`` is handed to those who have something to count. Counting is an addition under a lock; what can be read
-off the controller's state (queue, resources, watches) is read when Prometheus asks, and costs nothing before.
+Code that has something to count gets ``Metrics``. Counting is an addition under a lock. Metrics that are part of the
+controller's state (queue, resources, watches) are read when Prometheus asks, and cost nothing before.
 """
 
 import datetime
@@ -31,7 +31,7 @@ from taskflow_controller.serve.http_endpoint import HttpEndpoint
 
 FLAG = "--metrics-bind-address"
 
-# A series beside each counter and histogram, which tells when it was first used:
+# These are extra series that say when each counter and histogram was first used:
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _RUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300, 600)
@@ -40,11 +40,11 @@ _BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100)
 
 
 class Outcome(enum.StrEnum):
-    """What came of one resource in a run, in controller-runtime's words."""
+    """The outcome of a run for one resource, in controller-runtime's words."""
 
     SUCCESS = "success"
     REQUEUE_AFTER = "requeue_after"  # a success, and another run is planned
-    REQUEUE = "requeue"  # cut short by the controller itself: no verdict, to be run again
+    REQUEUE = "requeue"  # cut short by the controller itself: no verdict, and another run follows
     ERROR = "error"
 
 
@@ -56,7 +56,7 @@ _SDK_RESULTS = {
 
 
 class _Series:
-    """The children, looked up once, of the metrics of one watched kind."""
+    """The series of one watched kind, looked up once."""
 
     def __init__(self, metrics: "Metrics", gvk: GroupVersionKind, name: str) -> None:
         self.name = name
@@ -78,13 +78,17 @@ class _Series:
 class Metrics:
     """The controller's metrics, in a registry of their own. Thread-safe.
 
-    ``limits`` has every watched kind and how many of its resources may be worked on at once.
+    Args:
+        limits: for each watched kind, how many of its runs may go on at once.
+
+    Attributes:
+        registry: the registry.
     """
 
     def __init__(self, limits: Mapping[GroupVersionKind, int]) -> None:
         self.registry = registry = CollectorRegistry()
         queue = ("name", "controller")
-        self.adds = Counter("workqueue_adds", "Keys that came into the queue", queue, registry=registry)
+        self.adds = Counter("workqueue_adds", "Keys added to the queue", queue, registry=registry)
         self.retries = Counter("workqueue_retries", "Keys put back after a failure", queue, registry=registry)
         self.waited = _histogram("workqueue_queue_duration_seconds", "Wait of a key", queue, _QUEUE_SECONDS, registry)
         self.worked = _histogram("workqueue_work_duration_seconds", "Work on a key", queue, _QUEUE_SECONDS, registry)
@@ -121,23 +125,30 @@ class Metrics:
         self._series: Mapping[Hashable, _Series] = {gvk: _Series(self, gvk, names[gvk]) for gvk in limits}
 
     def added(self, group: Hashable) -> None:
-        """A key of this kind came into the queue, and was not in it before."""
+        """Count a key of this kind that came into the queue and was not in it before."""
         self._series[group].adds.inc()
 
     def taken(self, group: Hashable, waited: float) -> None:
-        """A worker took a key, ``waited`` seconds after it had come into the queue."""
+        """Record that a worker took a key ``waited`` seconds after it came into the queue."""
         self._series[group].waited.observe(waited)
 
     def done(self, group: Hashable, worked: float) -> None:
-        """The work on a key ended after ``worked`` seconds."""
+        """Record that the work on a key ended after ``worked`` seconds."""
         self._series[group].worked.observe(worked)
 
     def retried(self, group: Hashable) -> None:
-        """A key will be tried again after a back-off."""
+        """Count a key that will be tried again after a back-off."""
         self._series[group].retries.inc()
 
     def run_ended(self, gvk: GroupVersionKind, seconds: float, resources: int = 1, *, warm: bool = False) -> None:
-        """A run that served so many resources of a kind took so many seconds, from its start to its end."""
+        """Record a run that has ended.
+
+        Args:
+            gvk: the kind of its resources.
+            seconds: the time from its start to its end.
+            resources: how many resources it was for.
+            warm: whether a fork server started it.
+        """
         series = self._series[gvk]
         for histogram in series.run_seconds:
             histogram.observe(seconds)
@@ -145,7 +156,7 @@ class Metrics:
         series.runs[warm].inc()
 
     def reconciled(self, gvk: GroupVersionKind, outcome: Outcome) -> None:
-        """One resource has its verdict."""
+        """Count a resource for which a run has ended."""
         series = self._series[gvk]
         series.results[outcome].inc()
         if outcome in series.sdk_results:
@@ -154,32 +165,40 @@ class Metrics:
             series.errors.inc()
 
     def leading(self, lease: str, *, leads: bool) -> None:
-        """Whether this replica holds the lease of this name."""
+        """Record whether this replica holds the lease of this name."""
         self._leader.labels(lease).set(1 if leads else 0)
 
     def show_queue(self, state: Callable[[], Mapping[Hashable, GroupState]]) -> None:
-        """Show what ``state`` returns whenever the metrics are read."""
+        """Show the state of the queue, which ``state`` returns whenever the metrics are read."""
         names = {group: series.name for group, series in self._series.items()}
         self.registry.register(_Live(_queue_families(names, {}), lambda: _queue_families(names, state())))
 
     def show_resources(self, resources: Callable[[], Iterable[tuple[GroupVersionKind, Object]]]) -> None:
-        """Show when each of these was created; a resource that is gone is not shown any more."""
+        """Show when each resource was created. ``resources`` returns those that exist, with their kind."""
         self.registry.register(_Live([_created(())], lambda: [_created(resources())]))
 
     def show_watches(self, failing: Callable[[], Iterable[tuple[GroupVersionKind, str, bool]]]) -> None:
-        """Show for each watched (kind, namespace or "") whether its watch fails now."""
+        """Show which watches fail. ``failing`` returns (kind, namespace or "", whether it fails) of each."""
         self.registry.register(_Live([_failing_watches(())], lambda: [_failing_watches(failing())]))
 
 
 def metrics_endpoint(address: str, metrics: Metrics) -> HttpEndpoint:
-    """Return an endpoint for Prometheus. Raises ConfigError if the address can't be bound."""
+    """Return an endpoint that serves metrics to Prometheus.
+
+    Args:
+        address: where to listen.
+        metrics: the metrics to serve.
+
+    Raises:
+        ConfigError: the address can't be bound.
+    """
     return HttpEndpoint(FLAG, address, MetricsHandler.factory(metrics.registry))
 
 
 def controller_names(kinds: Iterable[GroupVersionKind]) -> dict[GroupVersionKind, str]:
-    """Return the label ``controller`` of each kind: ``task-controller``, as the SDK has it.
+    """Return the label ``controller`` of each kind, such as ``task-controller``, as in the SDK.
 
-    Kinds of the same name, in several groups or versions, get those into theirs.
+    If kinds in several groups or versions have the same name, their labels include version and group.
     """
     kinds = list(kinds)
     short = [gvk.kind.lower() for gvk in kinds]
@@ -190,7 +209,7 @@ def controller_names(kinds: Iterable[GroupVersionKind]) -> dict[GroupVersionKind
 
 
 class _Live(Collector):
-    """Metrics that are made when they are asked for; ``examples`` have their names, so that those are taken."""
+    """Metrics that are made when they are read. ``examples`` have their names, to reserve these."""
 
     def __init__(self, examples: Iterable[Metric], families: Callable[[], Iterable[Metric]]) -> None:
         self._examples, self._families = examples, families
@@ -206,7 +225,7 @@ def _set_constants(registry: CollectorRegistry, limits: Mapping[GroupVersionKind
     build = Gauge("ansible_operator_build_info", "Version of this program", ("commit", "version"), registry=registry)
     build.labels("", __version__).set(1)
     limit = Gauge(
-        "controller_runtime_max_concurrent_reconciles", "Highest number at once", ("controller",), registry=registry
+        "controller_runtime_max_concurrent_reconciles", "Limit of runs at once", ("controller",), registry=registry
     )
     for gvk, name in controller_names(limits).items():
         limit.labels(name).set(limits[gvk])
@@ -221,8 +240,8 @@ def _histogram(
 def _queue_families(names: Mapping[Hashable, str], state: Mapping[Hashable, GroupState]) -> Iterable[Metric]:
     queue = ("name", "controller")
     depth = GaugeMetricFamily("workqueue_depth", "Keys that wait for a worker", labels=queue)
-    unfinished = GaugeMetricFamily("workqueue_unfinished_work_seconds", "Sum of the work not ended", labels=queue)
-    longest = GaugeMetricFamily("workqueue_longest_running_processor_seconds", "The longest of it", labels=queue)
+    unfinished = GaugeMetricFamily("workqueue_unfinished_work_seconds", "Time of all work in progress", labels=queue)
+    longest = GaugeMetricFamily("workqueue_longest_running_processor_seconds", "Longest work in progress", labels=queue)
     workers = GaugeMetricFamily("controller_runtime_active_workers", "Workers in use", labels=("controller",))
     for group, name in names.items():
         now = state.get(group, GroupState())
@@ -248,7 +267,7 @@ def _created(resources: Iterable[tuple[GroupVersionKind, Object]]) -> Metric:
 def _failing_watches(watches: Iterable[tuple[GroupVersionKind, str, bool]]) -> Metric:
     failing = GaugeMetricFamily(
         "taskflow_controller_watch_failing",
-        "1 while the API server does not let a kind be watched",
+        "1 while a kind can't be watched",
         labels=("group", "version", "kind", "namespace"),
     )
     for gvk, namespace, fails in watches:

@@ -1,7 +1,7 @@
-"""Metrics that playbooks make, by the protocol of the module ``operator_sdk.util.osdk_metric``.
+"""Metrics that playbooks make, with the protocol of the module ``operator_sdk.util.osdk_metric``.
 
-The module POSTs ``{"name": ..., "description": ..., "gauge": {"set": 2}}`` to http://localhost:5050/metrics; the first
-such request makes the metric, each one may change it. The series are served with the controller's own.
+The module POSTs ``{"name": ..., "description": ..., "gauge": {"set": 2}}`` to http://localhost:5050/metrics. The first
+such request makes the metric; each one may change it. The series are served with the controller's own.
 """
 
 import json
@@ -27,9 +27,9 @@ MAX_METRICS = 1000
 _MAX_BODY = 64 * 1024
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # the SDK's
-_FLAGS = {"increment", "decrement", "set_to_current_time"}  # the others have a number
+_FLAGS = {"increment", "decrement", "set_to_current_time"}  # the others take a number
 
-# What may be done to each type; of several the first counts, as in the SDK.
+# The actions that each type allows. If a request has several, the first counts, as in the SDK.
 _ACTIONS = {
     "counter": ("increment", "add"),
     "gauge": ("increment", "decrement", "add", "subtract", "set", "set_to_current_time"),
@@ -40,7 +40,15 @@ _ACTIONS = {
 
 @dataclass(frozen=True)
 class Update:
-    """One request: make the metric if it isn't there, and do ``action`` (None: nothing more) with ``amount``."""
+    """One request: make the metric if it does not exist, then perform an action.
+
+    Attributes:
+        name: the metric's name.
+        description: the metric's help text.
+        type: counter, gauge, histogram or summary.
+        action: what to do, such as ``increment``; None for nothing.
+        amount: the number for the action.
+    """
 
     name: str
     description: str
@@ -50,7 +58,11 @@ class Update:
 
 
 def parse(body: bytes) -> Update:
-    """Return what a request asks for. Raises ValueError with a text that names the wrong field."""
+    """Return the update that a request's body asks for.
+
+    Raises:
+        ValueError: the body is wrong. The text names the field.
+    """
     try:
         request = json.loads(body)
     except ValueError as exc:
@@ -76,7 +88,7 @@ def _action(name: str, type_: str, given: Any) -> tuple[str | None, float]:
         raise ValueError(f"{where}: {given!r} is not an object")
     unknown = given.keys() - set(_ACTIONS[type_])
     if unknown:
-        raise ValueError(f"{where}: unknown field {min(unknown)!r}; there are {', '.join(_ACTIONS[type_])}")
+        raise ValueError(f"{where}: unknown field {min(unknown)!r}; the fields are {', '.join(_ACTIONS[type_])}")
     amounts = {action: _amount(f"{where}.{action}", action, value) for action, value in given.items()}
     if type_ == "counter" and amounts.get("add", 0.0) < 0:
         raise ValueError(f"{where}.add: {amounts['add']:g} is negative, and a counter can't go down")
@@ -87,7 +99,7 @@ def _action(name: str, type_: str, given: Any) -> tuple[str | None, float]:
 
 
 def _amount(where: str, action: str, value: Any) -> float:
-    """Return a number; true is 1, false and null are 0: nothing to do."""
+    """Return an action's number. True is 1; false and null are 0, which means nothing to do."""
     if value is None:
         return 0.0
     if isinstance(value, bool) != (action in _FLAGS) or not isinstance(value, int | float):
@@ -99,24 +111,32 @@ def _amount(where: str, action: str, value: Any) -> float:
 
 @dataclass
 class UserMetrics:
-    """The playbooks' metrics, made in ``registry``. Thread-safe."""
+    """The metrics of playbooks. Thread-safe.
+
+    Attributes:
+        registry: where they are made.
+    """
 
     registry: CollectorRegistry
     _metrics: dict[str, tuple[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def apply(self, update: Update) -> None:
-        """Do what a request asks for. Raises ValueError if the name is taken, or there are too many."""
+        """Perform an update.
+
+        Raises:
+            ValueError: the name is in use for something else, or there are too many metrics.
+        """
         with self._lock:
             type_, metric = self._metrics.get(update.name) or (update.type, self._make(update))
             if type_ != update.type:
-                raise ValueError(f"{update.name} is a {type_}, it can't become a {update.type}")
+                raise ValueError(f"{update.name} is a {type_}; it can't become a {update.type}")
             self._metrics[update.name] = (type_, metric)
         _CHANGES[update.action](metric, update.amount)
 
     def _make(self, update: Update) -> Any:
         if len(self._metrics) >= MAX_METRICS:
-            raise ValueError(f"{update.name}: there are {MAX_METRICS} metrics of playbooks already")
+            raise ValueError(f"{update.name}: there are already {MAX_METRICS} metrics of playbooks")
         name, text = update.name, update.description
         try:
             match update.type:
@@ -131,7 +151,7 @@ class UserMetrics:
                 case _:
                     return Summary(name, text, registry=self.registry)
         except ValueError as exc:
-            raise ValueError(f"{name}: this name, or one that it brings about, is taken") from exc
+            raise ValueError(f"{name}: this name, or one derived from it, is already in use") from exc
 
 
 _CHANGES: Mapping[str | None, Callable[[Any, float], None]] = {
@@ -147,7 +167,7 @@ _CHANGES: Mapping[str | None, Callable[[Any, float], None]] = {
 
 
 class _PlainCounter(Collector):
-    """A counter under just the name it was given; the library's own adds ``_total``, the SDK does not."""
+    """A counter with exactly the given name. The library's own adds ``_total``, which the SDK does not."""
 
     def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
         self._name, self._text, self._value, self._lock = name, text, 0.0, threading.Lock()
@@ -162,7 +182,15 @@ class _PlainCounter(Collector):
 
 
 def user_metrics_endpoint(address: str, registry: CollectorRegistry) -> HttpEndpoint:
-    """Return an endpoint that playbooks POST to. Raises ConfigError if the address can't be bound."""
+    """Return an endpoint to which playbooks POST metrics.
+
+    Args:
+        address: where to listen.
+        registry: where the metrics are made.
+
+    Raises:
+        ConfigError: the address can't be bound.
+    """
     metrics = UserMetrics(registry)
     return HttpEndpoint(FLAG, address, type("Handler", (_Handler,), {"metrics": metrics}))
 
@@ -178,14 +206,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, text)
 
     def do_GET(self) -> None:
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "this address takes metrics, by POST; they are served elsewhere")
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "this address only takes metrics, by POST; it does not serve them")
 
     def _handle(self) -> tuple[HTTPStatus, str]:
         length = self.headers.get("Content-Length", "")
         if self.path != PATH:
-            return HTTPStatus.NOT_FOUND, f"there is {PATH}"
+            return HTTPStatus.NOT_FOUND, f"not found; the path is {PATH}"
         if not length.isdigit():
-            return HTTPStatus.LENGTH_REQUIRED, "no Content-Length"
+            return HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length"
         if int(length) > _MAX_BODY:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {_MAX_BODY} bytes"
         self.metrics.apply(parse(self.rfile.read(int(length))))
@@ -200,4 +228,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """What is refused fails the playbook's task, with the text."""
+        """Log nothing: a refused request fails the playbook's task with the text."""

@@ -26,9 +26,7 @@ def reset() -> None:
         if hasattr(function, name):
             delattr(function, name)
     VaultSecretsContext._current = None
-    ansible_vars.random_int = (
-        f"{secrets.randbelow(2**32):08x}"  # part of the uuids of plays and tasks
-    )
+    ansible_vars.random_int = f"{secrets.randbelow(2**32):08x}"  # part of the uuids of plays and tasks
     ansible_vars.cur_id = 0
     display = Display()
     for shown in (display._warns, display._deprecations, display._errors):
@@ -47,7 +45,7 @@ def reread_kubeconfig() -> None:
 
 @contextmanager
 def class_unchanged(cls: type) -> Iterator[None]:
-    """Undo afterwards what the block did to a class. (Each load of ansible-runner's callback wraps Display's methods.)"""
+    """Undo what the block does to a class. (Each load of ansible-runner's callback wraps Display's methods.)"""
     before = dict(vars(cls))
     try:
         yield

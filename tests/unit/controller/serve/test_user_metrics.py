@@ -86,7 +86,7 @@ def test_observations(metrics: Metrics, endpoint: HttpEndpoint, type_: str) -> N
         (b'{"name": "a", "counter": {}, "gauge": {}}', "a: give one of counter, gauge, histogram, summary, not 2"),
         (b'{"name": "a", "labels": {}, "gauge": {}}', "unknown field 'labels'"),
         (b'{"name": "a", "counter": 1}', "a: counter: 1 is not an object"),
-        (b'{"name": "a", "counter": {"set": 1}}', "a: counter: unknown field 'set'; there are increment, add"),
+        (b'{"name": "a", "counter": {"set": 1}}', "a: counter: unknown field 'set'; the fields are increment, add"),
         (b'{"name": "a", "counter": {"add": -1}}', "a: counter.add: -1 is negative"),
         (b'{"name": "a", "counter": {"add": "1"}}', "a: counter.add: '1' is not a number"),
         (b'{"name": "a", "counter": {"add": true}}', "a: counter.add: True is not a number"),
@@ -109,13 +109,14 @@ def test_of_several_actions_the_first_counts() -> None:
 @pytest.mark.parametrize("taken", ["workqueue_depth", "workqueue_adds_total", "ansible_operator_reconciles_sum"])
 def test_the_controllers_own_names_are_taken(endpoint: HttpEndpoint, taken: str) -> None:
     response = post(endpoint, taken, "gauge", set=1)
-    assert (response.status_code, response.text) == (400, f"{taken}: this name, or one that it brings about, is taken")
+    text = f"{taken}: this name, or one derived from it, is already in use"
+    assert (response.status_code, response.text) == (400, text)
 
 
 def test_type_stays(metrics: Metrics, endpoint: HttpEndpoint) -> None:
     post(endpoint, "mine", "histogram", observe=1)
     response = post(endpoint, "mine", "summary", observe=1)
-    assert (response.status_code, response.text) == (400, "mine is a histogram, it can't become a summary")
+    assert (response.status_code, response.text) == (400, "mine is a histogram; it can't become a summary")
     assert metrics.registry.get_sample_value("mine_count") == 1
 
 
@@ -123,7 +124,7 @@ def test_number_is_bounded() -> None:
     metrics = UserMetrics(CollectorRegistry())
     for number in range(MAX_METRICS):
         metrics.apply(Update(f"m{number}", "", "gauge", "set", 1))
-    with pytest.raises(ValueError, match="one_more: there are 1000 metrics"):
+    with pytest.raises(ValueError, match="one_more: there are already 1000 metrics"):
         metrics.apply(Update("one_more", "", "gauge", "set", 1))
     metrics.apply(Update("m0", "", "gauge", "set", 2))
 
