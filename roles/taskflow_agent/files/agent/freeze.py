@@ -13,7 +13,7 @@ CODECS = ("__init__", "aliases", "utf_8")  # what the interpreter needs to start
 
 
 def collect(source: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Module name -> file. A package is known by its __init__.py."""
+    """Return the file of each module by its name. A package's file is its __init__.py."""
     codec_dir = pathlib.Path(encodings.__file__).parent
     files = [("encodings", codec_dir / f"{stem}.py") for stem in CODECS]
     files += [(PACKAGE, path) for path in sorted((source / PACKAGE).glob("*.py")) if path.stem != "__main__"]
@@ -21,7 +21,7 @@ def collect(source: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def render(name: str, path: pathlib.Path) -> tuple[str, str]:
-    """The C array of one module, and its row in the table."""
+    """Return the C array of one module, and its row in the table."""
     code = compile(path.read_bytes(), f"<frozen {name}>", "exec", dont_inherit=True, optimize=2)
     data = marshal.dumps(code)
     symbol = "frozen_" + name.replace(".", "_")

@@ -1,4 +1,4 @@
-"""Starting the command: fork and exec, with nothing of the agent left in the new process."""
+"""Starts the command with fork and exec, and leaves nothing of the agent in the new process."""
 
 from .flags import StepOptions
 from .fsio import directory_of, open_nothing, read_if_exists
@@ -14,19 +14,32 @@ _GOES_ON = (FileNotFoundError, NotADirectoryError)
 
 
 def command_line(options: StepOptions, arguments: list[str]) -> list[str]:
-    """The arguments are the command, or they are those of the script, which is unpacked."""
+    """Return the command to run. With a script, unpack it; the arguments are then the script's.
+
+    Raises:
+        StepError: ScriptError, the script can't be unpacked.
+    """
     if options.encodefile is None:
         return arguments
-    from .script import unpack  # noqa: PLC0415 - what few steps need does not delay the others
+    from .script import unpack  # noqa: PLC0415 - few steps need it, so it must not delay the others
 
     return unpack(options.encodefile, options.script_dir or directory_of(options.encodefile), arguments)
 
 
 def start(arguments: list[str], out: str, dispositions: Dispositions, variables: list[tuple[str, str]]) -> int:
-    """Start the command in a process group of its own; returns its process id, once it runs.
+    """Start the command in its own process group, and return its process id once it runs.
 
-    The environment is the agent's own, untouched but for the variables: execv passes the block on as the
-    kernel gave it, with duplicates and oddities that a dictionary would lose.
+    The environment is the agent's own, unchanged except for the variables: execv passes it on as the kernel gave it,
+    with duplicates and oddities that a dictionary would lose.
+
+    Args:
+        arguments: the command.
+        out: "stdout", or the file that gets the command's output.
+        dispositions: restores the signals in the command's process.
+        variables: names and values to set in the environment.
+
+    Raises:
+        StepError: OutputError, `out` can't be opened; CommandNotFound or NotExecutable, the command can't be run.
     """
     encoded = [as_bytes(argument) for argument in arguments]
     encoded_variables = [(as_bytes(name), as_bytes(value)) for name, value in variables]
@@ -48,7 +61,7 @@ def start(arguments: list[str], out: str, dispositions: Dispositions, variables:
 
 
 def as_bytes(text: str) -> bytes:
-    """As it came: undecodable bytes of an argument are surrogates in between."""
+    """Return an argument in its original bytes. Python has decoded invalid ones as surrogates."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -82,27 +95,31 @@ def _become_command(
 
 
 def _set_group(pid: int) -> None:
-    """Called by parent and child alike: whoever comes first, the group exists before it is needed."""
-    with Ignored(OSError):  # the other one did, and the command runs already
+    """Make the process group. Parent and child both call this, so that it exists before either needs it."""
+    with Ignored(OSError):  # the other one has done it, and the command already runs
         posix.setpgid(pid, pid)
 
 
 def _take_terminal() -> None:
-    """Where the container has a terminal, a group in its background would be stopped for using it."""
+    """Bring the group to the foreground of the container's terminal, if any: using it would stop a background group."""
     if posix.isatty(1):
         with Ignored(OSError):  # a terminal, but not this session's
             posix.tcsetpgrp(1, posix.getpid())
 
 
 def set_variables(variables: Variables) -> None:
-    """Each once, at the end of this process's environment."""
+    """Set each variable once, at the end of this process's environment."""
     for name, value in variables:
-        posix.unsetenv(name)  # the block may hold it twice
+        posix.unsetenv(name)  # the environment may have it twice
         posix.putenv(name, value)
 
 
 def execute(arguments: list[bytes], search_path: bytes) -> None:
-    """Replace this process by the command; returns never, raises the OSError that says most."""
+    """Replace this process by the command. Never returns.
+
+    Raises:
+        OSError: the command can't be run. Of the errors for several paths, this is the most telling one.
+    """
     refused: OSError | None = None
     missing: OSError = FileNotFoundError(2, "No such file or directory")
     for path in candidates(arguments[0], search_path):
@@ -116,7 +133,7 @@ def execute(arguments: list[bytes], search_path: bytes) -> None:
 
 
 def candidates(name: bytes, search_path: bytes) -> list[bytes]:
-    """Where to look for a program, as the container runtime does."""
+    """Return the paths at which to look for a program, like the container runtime."""
     if not name:
         return []
     if b"/" in name:
@@ -125,7 +142,12 @@ def candidates(name: bytes, search_path: bytes) -> list[bytes]:
 
 
 def explain(name: str, number: int) -> StepError:
-    """The exit code that a shell gives, and the sentence that it should."""
+    """Return the error for a command that can't be run, with the exit code that a shell would give.
+
+    Args:
+        name: the command.
+        number: the errno of the failed exec.
+    """
     words = strerror(OSError(number, posix.strerror(number)))
     if isinstance(OSError(number, words), _GOES_ON):
         interpreter = _interpreter_of(name)

@@ -1,4 +1,4 @@
-"""Results of earlier steps, in place of the marks that stand for them."""
+"""Replaces the marks in a command and its environment with the results of earlier steps."""
 
 from .flags import StepOptions
 from .outcome import StepError
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class EarlierResults:
-    """Looks the results up in the done files; each file is read once."""
+    """Looks results up in the done files, each of which is read only once."""
 
     def __init__(self, done_files: list[tuple[str, str]]) -> None:
         self._done_files = dict(done_files)
@@ -26,14 +26,22 @@ class EarlierResults:
 
 
 def fill_in(options: StepOptions, mark: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """The words of the command, and the variables of its environment."""
+    """Return the words of the command, and the variables of its environment, with all marks replaced.
+
+    Args:
+        options: the options of step mode.
+        mark: the word with which the marks begin.
+
+    Raises:
+        StepError: ResultMissing, an earlier step has not written a result.
+    """
     opening, look_up = f"{{{mark}:", EarlierResults(options.results_of).value
     words = [filled(word, opening, look_up) for word in options.arguments]
     return words, [(name, filled(text, opening, look_up)) for name, text in options.env]
 
 
 def filled(text: str, opening: str, look_up: "Callable[[str, str], str]") -> str:
-    """Replace every `<opening>STEP/NAME}`, in one pass: what is put in is not looked at again."""
+    """Replace every `<opening>STEP/NAME}` in one pass, so that no mark in a result is replaced."""
     first, *rest = text.split(opening)
     pieces = [first]
     for piece in rest:
@@ -44,7 +52,7 @@ def filled(text: str, opening: str, look_up: "Callable[[str, str], str]") -> str
 
 
 def _can_be_passed_on(value: str) -> bool:
-    """No agent writes anything else."""
+    """Return whether a value can be an argument. An agent writes no others."""
     try:
         return b"\0" not in value.encode("utf-8")
     except UnicodeEncodeError:

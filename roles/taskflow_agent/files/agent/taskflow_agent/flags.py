@@ -16,14 +16,14 @@ END, STAY = "end", "stay"
 
 
 class FlagError(StepError):
-    """The command line is wrong; names the flag."""
+    """The command line is wrong. The message names the flag."""
 
     def __init__(self, message: str) -> None:
         super().__init__("BadFlags", message, exit_code=2)
 
 
 class StepOptions:
-    """What the flags of step mode and sidecar mode say; the attributes are named after them."""
+    """The values of the flags of step mode and sidecar mode. The attributes are named after the flags."""
 
     def __init__(self) -> None:
         self.wait: str | None = None
@@ -33,7 +33,7 @@ class StepOptions:
         self.begun: str | None = None
         self.await_files: list[str] = []
         self.sidecars: list[tuple[str, str]] = []
-        """Name and done file."""
+        """The name and the done file of each."""
         self.after: str | None = None
         self.until: list[str] = []
         self.done: str | None = None
@@ -51,7 +51,7 @@ class StepOptions:
         self.results: list[str] = []
         self.fill: str | None = None
         self.results_of: list[tuple[str, str]] = []
-        """Step and done file."""
+        """The name and the done file of each step."""
         self.env: list[tuple[str, str]] = []
         self.encodefile: str | None = None
         self.script_dir: str | None = None
@@ -60,11 +60,13 @@ class StepOptions:
 
 
 class InstallOptions:
+    """The values of the arguments of install mode."""
+
     def __init__(self) -> None:
         self.directory = ""
         self.scripts_dir: str | None = None
         self.scripts: dict[str, list[str]] = {}
-        """For every script its pieces, in order."""
+        """The pieces of each script, in order."""
 
 
 def _text(_flag: str, value: str) -> str:
@@ -183,12 +185,20 @@ NEEDS = (
 
 
 def parse_step(arguments: list[str], options: StepOptions) -> None:
-    """Fill the options; on a FlagError they hold what came before the wrong flag."""
+    """Parse the flags of step mode.
+
+    Args:
+        arguments: the command line.
+        options: get the values. After an error they have those of the flags before the wrong one.
+
+    Raises:
+        FlagError: the command line is wrong.
+    """
     _parse(arguments, options, STEP_FLAGS)
 
 
 def parse_sidecar(arguments: list[str], options: StepOptions) -> None:
-    """As parse_step, with the flags of sidecar mode."""
+    """Parse the flags of sidecar mode, like `parse_step`."""
     _parse(arguments, options, SIDECAR_FLAGS)
 
 
@@ -254,6 +264,11 @@ def _check_unique(flag: str, names: list[str]) -> None:
 
 
 def parse_install(arguments: list[str]) -> InstallOptions:
+    """Return the values of the arguments of install mode.
+
+    Raises:
+        FlagError: the command line is wrong.
+    """
     options = InstallOptions()
     if not arguments or arguments[0].startswith("--") or not arguments[0]:
         raise FlagError("install needs a directory")

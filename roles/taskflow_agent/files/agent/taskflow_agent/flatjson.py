@@ -1,4 +1,4 @@
-"""JSON objects of strings and whole numbers: all that is needed here, without the imports that json costs."""
+"""Reads and writes JSON objects of strings and whole numbers, without the imports that json costs."""
 
 _SHORT_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPED = {ord(character): f"\\{letter}" for letter, character in _SHORT_ESCAPES.items() if letter != "/"}
@@ -10,7 +10,7 @@ Fields = dict[str, str | int]
 
 
 def dumps(fields: Fields) -> bytes:
-    """One line. What cannot be encoded (a lone surrogate) becomes a question mark."""
+    """Return an object as one line of JSON. Lone surrogates, which can't be encoded, become question marks."""
     pairs = (f"{_quoted(name)}:{_encoded(value)}" for name, value in fields.items())
     return ("{" + ",".join(pairs) + "}").encode("utf-8", "replace")
 
@@ -24,7 +24,11 @@ def _quoted(text: str) -> str:
 
 
 def loads(content: bytes) -> Fields:
-    """ValueError for everything that is not such an object."""
+    """Return the object in a text.
+
+    Raises:
+        ValueError: the text is not a JSON object of strings and whole numbers.
+    """
     reader = _Reader(content.decode("utf-8"))
     try:
         return reader.read_object()
@@ -77,7 +81,7 @@ class _Reader:
         return "".join(pieces)
 
     def _read_escape(self) -> str:
-        """Leaves the position on the last character of the escape."""
+        """Return an escaped character. The position is then at the last character of the escape."""
         self._at += 1
         letter = self._text[self._at]
         if letter == "u":

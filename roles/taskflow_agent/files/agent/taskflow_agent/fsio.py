@@ -1,4 +1,4 @@
-"""Small files, written so that a reader never sees half of one."""
+"""Reads and writes small files, so that a reader never sees an incomplete one."""
 
 from .system import Ignored, posix
 
@@ -23,9 +23,10 @@ def exists(path: str) -> bool:
 
 
 def read_if_exists(path: str, limit: int = 1 << 16) -> bytes | None:
-    """The first `limit` bytes, or None if there is no such file; any other error is the caller's.
+    """Return the first `limit` bytes of a file, or None if it does not exist. Never waits, even if it is a pipe.
 
-    A pipe in its place is nothing to wait for.
+    Raises:
+        OSError: the file can't be read.
     """
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
@@ -59,12 +60,12 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def write_renamed(path: str, content: bytes, mode: int = 0o644) -> None:
-    """Create or replace a file; it appears under its name only when it is complete."""
+    """Create or replace a file. It appears under its name only when it is complete."""
     _fill_and_rename(path, mode, lambda descriptor: write_all(descriptor, content))
 
 
 def copy_renamed(source: str, path: str, mode: int) -> None:
-    """As write_renamed, with the content of another file."""
+    """Create or replace a file with the content of another one, like `write_renamed`."""
     _fill_and_rename(path, mode, lambda descriptor: _copy_content(source, descriptor))
 
 
@@ -82,7 +83,7 @@ def _fill_and_rename(path: str, mode: int, fill: "Callable[[int], None]") -> Non
 
 
 def write_fresh(path: str, content: bytes, mode: int) -> None:
-    """Create a file that nobody looks for before it is used, in place of any that was left there."""
+    """Create a file that nobody reads before it is complete, in place of any that was left there."""
     _remove(path)
     descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
     try:
@@ -103,16 +104,16 @@ def overwrite(path: str, content: bytes) -> None:
 
 
 def occupy_standard_descriptors() -> None:
-    """Open 0, 1 and 2 if they are closed, or the next file opened would become the command's output."""
+    """Open 0, 1 and 2 if they are closed. Otherwise the next open file would become the command's output."""
     for descriptor in (0, 1, 2):
         try:
             posix.fstat(descriptor)
         except OSError:
-            posix.set_inheritable(open_nothing(), True)  # it got the lowest number: the one that was missing
+            posix.set_inheritable(open_nothing(), True)  # it gets the lowest free number, which is the missing one
 
 
 def open_nothing() -> int:
-    """A descriptor that reads as empty: /dev/null or, where there is no /dev, a pipe without a writer."""
+    """Return a descriptor that reads as empty: /dev/null or, without a /dev, a pipe without a writer."""
     try:
         return posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
     except OSError:
@@ -125,7 +126,7 @@ def _open_temporary(path: str, mode: int) -> tuple[int, str]:
     temporary = f"{directory_of(path)}/.{path.rpartition('/')[2]}.{posix.getpid()}"
     _remove(temporary)
     descriptor = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
-    posix.fchmod(descriptor, mode)  # whatever the umask: other steps read it with other uids
+    posix.fchmod(descriptor, mode)  # despite the umask, because other steps read it with other uids
     return descriptor, temporary
 
 

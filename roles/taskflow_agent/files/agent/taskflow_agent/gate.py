@@ -1,4 +1,4 @@
-"""May the step start?"""
+"""Decides whether the step may start."""
 
 from .flags import StepOptions
 from .fsio import directory_of, exists, read_if_exists
@@ -12,7 +12,7 @@ POLL_INTERVAL = 0.020
 
 
 class Order:
-    """The order file: the record of which step's turn it is, and the remote control to cancel."""
+    """The order file, which says which step's turn it is, or that the steps are cancelled."""
 
     def __init__(self, options: StepOptions) -> None:
         self.path = options.wait
@@ -27,7 +27,7 @@ class Order:
         return content == self._quit
 
     def ends_command(self) -> bool:
-        """Whether a running command is to be ended; it is worth more than the remote control."""
+        """Return whether a running command must end. If the order file can't be read, the command goes on."""
         try:
             return self.says_quit(self.content())
         except OSError:
@@ -38,7 +38,7 @@ class Order:
 
 
 class Gate:
-    """Opens when all conditions of the flags hold; `look` asks them anew."""
+    """Opens when all conditions of the flags are met; `look` checks them."""
 
     def __init__(self, options: StepOptions, order: Order) -> None:
         self._order = order
@@ -52,11 +52,15 @@ class Gate:
         return list(dict.fromkeys(directory_of(path) for path in paths))
 
     def look(self) -> Outcome | bool:
-        """True: start. False: not yet. An outcome: never."""
+        """Check the conditions. Return true: start. False: not yet. An outcome: never.
+
+        Raises:
+            StepError: Error, a file can't be read.
+        """
         try:
             return self._look()
         except OSError as error:
-            path = error.filename or "a file that was to be watched"
+            path = error.filename or "a watched file"
             raise StepError("Error", f"cannot read {path}: {strerror(error)}") from None
 
     def _look(self) -> Outcome | bool:
@@ -71,7 +75,7 @@ class Gate:
         if self._order.says_quit(content):
             return Outcome(CANCELLED, DID_NOT_RUN, "Cancelled", "cancelled before it was started")
         self._missing = [path for path in self._missing if not exists(path)]
-        # After the look for those that have started: one that has, and has not failed by now, is fine.
+        # After the check of which have started: a sidecar that has started, and not failed by now, is fine.
         failure = self._failed_sidecar()
         if failure is not None:
             return failure
@@ -89,7 +93,7 @@ class Gate:
 
 
 def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:
-    """None when the step may start, or else how it ended without having started."""
+    """Wait until the step may start, and return None; or return how it ended without having started."""
     while (answer := gate.look()) is False:
         number = next_signal(watch.interval)
         if number == signal.SIGCHLD:
@@ -102,7 +106,7 @@ def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:
 
 
 def reap_strangers() -> None:
-    """As PID 1 the agent inherits processes before it has any of its own (kubectl exec)."""
+    """Reap other processes than the command. As PID 1 the agent adopts those of kubectl exec, for example."""
     try:
         while posix.waitpid(-1, posix.WNOHANG)[0]:
             pass

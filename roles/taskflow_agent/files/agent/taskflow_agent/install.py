@@ -1,4 +1,4 @@
-"""Install mode: the init container's work, once in a Pod."""
+"""Install mode: the work of the init container, once per Pod."""
 
 from .flags import InstallOptions, parse_install
 from .fsio import copy_renamed, write_renamed

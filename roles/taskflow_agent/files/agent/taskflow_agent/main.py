@@ -1,4 +1,4 @@
-"""Which mode? Only its own modules are imported: the others would delay every step."""
+"""Selects the mode, and imports only its modules, because others would delay every step."""
 
 from . import __version__
 from .fsio import write_all
@@ -6,7 +6,7 @@ from .step import run_step
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code of the process."""
+    """Run the agent, and return the exit code of the process."""
     if arguments == ["--version"]:
         write_all(1, f"taskflow-agent {__version__}\n".encode())
         return 0

@@ -1,4 +1,4 @@
-"""How a step ended."""
+"""The outcome of a step."""
 
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
@@ -6,14 +6,17 @@ SKIPPED = "Skipped"
 CANCELLED = "Cancelled"
 
 DID_NOT_RUN = 1  # exit code of a step that was skipped or cancelled before it started
-TIMED_OUT = 124  # as timeout(1) says it
+TIMED_OUT = 124  # as timeout(1) has it
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNAL_BASE = 128
 
 
 class Outcome:
-    """State, exit code, and the reason in one word and in a sentence; times in nanoseconds since 1970."""
+    """How a step ended: state, exit code, and the reason in one word and in a sentence.
+
+    The times are in nanoseconds since 1970.
+    """
 
     def __init__(self, state: str, exit_code: int, reason: str, message: str | None = None) -> None:
         self.state = state
@@ -28,9 +31,9 @@ class Outcome:
         self.from_outside = False
         """Whether a sidecar was told to end."""
         self.sidecar: str | None = None
-        """The one that has failed, where the step was not started for that."""
+        """The failed sidecar because of which the step was not started."""
         self.goes_on = False
-        """Whether the steps after it run also if it failed."""
+        """Whether the steps after it run even if it failed."""
 
     @property
     def continued(self) -> bool:
@@ -38,7 +41,7 @@ class Outcome:
 
 
 class StepError(Exception):
-    """The step cannot go on; says how it ends."""
+    """The step cannot go on. `outcome` says how it ends."""
 
     def __init__(self, reason: str, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -46,7 +49,7 @@ class StepError(Exception):
 
 
 def of_exit_code(code: int) -> Outcome:
-    """`code` as in waitstatus_to_exitcode: negative for a signal."""
+    """Return the outcome of a command with this exit code, as in waitstatus_to_exitcode: negative for a signal."""
     if code < 0:
         outcome = Outcome(FAILED, SIGNAL_BASE - code, "Signal", f"the command was ended by signal {-code}")
         outcome.signal = -code

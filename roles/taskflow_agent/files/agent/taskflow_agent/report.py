@@ -1,4 +1,4 @@
-"""What a step leaves behind: the done file for the next step, the termination message for the operator."""
+"""The reports of a step: the done file for the next step, and the termination message for the operator."""
 
 import time
 
@@ -8,13 +8,13 @@ from .fsio import overwrite, read_if_exists, write_renamed
 from .outcome import FAILED, SUCCEEDED, Outcome
 
 CUT_MARK = "… (cut)"
-# Given up one after the other if the limit is too small for all.
+# The fields to leave out, one after the other, if the limit is too small for all.
 EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason", "retries", "continued", "sidecar")
 RESULT = "result."
 
 
 class Ending:
-    """What a done file says."""
+    """The content of a done file."""
 
     def __init__(
         self, state: str, exit_code: int, continued: bool = False, reason: str = "", message: str = ""
@@ -31,13 +31,17 @@ class Ending:
 
     @property
     def cause(self) -> str:
-        """Why it failed, in words."""
+        """Why the step or sidecar failed, in words."""
         words = f"exit code {self.exit_code}" + (f", {self.reason}" if self.reason not in ("", "Error") else "")
         return f"{words}: {self.message}" if self.message else words
 
 
 def read_done(path: str) -> Ending | None:
-    """None if there is no such file yet. One that makes no sense counts as a failure."""
+    """Return the content of a done file, or None if it does not exist yet. A malformed one counts as a failure.
+
+    Raises:
+        OSError: the file can't be read.
+    """
     content = read_if_exists(path)
     if content is None:
         return None
@@ -50,7 +54,7 @@ def read_done(path: str) -> Ending | None:
 
 
 def read_results(path: str) -> dict[str, str]:
-    """The results in a done file; none if there is no such file, or if it makes no sense."""
+    """Return the results in a done file; none if it does not exist or is malformed."""
     try:
         fields = flatjson.loads(read_if_exists(path) or b"")
     except (OSError, ValueError):
@@ -63,7 +67,7 @@ def read_results(path: str) -> dict[str, str]:
 
 
 def write_done(path: str, outcome: Outcome, with_message: bool = False) -> None:
-    """Nobody reads the message of a step there."""
+    """Write the done file. Only a sidecar's has the message, because nobody reads that of a step there."""
     fields = _fields(outcome)
     if not with_message:
         fields.pop("message", None)
@@ -71,7 +75,7 @@ def write_done(path: str, outcome: Outcome, with_message: bool = False) -> None:
 
 
 def own_message(path: str, limit: int) -> str | None:
-    """What the command itself wrote to the termination log; of a longer one, enough to see that it is."""
+    """Return what the command itself wrote to the termination log, up to just over `limit` bytes."""
     try:
         content = read_if_exists(path, limit + 1)
     except OSError:
@@ -84,9 +88,9 @@ def write_termination_message(path: str, outcome: Outcome, limit: int) -> None:
 
 
 def fit(fields: Fields, limit: int) -> bytes:
-    """The fields as JSON of at most `limit` bytes: the message is cut, then whole fields are left out.
+    """Return the fields as JSON of at most `limit` bytes. First the message is cut, then whole fields are left out.
 
-    The results stay: `results.collect` has seen to it that there is room for them.
+    The results stay, because `results.collect` has checked that there is room for them.
     """
     fields = dict(fields)
     text = flatjson.dumps(fields)
@@ -105,7 +109,7 @@ def fit(fields: Fields, limit: int) -> bytes:
 
 
 def _longest_fitting(fields: Fields, message: str, limit: int) -> str | None:
-    """The longest start of the message that fits with the mark, or None if not even one character does."""
+    """Return the longest start of the message that fits with the mark, or None if not even one character does."""
     low, high = 0, len(message)
     while low < high:
         middle = (low + high + 1) // 2
@@ -117,13 +121,13 @@ def _longest_fitting(fields: Fields, message: str, limit: int) -> str | None:
 
 
 def timestamp(nanoseconds: int) -> str:
-    """RFC 3339, UTC, with milliseconds."""
+    """Return a time as in RFC 3339, in UTC, with milliseconds."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1_000_000:03d}Z"
 
 
 def lasting_fields(outcome: Outcome) -> Fields:
-    """Those that every report holds beside the results."""
+    """Return the fields that every report has besides the results."""
     fields: Fields = {
         "state": outcome.state,
         "exitCode": outcome.exit_code,

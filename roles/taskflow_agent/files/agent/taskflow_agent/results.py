@@ -1,7 +1,7 @@
-"""What the command leaves for later steps: one small file of text for each result.
+"""Reads the results that the command leaves for later steps: one small text file for each.
 
-The files are the command's. Nothing that it puts in their place may hold the agent up, or make it read
-what the command could not.
+The command controls these files. Nothing that it puts in their place may block the agent, or make it read a file that
+the command could not read.
 """
 
 from . import flatjson
@@ -19,7 +19,7 @@ NO_SUCH_DEVICE = 6  # ENXIO
 
 
 class Found:
-    """A result's file: its text, or None where it is too large for any report; bytes on disk and in JSON."""
+    """A result's file: its text, or None if it is too large for any report, and its bytes on disk and in JSON."""
 
     def __init__(self, name: str, text: str | None, size: int) -> None:
         self.name = name
@@ -30,7 +30,7 @@ class Found:
 
 
 class BadResult(Exception):
-    """It is not what a result is to be; says why."""
+    """A result's file is not as it should be. The text says why, to follow the result's name."""
 
 
 class Results:
@@ -42,7 +42,11 @@ class Results:
         self._limit = limit
 
     def make_directory(self) -> None:
-        """Writable for everybody: the command may have become another user."""
+        """Make the directory, writable by everybody, because the command may change its user.
+
+        Raises:
+            StepError: Error, it can't be made.
+        """
         before = posix.umask(0)
         try:
             with Ignored(FileExistsError):
@@ -54,7 +58,11 @@ class Results:
             posix.umask(before)
 
     def remove(self, number: int) -> None:
-        """What the try of this number has written counts for nothing."""
+        """Remove the results that the try with this number has written.
+
+        Raises:
+            StepError: BadResult, one can't be removed.
+        """
         for name in self._names:
             try:
                 with Ignored(FileNotFoundError):
@@ -63,7 +71,7 @@ class Results:
                 raise StepError("BadResult", f"result {name!r} cannot be removed: {strerror(error)}") from None
 
     def collect(self, outcome: Outcome) -> None:
-        """Give the outcome its results; what is wrong with them fails a step that has succeeded."""
+        """Add the results to the outcome. A wrong result makes a step that has succeeded fail."""
         found, problem = self._find()
         if outcome.state == SUCCEEDED:
             problem = problem or _lack_of_room(found, self._room(outcome))
@@ -80,7 +88,7 @@ class Results:
         return max(0, self._limit - len(flatjson.dumps(lasting_fields(outcome))))
 
     def _find(self) -> tuple[list[Found], StepError | None]:
-        """The results that are there, and what is wrong with the first that is none."""
+        """Return the results that exist, and the problem of the first wrong one."""
         found: list[Found] = []
         problem = None
         for name in self._names:
@@ -139,7 +147,7 @@ def _open(directory: str, name: str) -> int:
 
 
 def _open_directory(path: str) -> int:
-    """It may be no link either."""
+    """Open the directory itself, which must not be a link either."""
     return posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
 
 
@@ -147,7 +155,7 @@ def _remove(directory: str, name: str, other_name: str) -> None:
     place = _open_directory(directory)
     try:
         posix.unlink(name, dir_fd=place)
-    except IsADirectoryError:  # perhaps a full one
+    except IsADirectoryError:  # it may not be empty
         posix.rename(name, other_name, src_dir_fd=place, dst_dir_fd=place)
     finally:
         posix.close(place)

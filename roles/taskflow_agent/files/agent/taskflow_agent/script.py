@@ -1,4 +1,4 @@
-"""Scripts: gzip and base64 text in a file, made a program again in the step's own directory."""
+"""Unpacks a script, which is gzip and base64 text in a file, into the step's own directory."""
 
 import binascii
 import zlib
@@ -12,7 +12,11 @@ OWN_USER_ONLY = 0o500
 
 
 def unpack(encodefile: str, script_dir: str, arguments: list[str]) -> list[str]:
-    """Write the script and return the command line that runs it."""
+    """Write the script, and return the command line that runs it.
+
+    Raises:
+        StepError: ScriptError, the file can't be read or is malformed, or the script can't be written.
+    """
     path = f"{script_dir}/script"
     try:
         body = decode(read_whole(encodefile))

@@ -1,4 +1,4 @@
-"""Sidecar mode: the command runs beside the steps, and is ended when they are over."""
+"""Sidecar mode: runs the command beside the steps, and ends it when they are over."""
 
 import time
 
@@ -16,11 +16,11 @@ from .watch import DirectoryWatch
 
 KILLED = SIGNAL_BASE + signal.SIGKILL
 HOLD_LIMIT = 30.0
-"""Seconds for which a failure may be hidden from whoever started the container."""
+"""Seconds for which a failed sidecar may delay the end of its container."""
 
 
 class Steps:
-    """Those that the sidecar runs beside: their done files, in their order, and the order file."""
+    """The steps that the sidecar runs beside: their done files, in order, and the order file."""
 
     def __init__(self, options: StepOptions) -> None:
         self._order = Order(options)
@@ -32,7 +32,7 @@ class Steps:
         return list(dict.fromkeys(directory_of(path) for path in paths))
 
     def are_over(self) -> bool:
-        """The last has ended, or one has in a way that keeps the later ones from running."""
+        """Return whether the last step has ended, or later ones will not run: one has failed, or all are cancelled."""
         if self._order.ends_command():
             return True
         for path in list(self._awaited):
@@ -45,7 +45,7 @@ class Steps:
 
 
 def _lets_pass(path: str) -> bool | None:
-    """None if there is no such file yet; what cannot be read is the end, as what makes no sense is."""
+    """Return whether the next step runs, or None if the file does not exist yet. One that can't be read says no."""
     try:
         ending = read_done(path)
     except OSError:
@@ -54,7 +54,10 @@ def _lets_pass(path: str) -> bool | None:
 
 
 def run_sidecar(arguments: list[str]) -> int:
-    """One that does not get as far as its ready file leaves a done file: nobody waits for it for ever."""
+    """Run sidecar mode, and return the exit code.
+
+    A sidecar that fails before it writes its ready file still writes a done file, so that no step waits forever.
+    """
     options = StepOptions()
     outcome = conduct(arguments, options, parse_sidecar, accompany)
     exit_code = publish(options, outcome, with_message=True)
@@ -87,9 +90,9 @@ def accompany(options: StepOptions, dispositions: Dispositions) -> Outcome:
 
 
 def keep_failure(options: StepOptions) -> None:
-    """Have a failure from before the container was started again stay in the done file.
+    """Keep a failure in the done file if the container is started again.
 
-    So a first step that has yet to begin sees it whenever it looks. Once it has begun, nobody reads the file.
+    So the first step sees it whenever it looks, if it has not begun yet. Once it has begun, nobody reads the file.
     """
     try:
         was_started = options.ready is not None and exists(options.ready)
@@ -112,15 +115,15 @@ def leave_killed(done: str) -> None:
 
 
 def linger(options: StepOptions, outcome: Outcome) -> None:
-    """Stay until a signal says to end, where whoever started the container would start it again for nothing.
+    """Stay until a signal ends the agent, if the kubelet would otherwise start the container again for nothing.
 
-    That is so after a success, and also after a failure for which no step will begin: the next start would take the
-    place of its log.
+    That is so after a success, and also after a failure because of which no step will begin: the next start would
+    replace its log.
     """
     if outcome.state == SUCCEEDED and options.on_success == STAY:
         await_end()
     elif outcome.state != SUCCEEDED and options.hold is not None:
-        with Ignored(OSError):  # what cannot be read is no reason to stay
+        with Ignored(OSError):  # don't stay if the file can't be read
             await_begin(options.hold)
 
 
@@ -130,7 +133,7 @@ def await_end() -> None:
 
 
 def await_begin(begun: str) -> None:
-    """Stay until the file is there, or a signal says to end; not for ever, for the first step may not come at all."""
+    """Stay until the file exists, a signal comes, or `HOLD_LIMIT` is over, because the first step may never begin."""
     watch, limit = DirectoryWatch([directory_of(begun)], POLL_INTERVAL), time.monotonic() + HOLD_LIMIT
     while not exists(begun) and (left := limit - time.monotonic()) > 0:
         if next_signal(min(left, watch.interval)) in ENDING:

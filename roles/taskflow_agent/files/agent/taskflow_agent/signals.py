@@ -1,7 +1,7 @@
-"""Signals, taken one by one from a queue: nothing is interrupted and none is lost.
+"""Takes signals one by one from a queue, so that they interrupt nothing and none is lost.
 
-All that concern the agent are blocked from its first moment on and fetched with sigtimedwait. File
-notification arrives the same way, as SIGIO, and so does a child's end, as SIGCHLD.
+All signals that concern the agent are blocked from the start, and fetched with sigtimedwait. File notifications arrive
+in the same way, as SIGIO, and so does the end of a child, as SIGCHLD.
 """
 
 from .system import inherited_signal_mask, signal
@@ -23,19 +23,19 @@ _HARMLESS_BY_DEFAULT = {signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.S
 BLOCKED = frozenset(range(1, signal.NSIG)) - _FAULTS - _NOT_BLOCKABLE
 FORWARDED = BLOCKED - _OWN
 ENDING = FORWARDED - _HARMLESS_BY_DEFAULT
-"""Those that end a process that does not care for them: they end the agent while it waits."""
+"""The signals that end a process which does not handle them. They end the agent while it waits."""
 
 _AWAITED = FORWARDED | {signal.SIGCHLD, signal.SIGIO}
 
 
 class Dispositions:
-    """Takes the signals over, and gives the command the state it would have without the agent."""
+    """Takes the signals over, and gives the command the signal state that it would have without the agent."""
 
     def __init__(self) -> None:
         blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         inherited = inherited_signal_mask()
         self._mask = blocked_before if inherited is None else inherited
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would hide the exit code
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, the exit code would be lost
 
     def restore_in_child(self) -> None:
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # what Python itself sets, from source
@@ -44,6 +44,6 @@ class Dispositions:
 
 
 def next_signal(timeout: float) -> int | None:
-    """Wait for a signal; None when the time is up."""
+    """Wait up to `timeout` seconds for a signal, and return it, or None if the time is up."""
     info = signal.sigtimedwait(_AWAITED, timeout)
     return None if info is None else info.si_signo

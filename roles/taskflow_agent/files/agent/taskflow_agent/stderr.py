@@ -1,11 +1,11 @@
-"""The agent's own words: lines on stderr, and only when something went wrong."""
+"""The agent's own messages: lines on stderr, only if something went wrong."""
 
 from .fsio import write_all
 from .system import Ignored
 
 
 def complain(text: str) -> None:
-    """One line on stderr; the only thing that the agent ever says."""
+    """Write one line to stderr."""
     line = " ".join(text.splitlines())
     with Ignored(OSError):
         write_all(2, f"taskflow-agent: {line}\n".encode("utf-8", "surrogateescape"))

@@ -27,7 +27,16 @@ def conduct(
     parse: "Callable[[list[str], StepOptions], None]",
     work: "Callable[[StepOptions, Dispositions], Outcome]",
 ) -> Outcome:
-    """Everything that can go wrong ends in an outcome: somebody waits for the done file."""
+    """Parse the arguments, do the work, and return its outcome.
+
+    Every error becomes an outcome, because other containers wait for the done file.
+
+    Args:
+        arguments: the command line.
+        options: get the values of the flags.
+        parse: parses the command line.
+        work: what to do then.
+    """
     occupy_standard_descriptors()
     dispositions = Dispositions()
     try:
@@ -65,7 +74,13 @@ def write_mark(flag: str, path: str | None) -> None:
 
 
 def publish(options: StepOptions, outcome: Outcome, with_message: bool = False) -> int:
-    """The done file first: the next step is waiting for it. `with_message`: it has the message, too."""
+    """Write the reports, and return the exit code. The done file comes first, because the next step waits for it.
+
+    Args:
+        options: name the files.
+        outcome: what to report.
+        with_message: whether the done file has the message, too.
+    """
     if options.done is not None:
         try:
             write_done(options.done, outcome, with_message)
@@ -76,12 +91,12 @@ def publish(options: StepOptions, outcome: Outcome, with_message: bool = False) 
             outcome.exit_code = outcome.exit_code or 1
             outcome.reason = "DoneFileError"
             outcome.message = text
-            outcome.goes_on = False  # nobody will read that it does
+            outcome.goes_on = False  # the next step can't read that it does
             outcome.results = {}
     try:
         write_termination_message(options.termination_log, outcome, options.termination_limit)
     except OSError as error:
-        # Outside a Pod there is none; nobody asked for one either.
+        # Outside a Pod the default file does not exist, and nobody asked for it.
         if not (options.termination_log_is_default and isinstance(error, FileNotFoundError)):
             complain(f"--termination-log: cannot write {options.termination_log}: {strerror(error)}")
     return 0 if outcome.continued else outcome.exit_code

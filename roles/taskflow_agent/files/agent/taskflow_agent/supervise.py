@@ -1,4 +1,4 @@
-"""The time while the command runs: pass signals on, end it when it is due, collect the dead."""
+"""Supervises the running command: passes signals on, ends it when it must end, reaps dead processes."""
 
 import time
 
@@ -19,11 +19,19 @@ REST_INTERVAL = 0.001
 
 
 class Supervisor:
-    """Runs until the command has ended.
+    """Supervises the command until it has ended.
 
-    It ends the command when `is_to_end` (None: nobody ever says so) returns true, or when the time is up,
-    whatever comes first; `ordered` and `timed_out` tell. `signalled` tells of a signal from outside that
-    was meant to end the command.
+    Args:
+        pid: the command's process, which leads its group.
+        is_to_end: returns true if the command must end; None if nothing can ask for that.
+        watch: wakes the agent when `is_to_end` may have changed.
+        grace: seconds between SIGTERM and SIGKILL.
+        timeout: seconds after which the command must end; None for no limit.
+
+    Attributes:
+        ordered: whether `is_to_end` has ended the command.
+        timed_out: whether the timeout has ended it.
+        signalled: whether a signal from outside came that should end it.
     """
 
     def __init__(
@@ -48,7 +56,7 @@ class Supervisor:
         self.signalled = False
 
     def run(self) -> int:
-        """The exit code as of waitstatus_to_exitcode."""
+        """Wait for the command to end, and return its exit code as in waitstatus_to_exitcode."""
         while True:
             self._end_if_due()
             number = next_signal(self._patience())
@@ -70,7 +78,7 @@ class Supervisor:
         if self.ordered or self.timed_out:
             self._kill_at = time.monotonic() + self._grace
             self._signal_group(signal.SIGTERM)
-            self._signal_group(signal.SIGCONT)  # a stopped process would not even notice
+            self._signal_group(signal.SIGCONT)  # a stopped process would not notice
 
     def _patience(self) -> float:
         until = self._timeout_at if self._kill_at is None else self._kill_at
@@ -84,11 +92,11 @@ class Supervisor:
             end_rest(self._pid)
 
     def _signal_group(self, number: int) -> None:
-        with Ignored(OSError):  # it has just ended, or became another user's
+        with Ignored(OSError):  # it has just ended, or changed its user
             posix.killpg(self._pid, number)
 
     def _reap(self) -> int | None:
-        """Collect every ended process, as PID 1 must; the status of the command if it was among them."""
+        """Reap every dead process, as PID 1 must; return the status of the command if it was among them."""
         status = None
         try:
             while True:
@@ -102,19 +110,19 @@ class Supervisor:
 
 
 def end_rest(group: int) -> None:
-    """Kill what is left of the step, as the kernel does when a container's first process ends.
+    """Kill the remaining processes of the step, as the kernel does when a container's first process ends.
 
-    It must be over before the next step begins. As PID 1 the agent reaches everything in the container;
-    in a shared process namespace only the group.
+    They must end before the next step begins. As PID 1 the agent can kill everything in the container; in a shared
+    process namespace only the group.
     """
-    with Ignored(OSError):  # nobody left
+    with Ignored(OSError):  # no process is left
         _signal_rest(group, signal.SIGKILL)
 
 
 def await_end_of_rest(group: int) -> None:
-    """Let the killed be gone before the command runs again; one that cannot die holds up nothing."""
+    """Wait until killed processes have ended, before the command runs again; but only `REST_PATIENCE` seconds."""
     limit = time.monotonic() + REST_PATIENCE
-    with Ignored(OSError):  # nobody left
+    with Ignored(OSError):  # no process is left
         while time.monotonic() < limit:
             reap_strangers()
             _signal_rest(group, 0)

@@ -1,9 +1,9 @@
-"""The system calls that the agent uses, from the built-in modules below `os` and `signal`.
+"""The system calls that the agent uses, from the built-in modules behind `os` and `signal`.
 
-`native` is the C helper of the executable; from source it is missing, and its features with it.
+`native` is the C helper of the executable. From source it is missing, and so are its features.
 """
 
-TYPE_CHECKING = False  # not typing's: importing typing costs more than everything else together
+TYPE_CHECKING = False  # not typing's, because importing typing takes longer than everything else together
 
 if TYPE_CHECKING:
     import os as posix
@@ -49,23 +49,23 @@ def environment_value(name: bytes) -> bytes | None:
 
 
 def strerror(error: OSError) -> str:
-    """The system's words for an error, without Python's `[Errno 2]` and file name around them."""
+    """Return the system's text for an error, without Python's `[Errno 2]` and file name around it."""
     return error.strerror or str(error)
 
 
 def take_orphans() -> None:
-    """Become the parent of processes whose parent has ended, also where the agent is not PID 1."""
+    """Become the parent of processes whose parent has ended, even if the agent is not PID 1."""
     if native is not None:
         native.set_child_subreaper()
 
 
 def inherited_signal_mask() -> list[int] | None:
-    """The signals that were blocked before the executable's launcher blocked its own; None from source."""
+    """Return the signals that were blocked before the executable's launcher blocked its own; None from source."""
     return list(native.inherited_signal_mask()) if native is not None else None
 
 
 def inotify_open() -> int | None:
-    """A new inotify descriptor, or None where there is none to be had."""
+    """Return a new inotify descriptor, or None if there is none available."""
     if native is None:
         return None
     try:
@@ -75,7 +75,7 @@ def inotify_open() -> int | None:
 
 
 def inotify_watch(descriptor: int, directory: str) -> bool:
-    """Report every file that is moved into the directory; False if it cannot be watched."""
+    """Watch for files that are moved into a directory. Return false if it can't be watched."""
     try:
         native.inotify_watch_moves_into(descriptor, directory)
     except OSError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Tries:
-    """Runs the command until it has not failed, or may not run again."""
+    """Runs the command until it does not fail, or may not run again."""
 
     def __init__(self, options: StepOptions, order: Order, watch: DirectoryWatch, dispositions: Dispositions) -> None:
         self._options = options
@@ -33,7 +33,7 @@ class Tries:
         self._ended_from_outside = False
 
     def run(self) -> Outcome:
-        """The last try's outcome, with its results; the times enclose all of them."""
+        """Return the outcome of the last try, with its results. The times span all tries."""
         try:
             outcome = self._run_all()
         except StepError as error:
@@ -41,7 +41,7 @@ class Tries:
             outcome = error.outcome
         options = self._options
         outcome.retries = self._retries
-        # When the Pod is being ended, nothing else is to begin.
+        # When the Pod is being ended, nothing else may begin.
         outcome.goes_on = options.on_error == CONTINUE and not self._ended_from_outside
         if self._started is not None:
             outcome.started = self._started
@@ -82,15 +82,15 @@ class Tries:
         await_end_of_rest(pid)
         if self._results is not None:
             self._results.remove(self._retries)
-        with Ignored(OSError):  # it is told at the end if there is none
+        with Ignored(OSError):  # the end reports it if the file does not exist
             overwrite(self._options.termination_log, b"")
 
 
-# What few steps need does not delay the others: hence the imports in these two.
+# Few steps need these modules, so the two functions import them, to not delay the other steps.
 
 
 def filled_in(options: StepOptions) -> tuple[list[str], list[tuple[str, str]]]:
-    """The words of the command, and the variables of its environment."""
+    """Return the words of the command, and the variables of its environment, with all marks replaced."""
     if options.fill is None:
         return options.arguments, options.env
     from .fill import fill_in  # noqa: PLC0415
@@ -107,7 +107,7 @@ def results_of(options: StepOptions) -> "Results | None":
 
 
 def _ending_signal_waits() -> bool:
-    """One that came when there was no command to pass it on to."""
+    """Return whether an ending signal came while there was no command to pass it on to."""
     while (number := next_signal(0)) is not None:
         if number in ENDING:
             return True

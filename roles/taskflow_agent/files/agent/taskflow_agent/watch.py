@@ -1,19 +1,26 @@
-"""To be woken when a file appears in one of some directories."""
+"""Wakes the agent when a file appears in one of several directories."""
 
 import fcntl
 
 from .system import Ignored, inotify_open, inotify_watch, posix
 
 SAFETY_INTERVAL = 1.0
-"""Look again this often, in seconds, although the kernel would tell: some file systems do not."""
+"""Seconds after which to look again even without a notification, because some file systems send none."""
 
 
 class DirectoryWatch:
     """Sends SIGIO to this process when a file is renamed into one of the directories.
 
-    A changed order arrives as the rename of the `..data` symbolic link; the agents' own files are renamed
-    into place too. Where the kernel cannot tell (no helper, no inotify instance left, a directory that does
-    not exist yet), the interval is short instead.
+    A changed order file arrives as the rename of the `..data` symbolic link; the agents' own files are renamed into
+    place, too. If the kernel can't notify (no helper, no inotify instance left, a directory that does not exist yet),
+    the interval is short instead.
+
+    Args:
+        directories: where to watch.
+        poll_interval: the seconds after which to look again if the kernel can't notify.
+
+    Attributes:
+        interval: the seconds after which to look again.
     """
 
     def __init__(self, directories: list[str], poll_interval: float) -> None:
@@ -30,7 +37,7 @@ class DirectoryWatch:
     # would delay the command. The descriptor is close-on-exec.
 
     def forget_events(self) -> None:
-        """To be called after every wake-up, before looking at the files."""
+        """Forget the notifications so far. Call it after every wake-up, before looking at the files."""
         if self._descriptor is not None:
             with Ignored(BlockingIOError):
                 posix.read(self._descriptor, 1 << 16)
