@@ -22,14 +22,14 @@ def step_statuses(containers: Containers) -> list[StepStatus]:
     """Return the Task's status.steps, in the order of the spec."""
     names = [step["name"] for step in containers.task["spec"]["steps"]]
     statuses = [_step_status(containers.status_of(name)) for name in names]
+    if sidecar_failure(containers.pod):
+        # No step has begun: those that were started waited, and were ended with the Pod.
+        return [{**step, "state": CANCELLED} if step["state"] == FAILED else step for step in statuses]
     runner = passed(statuses)
     if runner < len(statuses) and is_turn(containers, runner + 1):
         step = statuses[runner]
         if step["state"] == WAITING and containers.running(step["name"]) is not None:
             step["state"] = RUNNING
-    if sidecar_failure(containers.pod):
-        # They were ended with the Pod, should they have been started at all.
-        return [{**step, "state": CANCELLED} if step["state"] == FAILED else step for step in statuses]
     return statuses
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.tasks.factory import condition, make_step, make_task
 from support.tasks.simulation import CRASHES, DIES, FAILS, FINAL, FRAIL, KILLED, OK, RUNS, World
@@ -201,6 +201,7 @@ def test_a_sidecar_that_dies_beside_the_steps_is_told_of_and_decides_nothing(ste
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS, CHOICES, st.sampled_from(["Local", "Annotation"]), KINDS_OF_SIDECAR)
+@example([("ok", False)], [0, 0, 1, 1, 0, 0, 2], "Local", (make_step("web"), False))
 def test_a_sidecar_that_dies_at_any_time_decides_the_task_only_if_no_step_has_begun(steps, choices, handoff, kind):
     sidecar_spec, native = kind
     task = task_of(steps, handoff, sidecars=[sidecar_spec])
