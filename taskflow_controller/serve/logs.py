@@ -43,7 +43,7 @@ class _Formatter(JsonFormatter):  # type: ignore[misc]
 
 def _short(name: str) -> str:
     """Return a logger's name without our subpackages, which readers of the log need not know."""
-    package, _, module = name.partition(".")
+    package, _dot, module = name.partition(".")
     return f"{package}.{module.rpartition('.')[2]}" if package == _PACKAGE and module else name
 
 
