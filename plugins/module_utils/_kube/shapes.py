@@ -172,6 +172,7 @@ class StepStatus(t.TypedDict, total=False):
     startedAt: str
     finishedAt: str
     results: dict[str, str]
+    restarts: int
     imageID: str
 
 

@@ -43,8 +43,13 @@ def done_file(number: int) -> str:
 
 
 def begun_file(number: int) -> str:
-    """Return the file that says that a step's command runs, or has run."""
+    """Return the file that tells sidecars that a step's command runs, or has run."""
     return f"{run_dir(number)}/begun"
+
+
+def started_file(number: int) -> str:
+    """Return the file that keeps a step's command from being started twice."""
+    return f"{run_dir(number)}/started"
 
 
 def results_dir(number: int) -> str:
@@ -87,6 +92,11 @@ def report_flags(container: Object, containers: int) -> list[str]:
 def mark_flags(number: int) -> list[str]:
     """Return where a step or a sidecar says how far it is."""
     return ["--ready", ready_file(number), "--done", done_file(number)]
+
+
+def once_flags(number: int) -> list[str]:
+    """Return what keeps a step from running twice in one Pod, should the kubelet make its container again."""
+    return ["--started", started_file(number)]
 
 
 def turn_flags(number: int, turn: int | None) -> list[str]:

@@ -198,7 +198,8 @@ class _Builder:
     def _step(self, number: int) -> Object:
         step, resolved = self._steps[number - 1], self._resolved
         reads = resolved.reads[number - 1]
-        flags = [*agent.order_flags(), *agent.turn_flags(number, self._turn(number)), *agent.mark_flags(number)]
+        flags = [*agent.order_flags(), *agent.turn_flags(number, self._turn(number))]
+        flags += [*agent.mark_flags(number), *agent.once_flags(number)]
         others, sidecars = range(2, len(self._steps) + 1), self._sidecars_with_agent()
         if number == 1:
             flags += agent.await_flags(others, sidecars)

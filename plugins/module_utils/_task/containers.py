@@ -9,7 +9,7 @@ import dataclasses
 import functools
 
 from .. import _contract as c
-from .._kube.shapes import ContainerStatus, Pod, Running, Step, Task, Terminated
+from .._kube.shapes import ContainerStatus, Pod, Running, Step, StepStatus, Task, Terminated
 from .._pod.life import pod_order
 
 
@@ -22,10 +22,12 @@ class Containers:
     Attributes:
         task: the Task.
         pod: the Pod, with the containers' statuses.
+        recorded: the steps as the Task's status has them of this Pod; none where it speaks of another.
     """
 
     task: Task
     pod: Pod
+    recorded: tuple[StepStatus, ...] = ()
 
     @functools.cached_property
     def order(self) -> int:
@@ -74,7 +76,12 @@ class Containers:
         return (self.status_of(name).get("state") or {}).get("terminated")
 
     def has_started(self, name: str) -> bool:
-        """Tell whether a container has been started, be it some time ago: the kubelet starts a native sidecar again."""
+        """Tell whether a container has ever been started.
+
+        The kubelet starts a native sidecar again, and makes a container again that the runtime has lost.
+        """
+        if any(step["name"] == name and step["state"] in c.ENDED for step in self.recorded):
+            return True
         status = self.status_of(name)
         state, last = status.get("state") or {}, status.get("lastState") or {}
         return any(x is not None for x in (state.get("running"), state.get("terminated"), last.get("terminated")))

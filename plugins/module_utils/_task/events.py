@@ -20,13 +20,16 @@ NORMAL_REASONS = (SUSPENDED, HELD)
 def compute_events(old: TaskStatus, new: TaskStatus) -> list[Event]:
     """Return the events that tell a person what changed from one status to the next."""
     same_run = old.get("podName") == new.get("podName") and old.get("specHash") == new.get("specHash")
-    before = {s["name"]: s["state"] for s in old.get("steps") or []} if same_run else {}
+    before = {s["name"]: s for s in old.get("steps") or []} if same_run else {}
     total = len(new.get("steps") or [])
     events = []
     for number, step in enumerate(new.get("steps") or [], start=1):
-        was = before.get(step["name"], WAITING)
-        if was != step["state"]:
-            events += _step_events(step, f'step "{step["name"]}" ({number} of {total})', was == WAITING)
+        who, was = f'step "{step["name"]}" ({number} of {total})', before.get(step["name"], {})
+        if was.get("state", WAITING) != step["state"]:
+            events += _step_events(step, who, was.get("state", WAITING) == WAITING)
+        if step.get("restarts", 0) > was.get("restarts", 0):
+            words = "the kubelet made its container again; a command that had begun is not run a second time"
+            events.append(Event(event.WARNING, "ContainerRestarted", f"{who}: {words}"))
     if _has_begun(new) and not (same_run and _has_begun(old)):
         events.insert(0, event.started(f"Pod {new.get('podName')}"))
     died = condition_of(new, SIDECAR_FAILED).get("message")

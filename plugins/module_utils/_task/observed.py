@@ -152,11 +152,16 @@ def _current_pod(task: Task, pods: t.Sequence[Pod], recorded: TaskStatus) -> Obs
     """
     # After the last attempt's Pod is gone, those of failed attempts before it are not taken for it.
     last = int(recorded.get("attempts", 0))
-    of_run = [ObservedPod(task, pod) for pod in pods if is_of_run(task, pod)]
+    of_run = [ObservedPod(task, pod, _steps_of(recorded, pod)) for pod in pods if is_of_run(task, pod)]
     candidates = [
         seen for seen in of_run if seen.attempt.number >= last and (not is_ending(seen.pod) or _had_ended(seen))
     ]
     return max(candidates, key=lambda seen: (seen.attempt.number, seen.name), default=None)
+
+
+def _steps_of(recorded: TaskStatus, pod: Pod) -> tuple[StepStatus, ...]:
+    is_same = recorded.get("podName") == pod["metadata"]["name"]
+    return tuple(recorded.get("steps") or ()) if is_same else ()
 
 
 def _had_ended(seen: ObservedPod) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._contract import CANCELLED, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING
+from .._contract import CANCELLED, ENDED, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING
 from .._durations import parse_time
 from .._kube.shapes import ContainerStatus, StepStatus, Terminated
 from .._pod.life import sidecar_failure
@@ -21,7 +21,7 @@ ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
 def step_statuses(containers: Containers) -> list[StepStatus]:
     """Return the Task's status.steps, in the order of the spec."""
     names = [step["name"] for step in containers.task["spec"]["steps"]]
-    statuses = [_step_status(containers.status_of(name)) for name in names]
+    statuses = keep_ends(containers.recorded, [_step_status(containers.status_of(name)) for name in names])
     if sidecar_failure(containers.pod):
         # No step has begun: those that were started waited, and were ended with the Pod.
         return [{**step, "state": CANCELLED} if step["state"] == FAILED else step for step in statuses]
@@ -31,6 +31,27 @@ def step_statuses(containers: Containers) -> list[StepStatus]:
         if step["state"] == WAITING and containers.running(step["name"]) is not None:
             step["state"] = RUNNING
     return statuses
+
+
+def keep_ends(recorded: t.Iterable[StepStatus], present: list[StepStatus]) -> list[StepStatus]:
+    """Return the steps as the Pod shows them; one that is recorded as ended stays as it ended.
+
+    The kubelet makes a container again whose record the runtime has lost. It then shows a step that has ended as one
+    that waits or runs.
+
+    Args:
+        recorded: the steps as they are recorded of the same Pod.
+        present: the steps as the Pod shows them now.
+    """
+    ends = {step["name"]: step for step in recorded if step["state"] in ENDED}
+    return [_with_end(step, ends.get(step["name"])) for step in present]
+
+
+def _with_end(step: StepStatus, end: StepStatus | None) -> StepStatus:
+    if end is None or step["state"] in ENDED:
+        return step
+    restarts = step.get("restarts", 0)
+    return {**end, "restarts": restarts} if restarts else end
 
 
 def passed(statuses: t.Sequence[StepStatus]) -> int:
@@ -81,6 +102,8 @@ def _step_status(container: ContainerStatus) -> StepStatus:
         status["reason"] = waiting["reason"]
         if waiting.get("message"):
             status["message"] = waiting["message"]
+    if container.get("restartCount"):
+        status["restarts"] = container["restartCount"]
     if container.get("imageID"):
         status["imageID"] = container["imageID"]
     return status

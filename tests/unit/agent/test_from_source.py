@@ -237,8 +237,8 @@ def test_a_first_step_does_not_begin_once_a_sidecar_has_failed(agent, tmp_path, 
     (tmp_path / "web.tmp").rename(tmp_path / "web.done")
     assert process.wait(60) == 1
     words = 'sidecar "web" ended before the first step began: exit code 127, CommandNotFound: cannot run it'
-    expected = {"state": "Skipped", "exitCode": 1, "reason": "SidecarFailed", "sidecar": "web"}
-    assert agent.message == {**expected, "message": words}
+    expected = {"state": "Skipped", "exitCode": 1, "reason": "SidecarFailed", "sidecar": "web", "message": words}
+    assert agent.message == expected
     assert json.loads((tmp_path / "done").read_bytes()) == expected
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "begun").exists()

@@ -95,7 +95,7 @@ def test_what_is_no_result(tmp_path, make):
     outcome = collected(tmp_path, ["good", "bad"])
     assert (outcome.state, outcome.exit_code, outcome.reason) == ("Failed", 1, "BadResult")
     assert outcome.message == f"result 'bad' {BAD[make]}"
-    assert outcome.results == {}
+    assert outcome.results == {"good": "value"}
     outcome = collected(tmp_path, ["good", "bad"], code=3)
     assert (outcome.exit_code, outcome.reason, outcome.results) == (3, "Error", {"good": "value"})
     assert len(os.listdir("/proc/self/fd")) == open_before

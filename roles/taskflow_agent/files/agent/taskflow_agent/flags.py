@@ -31,6 +31,7 @@ class StepOptions:
         self.quit = "-1"
         self.ready: str | None = None
         self.begun: str | None = None
+        self.started: str | None = None
         self.await_files: list[str] = []
         self.sidecars: list[tuple[str, str]] = []
         """The name and the done file of each."""
@@ -163,6 +164,7 @@ STEP_FLAGS: "FlagTable" = {
     "--after": ("after", _text),
     "--sidecar": ("sidecars", _done_file_of),
     "--begun": ("begun", _text),
+    "--started": ("started", _text),
     "--timeout": ("timeout", _positive_seconds),
     "--on-error": ("on_error", _on_error),
     "--retries": ("retries", _retries),

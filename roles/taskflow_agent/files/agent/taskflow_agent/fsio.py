@@ -93,6 +93,24 @@ def write_fresh(path: str, content: bytes, mode: int) -> None:
         posix.close(descriptor)
 
 
+def create_once(path: str) -> bool:
+    """Create an empty file that outlives a crash of the node; False if it is there already."""
+    try:
+        descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return False
+    _sync_and_close(descriptor)
+    _sync_and_close(posix.open(directory_of(path), posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
+    return True
+
+
+def _sync_and_close(descriptor: int) -> None:
+    try:
+        posix.fsync(descriptor)
+    finally:
+        posix.close(descriptor)
+
+
 def overwrite(path: str, content: bytes) -> None:
     """Replace the content of a file that must exist and stay the same file (a bind mount)."""
     descriptor = posix.open(path, posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)

@@ -34,6 +34,8 @@ class Outcome:
         """The failed sidecar because of which the step was not started."""
         self.goes_on = False
         """Whether the steps after it run even if it failed."""
+        self.fields: dict[str, str | int] | None = None
+        """The whole report, where an earlier container of the step has left it."""
 
     @property
     def continued(self) -> bool:

@@ -53,6 +53,21 @@ def read_done(path: str) -> Ending | None:
         return Ending(FAILED, 1)
 
 
+def read_outcome(path: str) -> Outcome | None:
+    """Return how an earlier container of the step ended; None if none has. Raises ValueError if it is malformed."""
+    content = read_if_exists(path)
+    if content is None:
+        return None
+    fields = flatjson.loads(content)
+    try:
+        outcome = Outcome(str(fields["state"]), int(fields["exitCode"]), str(fields["reason"]))
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    outcome.goes_on = fields.get("continued") == 1
+    outcome.fields = fields
+    return outcome
+
+
 def read_results(path: str) -> dict[str, str]:
     """Return the results in a done file; none if it does not exist or is malformed."""
     try:
@@ -66,12 +81,9 @@ def read_results(path: str) -> dict[str, str]:
     }
 
 
-def write_done(path: str, outcome: Outcome, with_message: bool = False) -> None:
-    """Write the done file. Only a sidecar's has the message, because nobody reads that of a step there."""
-    fields = _fields(outcome)
-    if not with_message:
-        fields.pop("message", None)
-    write_renamed(path, flatjson.dumps(fields) + b"\n")
+def write_done(path: str, outcome: Outcome) -> None:
+    """Write the done file: the whole report, which a container that is made again repeats."""
+    write_renamed(path, flatjson.dumps(_fields(outcome)) + b"\n")
 
 
 def own_message(path: str, limit: int) -> str | None:
@@ -141,6 +153,8 @@ def lasting_fields(outcome: Outcome) -> Fields:
 
 
 def _fields(outcome: Outcome) -> Fields:
+    if outcome.fields is not None:
+        return outcome.fields
     fields = lasting_fields(outcome)
     if outcome.signal is not None:
         fields["signal"] = outcome.signal

@@ -77,7 +77,6 @@ class Results:
             problem = problem or _lack_of_room(found, self._room(outcome))
             if problem is not None:
                 _fail(outcome, problem)
-                return
         room = self._room(outcome)
         for result in found:
             if result.text is not None and result.needs <= room:

@@ -60,7 +60,7 @@ def run_sidecar(arguments: list[str]) -> int:
     """
     options = StepOptions()
     outcome = conduct(arguments, options, parse_sidecar, accompany)
-    exit_code = publish(options, outcome, with_message=True)
+    exit_code = publish(options, outcome)
     if not outcome.from_outside:
         linger(options, outcome)
     return exit_code
@@ -109,7 +109,7 @@ def keep_failure(options: StepOptions) -> None:
 def leave_killed(done: str) -> None:
     try:
         killed = Outcome(FAILED, KILLED, "Killed", "the container was killed, with its agent")
-        write_done(done, killed, with_message=True)
+        write_done(done, killed)
     except OSError as error:
         raise StepError("DoneFileError", f"--done: cannot write {done}: {strerror(error)}") from None
 

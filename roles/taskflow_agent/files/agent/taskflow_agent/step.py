@@ -1,10 +1,10 @@
 """Step mode, from the flags to the exit code."""
 
-from .flags import StepOptions, parse_step
-from .fsio import occupy_standard_descriptors, write_renamed
+from .flags import CONTINUE, StepOptions, parse_step
+from .fsio import create_once, occupy_standard_descriptors, write_renamed
 from .gate import POLL_INTERVAL, Gate, Order, wait_at
-from .outcome import FAILED, Outcome, StepError
-from .report import write_done, write_termination_message
+from .outcome import DID_NOT_RUN, FAILED, Outcome, StepError
+from .report import read_outcome, write_done, write_termination_message
 from .signals import Dispositions
 from .stderr import complain
 from .system import strerror, take_orphans
@@ -52,6 +52,9 @@ def conduct(
 
 
 def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
+    earlier = earlier_outcome(options)
+    if earlier is not None:
+        return earlier
     take_orphans()
     order = Order(options)
     gate = Gate(options, order)
@@ -60,8 +63,38 @@ def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
     refused = wait_at(gate, watch)
     if refused is not None:
         return refused
+    if not is_first_start(options):
+        return restarted(options)
     write_mark("--begun", options.begun)
     return Tries(options, order, watch, dispositions).run()
+
+
+def earlier_outcome(options: StepOptions) -> Outcome | None:
+    """How the step ended in an earlier container of the same Pod, which the kubelet has made again.
+
+    It does so when the runtime has lost the old one, whatever the Pod's restartPolicy. The command must not run twice.
+    """
+    try:
+        return None if options.done is None else read_outcome(options.done)
+    except (OSError, ValueError) as error:
+        text = f"--done: {options.done} was left by an earlier container, and cannot be read: {error}"
+        raise StepError("Restarted", text) from None
+
+
+def is_first_start(options: StepOptions) -> bool:
+    """Mark that the command starts now; False if an earlier container of the same Pod has started it."""
+    try:
+        return options.started is None or create_once(options.started)
+    except OSError as error:
+        raise StepError("Error", f"--started: cannot create {options.started}: {strerror(error)}") from None
+
+
+def restarted(options: StepOptions) -> Outcome:
+    text = "the container was made again while its command ran, and the command must not run twice"
+    complain(text)
+    outcome = Outcome(FAILED, DID_NOT_RUN, "Restarted", text)
+    outcome.goes_on = options.on_error == CONTINUE
+    return outcome
 
 
 def write_mark(flag: str, path: str | None) -> None:
@@ -73,17 +106,16 @@ def write_mark(flag: str, path: str | None) -> None:
         raise StepError("Error", f"{flag}: cannot write {path}: {strerror(error)}") from None
 
 
-def publish(options: StepOptions, outcome: Outcome, with_message: bool = False) -> int:
+def publish(options: StepOptions, outcome: Outcome) -> int:
     """Write the reports, and return the exit code. The done file comes first, because the next step waits for it.
 
     Args:
         options: name the files.
-        outcome: what to report.
-        with_message: whether the done file has the message, too.
+        outcome: what to report. One that an earlier container has left is in the done file already.
     """
-    if options.done is not None:
+    if options.done is not None and outcome.fields is None:
         try:
-            write_done(options.done, outcome, with_message)
+            write_done(options.done, outcome)
         except OSError as error:
             text = f"--done: cannot write {options.done}: {strerror(error)}"
             complain(text)

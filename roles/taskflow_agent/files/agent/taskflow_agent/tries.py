@@ -53,8 +53,8 @@ class Tries:
 
     def _run_all(self) -> Outcome:
         arguments, variables = filled_in(self._options)
-        command = command_line(self._options, arguments)
         while True:
+            command = command_line(self._options, arguments)  # a script may have changed itself in the try before
             if self._results is not None:
                 self._results.make_directory()
             pid = start(command, self._options.out, self._dispositions, variables)
