@@ -234,7 +234,12 @@ class Reflector(Generic[KeptT]):
         except (urllib3.exceptions.HTTPError, OSError, ValueError, ApiException) as exc:
             if not self._closing.is_set():
                 logger.debug("watch of %s ended, will be resumed: %s", self, plain_cause(exc))
-            if isinstance(exc, ApiException) and not _can_resume(exc):
+            if isinstance(exc, ValueError):
+                # It would come again with each watch from here, and hide all that follow.
+                logger.warning("watch of %s: an event was not understood, so all is listed again: %s", self, exc)
+                self._lose_track()
+                self._closing.wait(MIN_WATCH_INTERVAL)
+            elif isinstance(exc, ApiException) and not _can_resume(exc):
                 self._lose_track()
 
     def _take(self, event_type: str, obj: Object) -> None:

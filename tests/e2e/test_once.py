@@ -27,7 +27,7 @@ def until_told() -> str:
 def task(cluster: Cluster) -> Object:
     """Three steps, the second of which waits for a word."""
     steps = [witnessing("a"), witnessing("b", until_told()), witnessing("c")]
-    made = make_task("once", *steps, podTemplate={"volumes": [{"name": "work", "emptyDir": {}}]})
+    made = make_task("once", *steps, volumes=[{"name": "work", "emptyDir": {}}])
     cluster.apply(made)
     return made
 
@@ -37,7 +37,8 @@ def second_runs(cluster: Cluster) -> Object:
 
     def runs() -> Object | None:
         task = cluster.task("once")
-        return task if task and step_states(task) == ["Succeeded", "Running", "Waiting"] else None
+        known = task.get("status") and step_states(task)
+        return task if known == ["Succeeded", "Running", "Waiting"] else None
 
     cluster.wait("the second step", runs)
     (pod,) = cluster.pods_of("once")
@@ -88,10 +89,12 @@ def test_a_container_that_is_lost_while_it_runs_fails_its_step(cluster: Cluster,
 
 
 def test_a_sandbox_that_is_lost_runs_nothing_twice(cluster: Cluster, task: Object) -> None:
+    """The kubelet makes all containers again in another sandbox, or gives the Pod up."""
     pod = second_runs(cluster)
     node, uid = pod["spec"]["nodeName"], pod["metadata"]["uid"]
     sandbox = crictl(node, "pods", "--quiet", "--label", f"io.kubernetes.pod.uid={uid}").strip()
     crictl(node, "rmp", "--force", sandbox)
     done = cluster.finished("once")
-    assert done["status"]["status"] == "Failure", done["status"]
-    assert step_states(done) == ["Succeeded", "Failed", "Skipped"], done["status"]
+    assert (done["status"]["status"], done["status"]["attempts"]) == ("Failure", 1), done["status"]
+    first, second, third = step_states(done)
+    assert (first, second) == ("Succeeded", "Failed") and third in ("Failed", "Skipped"), done["status"]

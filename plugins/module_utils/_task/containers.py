@@ -80,7 +80,7 @@ class Containers:
 
         The kubelet starts a native sidecar again, and makes a container again that the runtime has lost.
         """
-        if any(step["name"] == name and step["state"] in c.ENDED for step in self.recorded):
+        if any(step["name"] == name and is_real_end(step) for step in self.recorded):
             return True
         status = self.status_of(name)
         state, last = status.get("state") or {}, status.get("lastState") or {}
@@ -116,3 +116,8 @@ class Containers:
         by_annotation = self.task["spec"].get("handoff") == c.HANDOFF_ANNOTATION
         # Only the API server knows when a sidecar is ready.
         return by_annotation or (number == 1 and bool(self.probed_sidecars))
+
+
+def is_real_end(step: StepStatus) -> bool:
+    """Tell whether a step's container has ended: one that was never started may count as Cancelled, too."""
+    return step["state"] in c.ENDED and "exitCode" in step

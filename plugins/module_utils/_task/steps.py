@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .._contract import CANCELLED, ENDED, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING
+from .._contract import CANCELLED, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING
 from .._durations import parse_time
 from .._kube.shapes import ContainerStatus, StepStatus, Terminated
 from .._pod.life import sidecar_failure
-from .containers import Containers
+from .containers import Containers, is_real_end
 from .reports import bad_end, ended_before, step_end
 
 # What the kubelet calls a container that is on its way; nothing to tell a person.
@@ -37,18 +37,18 @@ def keep_ends(recorded: t.Iterable[StepStatus], present: list[StepStatus]) -> li
     """Return the steps as the Pod shows them; one that is recorded as ended stays as it ended.
 
     The kubelet makes a container again whose record the runtime has lost. It then shows a step that has ended as one
-    that waits or runs.
+    that waits or runs, or that is killed before its agent has repeated the report.
 
     Args:
         recorded: the steps as they are recorded of the same Pod.
         present: the steps as the Pod shows them now.
     """
-    ends = {step["name"]: step for step in recorded if step["state"] in ENDED}
+    ends = {step["name"]: step for step in recorded if is_real_end(step)}
     return [_with_end(step, ends.get(step["name"])) for step in present]
 
 
 def _with_end(step: StepStatus, end: StepStatus | None) -> StepStatus:
-    if end is None or step["state"] in ENDED:
+    if end is None:
         return step
     restarts = step.get("restarts", 0)
     return {**end, "restarts": restarts} if restarts else end

@@ -1,6 +1,7 @@
 """A container that is made again in the same Pod: its command never runs twice, and its end is told again."""
 
 import json
+import os
 
 import pytest
 
@@ -61,6 +62,25 @@ def test_one_whose_command_had_begun_fails(agent, step, tmp_path):
     assert (agent.message["state"], agent.message["reason"]) == ("Failed", "Restarted")
     assert json.loads((tmp_path / "done").read_bytes())["reason"] == "Restarted"
     assert not witnessed(tmp_path)
+
+
+def test_it_ran_from_its_first_start_until_now(agent, step, tmp_path):
+    """A Task's end is that of its last step, and whether a step ran is told by its times."""
+    (tmp_path / "started").touch()
+    os.utime(tmp_path / "started", (1704493160, 1704493160))
+    step(*saying(tmp_path, 0))
+    assert agent.message["startedAt"] == "2024-01-05T22:19:20.000Z"
+    assert agent.message["finishedAt"] > "2026"
+
+
+@pytest.mark.parametrize("what", ["a sidecar has failed", "the order says that it ends"])
+def test_what_keeps_a_step_from_its_turn_does_not_hide_that_it_had_begun(agent, step, tmp_path, what):
+    (tmp_path / "started").touch()
+    (tmp_path / "order").write_text("-1" if "order" in what else "1")
+    (tmp_path / "web").write_text('{"state":"Failed","exitCode":137,"reason":"Killed"}')
+    sidecar = ("--sidecar", f"web={tmp_path}/web") if "sidecar" in what else ()
+    assert step("--wait", str(tmp_path / "order"), *sidecar, *saying(tmp_path, 0))[0] == 1
+    assert (agent.message["state"], agent.message["reason"]) == ("Failed", "Restarted")
 
 
 def test_one_whose_command_had_begun_fails_and_may_let_the_others_go_on(agent, step, tmp_path):

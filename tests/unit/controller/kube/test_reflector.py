@@ -182,8 +182,6 @@ def test_a_bookmark_moves_the_version(cluster: FakeCluster, sink: Sink, start: A
         (FakeStream.end, ""),
         (lambda stream: stream.send(urllib3.exceptions.ProtocolError("cut")), "cut"),
         (lambda stream: stream.send(OSError("reset")), "reset"),
-        (lambda stream: stream.send(b'{"type": "ADDED", "obj', b"\n"), "Unterminated string"),
-        (lambda stream: stream.send(b'{"type": "LATER", "object": {}}\n'), "a line is not a watch event"),
         (lambda stream: stream.send(line("ERROR", {"code": 500, "message": "m", "reason": "r"})), "HTTP 500: r: m"),
     ],
 )
@@ -209,6 +207,28 @@ def test_a_watch_that_ends_is_resumed_without_a_list(
     assert sink.told == [("listed", []), ("upserted", "a"), ("upserted", "b")]
     assert len(cluster.paths("list")) == len(cluster.paths("find")) == 1 and not pauses and not one.trouble
     assert (CAUSE + cause in caplog.text) if cause else CAUSE not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pieces", "cause"),
+    [
+        ((b'{"type": "ADDED", "obj', b"\n"), "Unterminated string"),
+        ((b'{"type": "LATER", "object": {}}\n',), "a line is not a watch event"),
+    ],
+)
+def test_a_line_that_is_not_understood_brings_a_new_list(
+    cluster: FakeCluster, sink: Sink, start: Any, *, caplog: pytest.LogCaptureFixture, pieces: Any, cause: str
+) -> None:
+    """The server would send it again, and with it all that follow would stay unseen."""
+    one = start()
+    cluster.put(widget("a"))
+    until(lambda: one.version == 1)
+    cluster.streams[0].send(*pieces)
+    until(lambda: sink.told[-1] == ("listed", ["a"]))
+    watched_again(cluster)
+    cluster.put(widget("b"))
+    until(lambda: ("upserted", "b") in sink.told)
+    assert not one.trouble and cause in caplog.text
 
 
 def test_a_watch_that_is_silent_is_resumed(

@@ -12,7 +12,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._errors import T
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import SERVICE_ACCOUNT
-from ansible_collections.taskflow.operator.plugins.module_utils._module import apply as _wanted_api
+from ansible_collections.taskflow.operator.plugins.module_utils._module import apply
 from ansible_collections.taskflow.operator.plugins.module_utils._module import find as _find
 from ansible_collections.taskflow.operator.plugins.module_utils._module import resource_module as _wanted_module
 from ansible_collections.taskflow.operator.plugins.modules import build, image_info, task, task_info
@@ -117,7 +117,7 @@ def ends(server, monkeypatch):
     """Return what sets which status a resource has after the first look at it while it is waited for."""
 
     def set_status(path: str = DEMO, **status: Any) -> None:
-        monkeypatch.setattr(_wanted_api.time, "sleep", lambda _seconds: server.touch(path, **status))
+        monkeypatch.setattr(apply.time, "sleep", lambda _seconds: server.touch(path, **status))
 
     return set_status
 
@@ -244,16 +244,16 @@ def test_the_log_of_a_build_is_of_the_last_pod_of_its_job(server, monkeypatch):
     monkeypatch.setattr(server, "_read", lambda _path: {"items": pods})
     server.log_lines = b"text\n"
     resource = {"metadata": {"namespace": "ci"}, "status": {"jobName": "site-1"}}
-    assert _wanted_api.log_of(server, resource, "clone", 5) == ["text"]
+    assert apply.log_of(server, resource, "clone", 5) == ["text"]
     assert server.calls[0][2] == {"labelSelector": "job-name=site-1"}
     assert server.calls[1][1] == "/api/v1/namespaces/ci/pods/pod-3/log"
     pods.clear()
-    assert _wanted_api.log_of(server, resource, "clone", 5) == []
-    assert _wanted_api.log_of(server, {"metadata": {"namespace": "ci"}}, "clone", 5) == []
+    assert apply.log_of(server, resource, "clone", 5) == []
+    assert apply.log_of(server, {"metadata": {"namespace": "ci"}}, "clone", 5) == []
 
 
 def test_one_that_is_deleted_while_it_is_waited_for_has_no_end(run, server, monkeypatch):
-    monkeypatch.setattr(_wanted_api.time, "sleep", lambda _seconds: server.things.clear())
+    monkeypatch.setattr(apply.time, "sleep", lambda _seconds: server.things.clear())
     result = run("task", name="demo", spec=SPEC, wait=True)
     assert (result["reason"], result["changed"]) == ("Deleted", True)
 
@@ -261,7 +261,7 @@ def test_one_that_is_deleted_while_it_is_waited_for_has_no_end(run, server, monk
 def test_absent_is_waited_for_until_it_is_gone(run, server, monkeypatch):
     run("task", name="demo", spec=SPEC)
     monkeypatch.setattr(server, "delete", lambda *_args: None)
-    monkeypatch.setattr(_wanted_api.time, "sleep", lambda _seconds: server.things.clear())
+    monkeypatch.setattr(apply.time, "sleep", lambda _seconds: server.things.clear())
     assert run("task", name="demo", state="absent", wait=True)["changed"] is True
     assert server.things == {}
     assert run("task", name="demo", state="absent", wait=True)["changed"] is False

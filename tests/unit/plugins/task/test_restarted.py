@@ -6,6 +6,7 @@ import copy
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._task.events import compute_events
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import observe
 from support.tasks.factory import NOW, RUNNING, ended, make_pod, make_step, make_task, set_states, waiting
 from support.tasks.looks import compute_status
 
@@ -57,3 +58,20 @@ def test_it_is_told_once():
     assert (told.type, told.reason) == ("Warning", "ContainerRestarted")
     assert 'step "a" (1 of 3)' in told.message
     assert compute_events(once, copy.deepcopy(once)) == []
+
+
+def test_one_that_is_killed_before_it_repeats_its_report_stays_as_it_ended():
+    task = recorded(three_steps(), with_pod(ended(), RUNNING, RUNNING))
+    again = compute_status(task, [with_pod(ended(137, reported=False), RUNNING, RUNNING, restarts=1)], None, NOW)
+    assert again["steps"][0]["state"] == "Succeeded"
+    assert again["steps"][0]["restarts"] == 1
+
+
+def test_a_step_that_never_began_does_not_count_as_ended():
+    """When a Task is over, those that waited count as Cancelled; their containers have not been started for it."""
+    task = three_steps()
+    pod = with_pod(waiting(), waiting(), waiting(), order=-1)
+    stopped = [{"name": name, "state": "Cancelled"} for name in ("a", "b", "c")]
+    task["status"] = {**compute_status(task, [pod], None, NOW), "steps": stopped}
+    seen = observe(task, [pod], NOW).current
+    assert not seen.has_started("a") and seen.runs_nothing

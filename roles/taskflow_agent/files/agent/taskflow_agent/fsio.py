@@ -94,21 +94,26 @@ def write_fresh(path: str, content: bytes, mode: int) -> None:
 
 
 def create_once(path: str) -> bool:
-    """Create an empty file that outlives a crash of the node; False if it is there already."""
+    """Create an empty file that outlives a crash of the node; return False if it exists already.
+
+    Syncing the directory makes the new entry and its file last. Some file systems refuse that; they do it at once.
+    """
     try:
-        descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
+        posix.close(posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644))
     except FileExistsError:
         return False
-    _sync_and_close(descriptor)
-    _sync_and_close(posix.open(directory_of(path), posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
+    with Ignored(OSError):
+        directory = posix.open(directory_of(path), posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            posix.fsync(directory)
+        finally:
+            posix.close(directory)
     return True
 
 
-def _sync_and_close(descriptor: int) -> None:
-    try:
-        posix.fsync(descriptor)
-    finally:
-        posix.close(descriptor)
+def modified(path: str) -> int:
+    """Return when a file was last changed, in nanoseconds since 1970."""
+    return posix.stat(path).st_mtime_ns
 
 
 def overwrite(path: str, content: bytes) -> None:

@@ -1,7 +1,9 @@
 """Step mode, from the flags to the exit code."""
 
+import time
+
 from .flags import CONTINUE, StepOptions, parse_step
-from .fsio import create_once, occupy_standard_descriptors, write_renamed
+from .fsio import create_once, exists, modified, occupy_standard_descriptors, write_renamed
 from .gate import POLL_INTERVAL, Gate, Order, wait_at
 from .outcome import DID_NOT_RUN, FAILED, Outcome, StepError
 from .report import read_outcome, write_done, write_termination_message
@@ -63,38 +65,48 @@ def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
     refused = wait_at(gate, watch)
     if refused is not None:
         return refused
-    if not is_first_start(options):
-        return restarted(options)
-    write_mark("--begun", options.begun)
+    begin(options)
     return Tries(options, order, watch, dispositions).run()
 
 
 def earlier_outcome(options: StepOptions) -> Outcome | None:
-    """How the step ended in an earlier container of the same Pod, which the kubelet has made again.
+    """Return how the step ended in an earlier container of the same Pod; None if its command has never begun.
 
-    It does so when the runtime has lost the old one, whatever the Pod's restartPolicy. The command must not run twice.
+    The kubelet makes a container again when the runtime has lost it, whatever the Pod's restartPolicy. The command must
+    not run twice.
     """
     try:
-        return None if options.done is None else read_outcome(options.done)
+        ended = None if options.done is None else read_outcome(options.done)
     except (OSError, ValueError) as error:
         text = f"--done: {options.done} was left by an earlier container, and cannot be read: {error}"
         raise StepError("Restarted", text) from None
-
-
-def is_first_start(options: StepOptions) -> bool:
-    """Mark that the command starts now; False if an earlier container of the same Pod has started it."""
+    if ended is not None or options.started is None:
+        return ended
     try:
-        return options.started is None or create_once(options.started)
+        return restarted(options) if exists(options.started) else None
     except OSError as error:
-        raise StepError("Error", f"--started: cannot create {options.started}: {strerror(error)}") from None
+        raise StepError("Error", f"--started: cannot read {options.started}: {strerror(error)}") from None
 
 
 def restarted(options: StepOptions) -> Outcome:
-    text = "the container was made again while its command ran, and the command must not run twice"
+    """Return how a step ends whose command an earlier container has started."""
+    text = "the container was made again after its command had begun, and the command must not run twice"
     complain(text)
     outcome = Outcome(FAILED, DID_NOT_RUN, "Restarted", text)
     outcome.goes_on = options.on_error == CONTINUE
+    outcome.finished = time.time_ns()
+    outcome.started = min(modified(options.started or ""), outcome.finished)
     return outcome
+
+
+def begin(options: StepOptions) -> None:
+    """Leave the marks of a command that starts now. Another container of the Pod cannot have left them by now."""
+    try:
+        if options.started is not None and not create_once(options.started):
+            raise StepError("Restarted", f"--started: {options.started} was created by somebody else")
+    except OSError as error:
+        raise StepError("Error", f"--started: cannot create {options.started}: {strerror(error)}") from None
+    write_mark("--begun", options.begun)
 
 
 def write_mark(flag: str, path: str | None) -> None:
