@@ -1,7 +1,6 @@
 """The causes of a reconcile as data: from the predicate, through the work queue, to the log and the run history."""
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -60,11 +59,6 @@ class Causes:
 
     first: tuple[Cause, ...]
     more: int = 0
-
-    @classmethod
-    def of(cls, causes: Iterable[Cause], more: int = 0) -> "Causes":
-        """Return these causes."""
-        return cls(tuple(causes), more)
 
     @property
     def by_clock(self) -> bool:

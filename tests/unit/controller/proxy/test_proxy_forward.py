@@ -304,9 +304,7 @@ def test_a_run_uses_the_proxy_unless_its_watch_says_no(proxy: ApiProxy, tmp_path
     launcher = Launcher(Runner(), workspaces, overrides, environment=direct, proxy=proxy, cancelled=lambda: False)
     key = ResourceKey(WATCH.gvk, "ns", "w")
     obj = {"metadata": {"namespace": "ns", "name": "w", "uid": "u"}, "spec": {}}
-    launcher.run(
-        dataclasses.replace(WATCH, api_proxy=through_proxy), [Work(key, obj, Causes.of([Cause.event("test")]))]
-    )
+    launcher.run(dataclasses.replace(WATCH, api_proxy=through_proxy), [Work(key, obj, Causes((Cause.event("test"),)))])
     path = str(workspaces.path(key) / "kubeconfig")
     assert seen == [{"KUBECONFIG": path, "K8S_AUTH_KUBECONFIG": path} if through_proxy else direct]
     assert not os.path.exists(path)

@@ -75,7 +75,7 @@ class Runner:
 
 
 def why(cause: str = "test") -> Causes:
-    return Causes.of([Cause.event(cause)])
+    return Causes((Cause.event(cause),))
 
 
 class Setup:

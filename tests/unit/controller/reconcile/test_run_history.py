@@ -17,7 +17,7 @@ class History(RunHistory):
 
     def told(self, count: int, *causes: Cause | str, generation: int = 1, more: int = 0) -> list[str]:
         given = [Cause.event(cause) if isinstance(cause, str) else cause for cause in causes or ["Pod p changed"]]
-        noted = [self.note(KEY, generation, Causes.of(given, more)) for _ in range(count)]
+        noted = [self.note(KEY, generation, Causes(tuple(given), more)) for _ in range(count)]
         return [warning for warning in noted if warning]
 
 

@@ -45,5 +45,5 @@ def test_timeout_of_a_run(tmp_path: Path, flag: float, field: float | None, expe
     spaces = Workspaces(tmp_path / "runner")
     overrides = Overrides(Defaults(reconcile_period=0, verbosity=0, run_timeout=flag))
     launcher = Launcher(runner, spaces, overrides, environment={}, cancelled=lambda: False)
-    launcher.run(watch, [Work(KEY, {"metadata": {}}, Causes.of([Cause.event("test")]))])
+    launcher.run(watch, [Work(KEY, {"metadata": {}}, Causes((Cause.event("test"),)))])
     assert runner.request.timeout == expected

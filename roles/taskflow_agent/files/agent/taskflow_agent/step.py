@@ -103,7 +103,7 @@ def begin(options: StepOptions) -> None:
     """Leave the marks of a command that starts now. Another container of the Pod cannot have left them by now."""
     try:
         if options.started is not None and not create_once(options.started):
-            raise StepError("Restarted", f"--started: {options.started} was created by somebody else")
+            raise StepError("Restarted", "another container of the Pod has just started the command")
     except OSError as error:
         raise StepError("Error", f"--started: cannot create {options.started}: {strerror(error)}") from None
     write_mark("--begun", options.begun)
