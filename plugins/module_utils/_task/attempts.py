@@ -69,18 +69,11 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
     if attempt is None:
         return Plan("kept", pod, delete)
     if pod and not has_ended(pod):
-        return Plan("waiting", pod, delete, end=pod if _goes_on(pod) else None)
+        return Plan("waiting", pod, delete, end=pod if current and current.holders else None)
     if any(map(is_in_the_way, others)):
         return Plan("waiting", pod, delete)
     _check_losses(attempt)
     return Plan("created", pod, delete, attempt=attempt, why=why)
-
-
-def _goes_on(pod: Pod) -> bool:
-    """Tell whether a Pod whose own containers have ended goes on by others' containers: the kubelet won't end those."""
-    others = (s.get("state") or {} for s in (pod.get("status") or {}).get("containerStatuses") or [])
-    is_held = any(state.get("terminated") is None for state in others)
-    return is_held and not is_ending(pod) and not is_told_to_end(pod)
 
 
 def _plan_end(seen: Observed, delete: tuple[Pod, ...]) -> Plan:

@@ -10,7 +10,7 @@ import functools
 
 from .. import _contract as c
 from .._kube.shapes import ContainerStatus, Pod, Running, Step, StepStatus, Task, Terminated
-from .._pod.life import pod_order
+from .._pod.life import is_ending, is_terminal, is_told_to_end, pod_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,18 @@ class Containers:
         """Whether all of the Task's own containers have ended; a native sidecar is ended by the kubelet afterwards."""
         awaited = [container["name"] for container in self.own if container["name"] not in self.native]
         return all(self.terminated(name) is not None for name in awaited)
+
+    @property
+    def holders(self) -> list[str]:
+        """The containers of others that keep the Pod alive though all of the Task's own have ended.
+
+        There are none once the Pod is to end. A native sidecar is none: the kubelet ends it.
+        """
+        pod = self.pod
+        if not self.is_over or is_ending(pod) or is_terminal(pod) or is_told_to_end(pod):
+            return []
+        statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        return [s["name"] for s in statuses if (s.get("state") or {}).get("terminated") is None]
 
     def awaits_order(self, number: int) -> bool:
         """Tell whether a step begins only when the order is its number."""

@@ -110,7 +110,7 @@ def _with_verdict(seen: Observed, status: TaskStatus, verdict: Verdict) -> TaskS
     own = verdict_condition(before, verdict, status["observedGeneration"], seen.now)
     status["conditions"] = [*others, own, *sidecars]
     if verdict.status in FINAL:
-        status["completionTime"] = _completion_time(status["steps"], verdict, seen.now)
+        status["completionTime"] = completion_time(status["steps"], verdict, seen.now)
         status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
         return without_cancellation(status, verdict.reason)
     return status
@@ -168,7 +168,7 @@ def _sidecar_condition(old: TaskStatus, new: TaskStatus, deaths: str, now: str) 
     ]
 
 
-def _completion_time(steps: list[StepStatus], verdict: Verdict, now: str) -> str:
+def completion_time(steps: list[StepStatus], verdict: Verdict, now: str) -> str:
     """Return when the last step that ran ended, to the second; now where that did not decide the Task."""
     ends = [s["finishedAt"] for s in steps if s.get("startedAt") and s.get("finishedAt")]
     if not ends or verdict.status == CANCELLED or verdict.reason in (TIMED_OUT, SIDECAR_FAILED):

@@ -103,7 +103,7 @@ def is_suspended(seen: Observed) -> bool:
 
 def _is_decided(seen: Observed) -> bool:
     """Tell whether the Pod has decided the Task, though it may not be recorded yet."""
-    ended = _end_of(seen, seen.current) if seen.current else None
+    ended = outcome(seen)
     if ended is None or seen.current is None:
         return False
     return ended.status in FINAL and not (ended.reason in RETRIED and _is_retry_left(seen, seen.current))
@@ -129,6 +129,11 @@ def _judge_without_pod(seen: Observed) -> Verdict:
 def suspended() -> Verdict:
     """Return the state of a Task that is not to run now."""
     return Verdict(PENDING, SUSPENDED, "spec.suspend is true: it runs when that is false")
+
+
+def outcome(seen: Observed) -> Verdict | None:
+    """Return how the present Pod's run has ended, whatever its order is; None while it has not, or without a Pod."""
+    return _end_of(seen, seen.current) if seen.current else None
 
 
 def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
