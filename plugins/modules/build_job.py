@@ -15,6 +15,8 @@ description:
     built once.
   - A Job of another wanted state that still runs is deleted first, with its Pods. Until they are gone, none is created.
   - The Job's Pod runs the steps one after the other, as that of a C(Task) does. The first step clones the source.
+  - A Build is judged by the containers of its steps. A Pod in which others' containers go on after those is ended, and
+    its Job is kept from another try.
   - A Build with C(spec.suspend) has no Job.
   - The Job of a Build that has ended is deleted when its C(spec.ttlSecondsAfterFinished) have passed.
 author:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 
 from .._contract import Object
-from .._errors import ALREADY_EXISTS, FORBIDDEN, TaskError
+from .._errors import ALREADY_EXISTS, CONFLICT, FORBIDDEN, REFUSED, TaskError
 from .._kube.client import Api
 from .._kube.event import Event
 from .._kube.kind import BUILD, EVENT, JOB, POD, SECRET, Kind, S
 from .._kube.shapes import Build, BuildStatus, Job, Pod, RecordedEvent
-from .._task.api import change_pod
+from .._task.api import TaskApi, change_pod
 from .build import BUILD_LABEL, is_for, is_pod_for, labels_of
 
 
@@ -75,6 +75,32 @@ class BuildApi:
     def delete_job(self, job: Job) -> None:
         """Delete this very Job, its Pods first: until they are gone, it is there."""
         self.api.delete(JOB, job, propagation="Foreground")
+
+    def allow_tries(self, job: Job, limit: int) -> None:
+        """Set how often this very Job may try again, those times included that it already has.
+
+        Raises:
+            TaskError: Conflict, when another Job has taken its place.
+        """
+        metadata = job["metadata"]
+        patch: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "add", "path": "/spec/backoffLimit", "value": limit},
+        ]
+        try:
+            self.api.patch(JOB, job, f"set the backoffLimit of Job {metadata['namespace']}/{metadata['name']}", patch)
+        except TaskError as error:
+            if error.reason != REFUSED:
+                raise
+            raise TaskError(CONFLICT, error.message) from error
+
+    def end_pod(self, pod: Pod) -> None:
+        """Have the kubelet end whatever runs in the Pod. It is not deleted: its logs stay.
+
+        Raises:
+            TaskError: OrderConflict, when somebody else has changed its order since.
+        """
+        TaskApi(self.api).end_pod(pod)
 
     def delete_pod(self, pod: Pod) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""

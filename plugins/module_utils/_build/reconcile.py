@@ -6,23 +6,23 @@
 from __future__ import annotations
 
 import dataclasses
-import typing as t
 
-from .._contract import ORDER_QUIT, Object
+from .._contract import ORDER_QUIT, SUCCESSFUL, Object
 from .._errors import ALREADY_EXISTS, CONFLICTS, FORBIDDEN, InvalidSpec, TaskError
 from .._image.batch import Images
 from .._kube import event
 from .._kube.client import timestamp
-from .._kube.shapes import Build, BuildStatus, Job, Pod, Task
-from .._pod.life import has_ended
+from .._kube.shapes import Build, BuildStatus, Job, Task
+from .._pod.life import has_ended, is_ending
 from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import resolve
 from .._task.observed import ObservedPod
 from .._task.order import orders_to_come
 from .api import BuildApi
 from .build import as_task, build_job, own_field, secret_name
-from .plan import Plan, plan_jobs
-from .status import WAITING_PAUSE, Seen, compute_events, compute_status, lacks_pod, latest_pod, next_look, refusal_of
+from .observed import Seen, lacks_pod, present_pod, tries_to_allow
+from .plan import Plan, current_job, plan_jobs
+from .status import WAITING_PAUSE, compute_events, compute_status, next_look, refusal_of
 
 
 @dataclasses.dataclass
@@ -32,7 +32,7 @@ class Done:
     Attributes:
         created: whether it has a new Job.
         deleted: the names of the Jobs that went.
-        freed: whether a Pod was deleted, or told to end.
+        freed: whether a Pod was deleted, ended or told to end, or a Job is to make no other.
     """
 
     created: bool = False
@@ -81,25 +81,67 @@ class BuildReconciler:
         jobs = self.api.jobs_of(build)
         # After the Jobs: a Job that is not there any more makes no Pod that is not there yet.
         pods = self.api.pods_of_jobs(build)
+        before: BuildStatus = build.get("status") or {}
+        seen = self._with_task(build, Seen(None, jobs, pods))
+        build = self._record_success(build, seen, done)
         plan = plan_jobs(build, jobs, pods, timestamp())
         self._delete(build, plan, done)
-        problem: TaskError | None = None
-        task = created = None
+        created: Job | None = None
         try:
-            task = as_task(build, self.git_image)
-            self._free_waiting_steps(task, plan.current, pods, done)
-            created = self._create(build, task) if plan.action == "created" else None
-            if plan.current and lacks_pod(plan.current, pods):
-                problem = refusal_of(self.api.events_of(plan.current))
+            created = self._act(build, seen, plan, done)
         except InvalidSpec as error:
-            problem = own_field(error, build)
+            seen = dataclasses.replace(seen, problem=own_field(error, build))
         except TaskError as error:
             if error.reason in CONFLICTS:
                 raise
-            problem = error
+            seen = dataclasses.replace(seen, problem=error)
         if created:
-            jobs, done.created = [*jobs, created], True
-        return self._record(build, plan, Seen(task, jobs, pods, problem), created, done)
+            seen, done.created = dataclasses.replace(seen, jobs=[*jobs, created]), True
+        now = timestamp()
+        after = compute_status(build, seen, now)
+        self._write(build, after)
+        job, waits = created or plan.current, plan.action == "waiting"
+        return _result(plan, done, before, after, next_look({**build, "status": after}, job, waits, seen, now))
+
+    def _with_task(self, build: Build, seen: Seen) -> Seen:
+        """Return what was seen with the Task that does a Build's work, or with what is wrong in its spec."""
+        try:
+            return dataclasses.replace(seen, task=as_task(build, self.git_image))
+        except InvalidSpec as error:
+            return dataclasses.replace(seen, problem=own_field(error, build))
+
+    def _act(self, build: Build, seen: Seen, plan: Plan, done: Done) -> Job | None:
+        """Do what is due for the Pod and the Job of the wanted state; return a Job that was made.
+
+        Raises:
+            TaskError: what keeps the Build from having a Job, or its Job from having a Pod.
+        """
+        if seen.problem:
+            raise seen.problem
+        if seen.task and plan.current:
+            self._end_containers(build, seen, done)
+        created = self._create(build, seen.task) if seen.task and plan.action == "created" else None
+        if plan.current and lacks_pod(plan.current, seen.pods):
+            refusal = refusal_of(self.api.events_of(plan.current))
+            if refusal:
+                raise refusal
+        return created
+
+    def _record_success(self, build: Build, seen: Seen, done: Done) -> Build:
+        """Record a success before anything is done that has the Job count a failure; return the Build with it.
+
+        Before that, the Job is kept from another try. So, whenever the operator is killed, nothing is built twice.
+        """
+        status = compute_status(build, seen, timestamp())
+        if status["phase"] != SUCCESSFUL or is_ending(build):
+            return build
+        job, limit = current_job(build, seen.jobs), tries_to_allow(build, seen)
+        if job and limit is not None:
+            done.freed = True
+            if not self.check_mode:
+                self.api.allow_tries(job, limit)
+        self._write(build, status)
+        return {**build, "status": status}
 
     def _delete(self, build: Build, plan: Plan, done: Done) -> None:
         done.deleted += [job["metadata"]["name"] for job in plan.delete]
@@ -113,14 +155,23 @@ class BuildReconciler:
             self.api.delete_pod(pod)
             self.api.emit(build, event.deleted(f"Pod {pod['metadata']['name']}, which has no Job any more"))
 
-    def _free_waiting_steps(self, task: Task, job: Job | None, pods: t.Iterable[Pod], done: Done) -> None:
-        """Tell the steps after one that failed to end: killed with its agent, it could not tell them itself."""
-        pod = latest_pod(job, pods)
-        if pod is None or has_ended(pod) or self.check_mode:
+    def _end_containers(self, build: Build, seen: Seen, done: Done) -> None:
+        """End what would go on for ever in a Pod: others' containers after its own, and steps that wait.
+
+        The steps after one that was killed with its agent wait: it could not tell them that it has ended.
+        """
+        pod = present_pod(build, seen)
+        if pod is None or has_ended(pod.pod):
             return
-        if ORDER_QUIT in orders_to_come(ObservedPod(task, pod)):
-            self.api.set_order(pod, ORDER_QUIT)
+        if pod.holders:
             done.freed = True
+            if not self.check_mode:
+                self.api.end_pod(pod.pod)
+                self.api.emit(build, _ended(pod))
+        elif ORDER_QUIT in orders_to_come(pod):
+            done.freed = True
+            if not self.check_mode:
+                self.api.set_order(pod.pod, ORDER_QUIT)
 
     def _create(self, build: Build, task: Task) -> Job:
         self._check_secret(build)
@@ -151,25 +202,33 @@ class BuildReconciler:
             words = f'spec.source.git.secretRef: there is no Secret "{name}" in namespace {namespace}'
             raise TaskError("SecretMissing", words)
 
-    def _record(self, build: Build, plan: Plan, seen: Seen, created: Job | None, done: Done) -> Object:
-        now = timestamp()
+    def _write(self, build: Build, status: BuildStatus) -> None:
+        """Write the status, and the Events of what changes by it."""
         before: BuildStatus = build.get("status") or {}
-        after = compute_status(build, seen, now)
-        if after != before and not self.check_mode:
-            self.api.set_status(build, after)
-            for change in compute_events(before, after):
+        if status != before and not self.check_mode:
+            self.api.set_status(build, status)
+            for change in compute_events(before, status):
                 self.api.emit(build, change)
-        job = created or plan.current
-        again = next_look({**build, "status": after}, job, plan.action == "waiting", seen, now)
-        return {
-            "changed": done.changed or after != before,
-            "action": _action(plan, done),
-            "job_name": after.get("jobName", ""),
-            "deleted": done.deleted,
-            "status": after,
-            "diff": {"before": before, "after": after},
-            **({"requeue_after": again} if again else {}),
-        }
+
+
+def _result(plan: Plan, done: Done, before: BuildStatus, after: BuildStatus, again: int | None) -> Object:
+    """Return the module's result.
+
+    Args:
+        plan: what was to be done.
+        done: what was.
+        before, after: the status as it was at first, and as it is now.
+        again: after how many seconds the Build is to be looked at again, if it is.
+    """
+    return {
+        "changed": done.changed or after != before,
+        "action": _action(plan, done),
+        "job_name": after.get("jobName", ""),
+        "deleted": done.deleted,
+        "status": after,
+        "diff": {"before": before, "after": after},
+        **({"requeue_after": again} if again else {}),
+    }
 
 
 def _action(plan: Plan, done: Done) -> str:
@@ -177,3 +236,10 @@ def _action(plan: Plan, done: Done) -> str:
     if plan.action == "created" and not done.created:
         return "failed"
     return "created" if plan.action == "kept" and done.created else plan.action
+
+
+def _ended(pod: ObservedPod) -> event.Event:
+    """Return the Event of a Pod that is ended, since others' containers would go on in it."""
+    names = ", ".join(pod.holders)
+    words = f"Pod {pod.name} is ended: its steps have ended, and containers that others added would go on ({names})"
+    return event.Event(event.NORMAL, "PodEnded", words)

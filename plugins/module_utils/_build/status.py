@@ -5,26 +5,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import math
 import re
 import typing as t
 
-from .._contract import FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL
+from .._contract import FAILURE, FINAL, RUNNING, SUCCESSFUL
 from .._durations import format_duration, parse_time, seconds_until
 from .._errors import TaskError, reason_of
 from .._kube import event
 from .._kube.event import Event
-from .._kube.owner import is_owned_by
-from .._kube.shapes import Build, BuildStatus, Job, PastBuild, Pod, RecordedEvent, StepStatus, Task
-from .._pod.life import has_ended
+from .._kube.shapes import Build, BuildStatus, Condition, Job, PastBuild, RecordedEvent, StepStatus
 from .._task.conditions import CONDITION, SUSPENDED, Verdict, condition_of, verdict_condition
 from .._task.observed import ObservedPod
-from .._task.verdict import DEADLINE_EXCEEDED, failed_step
-from .._task.waiting import on_the_way
+from .._task.status import completion_time
+from .._task.verdict import RETRYING
 from .build import CLONE_STEP, REVISION, build_hash
-from .plan import current_job, end_of, expiry, is_alive, recorded_status
+from .observed import Seen, lacks_pod, present_pod
+from .plan import current_job, end_of, expiry, recorded_status
+from .verdict import WAITING_FOR_JOB, judge, settled_steps
 
 HISTORY_MAX = 10
 # What a build in the history keeps of its status.
@@ -34,45 +33,42 @@ WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
 # Seconds between two looks at a Job without a Pod while it is new, and how long that is. Later its Pod will tell.
 NO_POD_PAUSE, NEW_JOB = 5, 60
 REPLACED = "Replaced"
-WAITING_FOR_JOB = "WaitingForJob"
 # Reasons that nobody needs to be told of.
 QUIET_REASONS = ("Pending", WAITING_FOR_JOB)
 
 
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What is there of a Build.
-
-    Attributes:
-        task: the Task that does its work; None where its spec makes none.
-        jobs, pods: every Job and every Pod, as plan_jobs() has them.
-        problem: what keeps the Build from having a Job, or its Job from having a Pod, if anything does.
-    """
-
-    task: Task | None = None
-    jobs: t.Sequence[Job] = ()
-    pods: t.Sequence[Pod] = ()
-    problem: TaskError | None = None
-
-
 def compute_status(build: Build, seen: Seen, now: str) -> BuildStatus:
-    """Return the whole new status of a Build, which comes with its present one; ``now`` is RFC 3339 in UTC."""
+    """Return the whole new status of a Build, which comes with its present one; ``now`` is RFC 3339 in UTC.
+
+    A verdict, once recorded, never changes.
+    """
     before, job = recorded_status(build), current_job(build, seen.jobs)
     marks: BuildStatus = {"observedGeneration": build["metadata"]["generation"], "buildHash": build_hash(build)}
     if before.get("phase") in FINAL:
         return {**before, **marks}
-    pod = latest_pod(job, seen.pods)
-    steps = ObservedPod(seen.task, pod).steps if seen.task and pod else _last_steps(before, job)
-    status: BuildStatus = {**marks, "steps": steps}
+    pod, verdict = present_pod(build, seen), judge(build, seen, now)
+    steps = pod.steps if pod else _last_steps(before, job)
+    status: BuildStatus = {**marks, "steps": settled_steps(steps, verdict) if verdict.status in FINAL else steps}
     if history := _history(build, now):
         status["history"] = history
+    status.update(_of_job(before, job, pod))
+    if revision := _revision(steps):
+        status["revision"] = revision
+    return _with_verdict(build, status, verdict, job, now)
+
+
+def _of_job(before: BuildStatus, job: Job | None, pod: ObservedPod | None) -> BuildStatus:
+    """Return the names of Job and Pod, and when the Job began; as recorded of a Job that is gone or has no Pod more."""
+    status: BuildStatus = {}
     if job:
         status["jobName"] = job["metadata"]["name"]
         status["startTime"] = (job.get("status") or {}).get("startTime") or job["metadata"]["creationTimestamp"]
-    if revision := _revision(steps):
-        status["revision"] = revision
-    verdict = _end(job, steps) or _on_the_way(build, seen, job, pod)
-    return _with_verdict(build, status, verdict, job, now)
+    elif pod and before.get("jobName"):
+        status["jobName"], status["startTime"] = before["jobName"], before["startTime"]
+    name = pod.name if pod else before.get("podName") if end_of(job) else None
+    if name:
+        status["podName"] = name
+    return status
 
 
 def next_look(build: Build, job: Job | None, waiting: bool, seen: Seen, now: str) -> int | None:
@@ -93,11 +89,6 @@ def next_look(build: Build, job: Job | None, waiting: bool, seen: Seen, now: str
     if job and lacks_pod(job, seen.pods) and _is_new(job, now):
         return NO_POD_PAUSE
     return WAITING_PAUSE if waiting else None
-
-
-def lacks_pod(job: Job | None, pods: t.Iterable[Pod]) -> bool:
-    """Tell whether a Job that has not ended has no Pod, or none yet."""
-    return job is not None and end_of(job) is None and latest_pod(job, pods) is None
 
 
 def _is_new(job: Job, now: str) -> bool:
@@ -132,43 +123,18 @@ def compute_events(old: BuildStatus, new: BuildStatus) -> list[Event]:
     now = condition_of(new)
     if (was.get("status"), was.get("reason")) == (now.get("status"), now.get("reason")):
         return []
-    message, phase = now.get("message", ""), new["phase"]
+    return [_event_of(new, now)] if now["reason"] not in QUIET_REASONS else []
+
+
+def _event_of(status: BuildStatus, condition: Condition) -> Event:
+    message, phase, reason = condition.get("message", ""), status["phase"], condition["reason"]
     if phase == SUCCESSFUL:
-        return [event.completed(message, new.get("duration", "0s"))]
+        return event.completed(message, status.get("duration", "0s"))
     if phase == FAILURE:
-        return [event.failed(message)]
-    if phase == RUNNING:
-        return [event.started(f"Job {new.get('jobName')}")]
-    if now["reason"] in QUIET_REASONS:
-        return []
-    return [Event(event.NORMAL if now["reason"] == SUSPENDED else event.WARNING, now["reason"], message)]
-
-
-def _end(job: Job | None, steps: list[StepStatus]) -> Verdict | None:
-    """Return how a Job has ended; None while it has not."""
-    end = end_of(job)
-    if end is None:
-        return None
-    if end["type"] == "Complete":
-        return Verdict(SUCCESSFUL, "Succeeded", f"all {len(steps)} steps succeeded" if steps else "the Job is complete")
-    said = Verdict(FAILURE, end.get("reason") or "JobFailed", end.get("message") or "the Job failed")
-    # Out of time, the steps fail because they are ended.
-    return said if said.reason == DEADLINE_EXCEEDED else failed_step(steps) or said
-
-
-def _on_the_way(build: Build, seen: Seen, job: Job | None, pod: Pod | None) -> Verdict:
-    if seen.problem:
-        return Verdict(FAILURE if seen.problem.permanent else PENDING, seen.problem.reason, seen.problem.message)
-    if seen.task and pod:
-        return on_the_way(ObservedPod(seen.task, pod))
-    if job:
-        words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
-        return Verdict(PENDING, "Pending", words)
-    if build["spec"].get("suspend"):
-        return Verdict(PENDING, SUSPENDED, "spec.suspend is true: it is built when that is false")
-    if any(map(is_alive, seen.jobs)) or any(not has_ended(pod) for pod in seen.pods):
-        return Verdict(PENDING, WAITING_FOR_JOB, "a Job of an earlier state is still ending")
-    return Verdict(PENDING, "Pending", "the Job is about to be made")
+        return event.failed(message)
+    if phase == RUNNING and reason != RETRYING:
+        return event.started(f"Job {status.get('jobName')}")
+    return Event(event.NORMAL if reason == SUSPENDED else event.WARNING, reason, message)
 
 
 def _with_verdict(build: Build, status: BuildStatus, verdict: Verdict, job: Job | None, now: str) -> BuildStatus:
@@ -177,11 +143,17 @@ def _with_verdict(build: Build, status: BuildStatus, verdict: Verdict, job: Job 
     condition = verdict_condition(before, verdict, status["observedGeneration"], now)
     status["conditions"] = [x for x in before.get("conditions") or [] if x["type"] != CONDITION] + [condition]
     if verdict.status in FINAL:
-        end = end_of(job)
-        status["completionTime"] = (end.get("lastTransitionTime") if end else None) or now
+        status["completionTime"] = _completion_time(status["steps"], verdict, job, now)
         status.setdefault("startTime", status["completionTime"])
         status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
     return status
+
+
+def _completion_time(steps: list[StepStatus], verdict: Verdict, job: Job | None, now: str) -> str:
+    """Return when the last step of a success ended; else when the Job did."""
+    end = end_of(job)
+    ended = (end.get("lastTransitionTime") if end else None) or now
+    return completion_time(steps, verdict, ended) if verdict.status == SUCCESSFUL else ended
 
 
 def _history(build: Build, now: str) -> list[PastBuild]:
@@ -202,14 +174,6 @@ def _history(build: Build, now: str) -> list[PastBuild]:
 def _last_steps(before: BuildStatus, job: Job | None) -> list[StepStatus]:
     """Return the steps of a Job without a Pod: of one that has ended those that were recorded."""
     return before.get("steps", []) if end_of(job) else []
-
-
-def latest_pod(job: Job | None, pods: t.Iterable[Pod]) -> Pod | None:
-    """Return the Pod of a Job's last try."""
-    if job is None:
-        return None
-    own = (pod for pod in pods if is_owned_by(pod, job["metadata"]["uid"]))
-    return max(own, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]), default=None)
 
 
 def _revision(steps: t.Iterable[StepStatus]) -> str:

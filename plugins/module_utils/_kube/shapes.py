@@ -255,6 +255,7 @@ class PastBuild(t.TypedDict, total=False):
 class BuildStatus(PastBuild, total=False):
     """What the operator says of a Build. The last two say of which spec, and of which wanted state, it speaks."""
 
+    podName: str
     conditions: list[Condition]
     steps: list[StepStatus]
     history: list[PastBuild]
@@ -277,10 +278,12 @@ class JobStatus(t.TypedDict, total=False):
 
     startTime: str
     conditions: list[Condition]
+    failed: int
+    uncountedTerminatedPods: Object
 
 
 class Job(t.TypedDict, total=False):
-    """A Job; its spec is only written."""
+    """A Job; of its spec, only the limits are read."""
 
     apiVersion: str
     kind: str

@@ -29,7 +29,10 @@ ENDS = {
     "fails": (1, {"state": "Failed", "exitCode": 1}),
     "skips": (1, {"state": "Skipped", "exitCode": 1}),
     "killed": (137, None),
+    "continues": (0, {"state": "Failed", "exitCode": 1, "continued": 1}),
 }
+# The container of a service mesh, say, that somebody else adds to each Pod. It never ends by itself.
+PROXY = "proxy"
 
 
 class OperatorKilled(Exception):
@@ -41,10 +44,11 @@ class BuildWorld:
 
     Args:
         outcomes: tells from a Build's spec how the steps of its Pods end.
+        with_proxy: whether each Pod gets a container that never ends.
     """
 
-    def __init__(self, spec: Object, outcomes: Callable[[Object], list[str]]) -> None:
-        self.outcomes, self.clock, self.uids = outcomes, START, 0
+    def __init__(self, spec: Object, outcomes: Callable[[Object], list[str]], with_proxy: bool = False) -> None:
+        self.outcomes, self.clock, self.uids, self.with_proxy = outcomes, START, 0, with_proxy
         self.jobs: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
         self.ends: dict[str, list[str]] = {}
@@ -144,6 +148,17 @@ class BuildWorld:
         if found and found["metadata"]["uid"] == job["metadata"]["uid"]:
             found["metadata"].setdefault("deletionTimestamp", self.now)
 
+    def allow_tries(self, job: Object, limit: int) -> None:
+        self._write()
+        found = self.jobs.get(job["metadata"]["name"])
+        if found is None or found["metadata"]["uid"] != job["metadata"]["uid"]:
+            raise TaskError("Conflict", "it is another one")
+        found["spec"]["backoffLimit"] = limit
+
+    def end_pod(self, pod: Object) -> None:
+        self.set_order(pod, -1)
+        self.pods[pod["metadata"]["name"]]["spec"]["activeDeadlineSeconds"] = 1
+
     def delete_pod(self, pod: Object) -> None:
         self._write()
         if pod["metadata"]["name"] in self.pods:
@@ -165,7 +180,7 @@ class BuildWorld:
         before, same = self.status, self.status.get("buildHash") == status["buildHash"]
         if same and before["phase"] in FINAL:
             assert {**status, "observedGeneration": 0} == {**before, "observedGeneration": 0}, "the verdict has changed"
-        if status["phase"] in FINAL and not (same and before["phase"] in FINAL) and status.get("jobName"):
+        if status["phase"] in FINAL and not (same and before["phase"] in FINAL) and status.get("jobName") in self.jobs:
             number = self.jobs[status["jobName"]]["metadata"]["number"]
             others = [count for state, count in self._recorded if state != status["buildHash"]]
             assert number > max(others, default=0), "it was built before another state was wanted"
@@ -180,12 +195,12 @@ class BuildWorld:
             raise OperatorKilled
         self.writes_left -= 1
 
-    def round(self, writes: int = 1000, meanwhile: Action | None = None) -> Object:
+    def round(self, writes: int = 1000, meanwhile: Action | None = None, check_mode: bool = False) -> Object:
         """Reconcile once and return the result, or {}. The operator may be killed after some writes."""
         self.clock += datetime.timedelta(seconds=1)
         self.writes_left, self.meanwhile = writes, meanwhile
         images = Images(self, lambda: None, for_many=False)
-        reconciler = _jobs.BuildReconciler(self, False, "agent:1", "git:1", images)
+        reconciler = _jobs.BuildReconciler(self, check_mode, "agent:1", "git:1", images)
         with mock.patch.object(_jobs, "timestamp", lambda: self.now):
             try:
                 return reconciler.reconcile_named("ci", "site")
@@ -212,15 +227,18 @@ class BuildWorld:
                         yield lambda pod=pod: self._end_pod(pod)
                 if not pods:
                     yield lambda job=job: self.jobs.pop(job["metadata"]["name"], None)
-            elif not job["status"].get("conditions") and all(map(_is_over, pods)):
+            elif not job["status"].get("conditions") and (all(map(_is_over, pods)) or _has_failed(job, pods)):
                 yield lambda job=job, pods=pods: self._go_on(job, pods)
 
     def _go_on(self, job: Object, pods: list[Object]) -> None:
-        phases = [pod["status"]["phase"] for pod in pods]
-        if "Succeeded" in phases:
-            self._end_job(job, "Complete")
-        elif phases.count("Failed") > job["spec"]["backoffLimit"]:
+        job["status"]["failed"] = sum(pod["status"]["phase"] == "Failed" for pod in pods)
+        if _has_failed(job, pods):
+            for pod in pods:
+                if not _is_over(pod):
+                    self._end_pod(pod)
             self._end_job(job, "Failed", "BackoffLimitExceeded")
+        elif any(pod["status"]["phase"] == "Succeeded" for pod in pods):
+            self._end_job(job, "Complete")
         else:
             self._make_pod(job)
 
@@ -237,15 +255,20 @@ class BuildWorld:
         ]
 
     def _make_pod(self, job: Object) -> None:
-        template = copy.deepcopy(job["spec"]["template"])
-        uid = self._uid()
+        is_decided = self.is_current() and self.status["phase"] in FINAL
+        assert not (is_decided and self.status.get("jobName") == job["metadata"]["name"]), (
+            "another try after the verdict"
+        )
+        template, uid = copy.deepcopy(job["spec"]["template"]), self._uid()
+        self.ends[f"pod-{uid}"] = self.outcomes(template["spec"])
+        if self.with_proxy:
+            template["spec"]["containers"].insert(0, {"name": PROXY, "image": "mesh:1"})
         owner = {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
         template["metadata"].update(name=f"pod-{uid}", uid=uid, creationTimestamp=self.now, ownerReferences=[owner])
         waiting = {"waiting": {"reason": "ContainerCreating"}}
         names = [container["name"] for container in template["spec"]["containers"]]
         statuses = [{"name": name, "state": waiting} for name in names]
         self.pods[f"pod-{uid}"] = {**template, "status": {"phase": "Pending", "containerStatuses": statuses}}
-        self.ends[f"pod-{uid}"] = self.outcomes(template["spec"])
         alive = [name for name, pod in self.pods.items() if not _is_over(pod)]
         assert len(alive) <= 1, f"two Pods at once: {alive}"
 
@@ -264,6 +287,8 @@ class BuildWorld:
                 yield lambda name=name: self.pods.pop(name, None)
             if pod["status"]["phase"] == "Pending" and not is_ending:
                 yield lambda pod=pod: self._start(pod)
+            elif pod["spec"].get("activeDeadlineSeconds") and not _is_over(pod):
+                yield lambda pod=pod: _fail(pod, "DeadlineExceeded", 143)
             elif pod["status"]["phase"] == "Running":
                 step = self._next_step(pod)
                 if step:
@@ -277,7 +302,8 @@ class BuildWorld:
 
     def _next_step(self, pod: Object) -> Action | None:
         """Return the end of the first step that has not ended; None where it waits for good."""
-        statuses, before = pod["status"]["containerStatuses"], "ok"
+        before = "ok"
+        statuses = [status for status in pod["status"]["containerStatuses"] if status["name"] != PROXY]
         for container, end in zip(statuses, self.ends[pod["metadata"]["name"]], strict=True):
             if "terminated" not in container["state"]:
                 stops = before in ("fails", "skips") or pod["metadata"]["annotations"]["taskorder"] == "-1"
@@ -297,6 +323,10 @@ class BuildWorld:
         if all("terminated" in other["state"] for other in statuses):
             failed = any(other["state"]["terminated"]["exitCode"] for other in statuses)
             pod["status"]["phase"] = "Failed" if failed else "Succeeded"
+
+    def lose_pod(self, pod: Object) -> None:
+        """Let the kubelet evict a Pod."""
+        _fail(pod, "Evicted", 137)
 
     def settle(self) -> None:
         """Let everything happen that still will."""
@@ -318,6 +348,19 @@ class BuildWorld:
 
 def _owner(thing: Object) -> str:
     return str(next((owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []), ""))
+
+
+def _fail(pod: Object, reason: str, code: int) -> None:
+    """Let the kubelet end what runs in a Pod, and say why."""
+    for container in pod["status"]["containerStatuses"]:
+        if "terminated" not in container["state"]:
+            container["state"] = {"terminated": {"exitCode": code, "reason": "Error"}}
+    pod["status"].update(phase="Failed", reason=reason, message=f"it was told: {reason}")
+
+
+def _has_failed(job: Object, pods: list[Object]) -> bool:
+    """Tell whether more of a Job's Pods have failed than may."""
+    return sum(pod["status"]["phase"] == "Failed" for pod in pods) > job["spec"]["backoffLimit"]
 
 
 def _is_over(pod: Object) -> bool:

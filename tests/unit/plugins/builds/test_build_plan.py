@@ -9,10 +9,10 @@ from ansible_collections.taskflow.operator.plugins.module_utils._build.build imp
     build_job,
     job_name,
 )
+from ansible_collections.taskflow.operator.plugins.module_utils._build.observed import Seen
 from ansible_collections.taskflow.operator.plugins.module_utils._build.plan import KEPT_JOBS, plan_jobs
 from ansible_collections.taskflow.operator.plugins.module_utils._build.status import (
     HISTORY_MAX,
-    Seen,
     compute_events,
     compute_status,
     next_look,

@@ -17,7 +17,9 @@ VARIANTS = {
     "bad:1": ["ok", "fails"],
     "no-source:1": ["fails", "ok"],
     "killed:1": ["killed", "ok"],
+    "goes-on:1": ["continues", "ok"],
 }
+GOOD = ("good:1", "goes-on:1")
 WAYS = ("background", "foreground", "orphan")
 
 
@@ -29,15 +31,15 @@ def outcomes(pod_spec: dict) -> list[str]:
     return VARIANTS[pod_spec["containers"][1]["image"]]
 
 
-def make_world(image: str = "good:1", **spec: object) -> BuildWorld:
-    return BuildWorld(spec_of(image, **spec), outcomes)
+def make_world(image: str = "good:1", with_proxy: bool = False, **spec: object) -> BuildWorld:
+    return BuildWorld(spec_of(image, **spec), outcomes, with_proxy)
 
 
 class Life:
     """A Build whose spec, Job and cluster change all the time. Each event takes a number that says how."""
 
-    def __init__(self) -> None:
-        self.world, self.deadlines = make_world(), 0
+    def __init__(self, with_proxy: bool) -> None:
+        self.world, self.deadlines, self.losses = make_world(with_proxy=with_proxy), 0, 0
 
     def cluster_goes_on(self, number: int) -> None:
         for _ in range(number % 7 + 1):
@@ -78,6 +80,12 @@ class Life:
             self.deadlines += 1
             self.world.run_out_of_time(jobs[number % len(jobs)])
 
+    def pod_is_lost(self, number: int) -> None:
+        pods = [pod for pod in self.world.pods.values() if pod["status"]["phase"] == "Running"]
+        if pods:
+            self.losses += 1
+            self.world.lose_pod(pods[number % len(pods)])
+
     def time_passes(self, number: int) -> None:
         self.world.clock += datetime.timedelta(seconds=number)
 
@@ -91,9 +99,11 @@ class Life:
             assert wanted["suspend"] and reason == "Suspended", f"{status['phase']}, {reason}"
             assert (status["steps"], "jobName" in status) == ([], False)
             return
-        assert (status["phase"] == "Successful") == (VARIANTS[wanted["image"]] == ["ok", "ok"]) or self.deadlines
-        assert reason in ("Succeeded", "StepFailed", "DeadlineExceeded")
+        assert (status["phase"] == "Successful") == (wanted["image"] in GOOD) or self.deadlines or self.losses
+        assert status["phase"] == "Failure" or wanted["image"] in GOOD
+        assert reason in ("Succeeded", "StepFailed", "DeadlineExceeded", "PodLost")
         assert reason != "DeadlineExceeded" or self.deadlines
+        assert reason != "PodLost" or self.losses
         assert {entry["phase"] for entry in status.get("history", [])} <= {*FINAL, "Replaced"}
 
 
@@ -108,6 +118,7 @@ WEIGHTS = {
     Life.build_is_made_anew: 1,
     Life.job_is_deleted: 3,
     Life.job_is_out_of_time: 1,
+    Life.pod_is_lost: 1,
     Life.time_passes: 1,
 }
 EVENT = st.tuples(
@@ -116,9 +127,9 @@ EVENT = st.tuples(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_size=n)))
-def test_whatever_happens_to_a_build_its_newest_state_is_built_by_one_pod_at_a_time(events):
-    life = Life()
+@given(st.booleans(), st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_size=n)))
+def test_whatever_happens_to_a_build_its_newest_state_is_built_by_one_pod_at_a_time(with_proxy, events):
+    life = Life(with_proxy)
     for event, number in events:
         event(life, number)
     life.check_end()
@@ -227,7 +238,7 @@ def test_with_no_time_to_live_the_job_goes_at_once():
         result = world.round()
         for action in world.actions()[:1]:
             action()
-    assert result["requeue_after"] == 1
+    assert result["deleted"] == [world.status["jobName"]]
     world.settle()
     assert (world.jobs, world.pods) == ({}, {})
     assert "requeue_after" not in world.round()

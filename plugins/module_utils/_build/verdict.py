@@ -1,0 +1,167 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: its interface may change without notice.
+"""Judge a Build: by its own containers, as a Task is judged, and by its Job for what those can't tell. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._contract import CANCELLED, ENDED, FAILED, FAILURE, PENDING, RUNNING, SUCCEEDED, SUCCESSFUL
+from .._durations import format_duration, later, parse_time
+from .._kube.shapes import Build, Condition, Job, StepStatus
+from .._pod.life import has_ended
+from .._task.conditions import SUSPENDED, Verdict, condition_of
+from .._task.observed import Observed, ObservedPod
+from .._task.reports import STOPPED_CODES
+from .._task.steps import passed
+from .._task.verdict import (
+    DEADLINE_EXCEEDED,
+    ENDED_FROM_OUTSIDE,
+    RETRYING,
+    TIMED_OUT,
+    failed_step,
+    loss_of,
+    outcome,
+)
+from .._task.waiting import on_the_way
+from .observed import Seen, pods_of, present_pod
+from .plan import current_job, end_of, is_alive, recorded_status
+
+WAITING_FOR_JOB = "WaitingForJob"
+POD_LOST = "PodLost"
+
+
+def judge(build: Build, seen: Seen, now: str) -> Verdict:
+    """Return the state of a Build.
+
+    Args:
+        build: the Build, with its present status.
+        seen: what is there of it.
+        now: the time, as RFC 3339 in UTC.
+
+    All steps of a Pod passed: that is a success, whatever its Job makes of that Pod. A failure waits for the Job's end,
+    for the Job may try again.
+    """
+    job, pod = current_job(build, seen.jobs), present_pod(build, seen)
+    found = _outcome_of(pod, now) if pod else None
+    if found and found.status == SUCCESSFUL:
+        return found
+    end = end_of(job)
+    if job and end:
+        return _end_of_job(build, job, end, pod, found)
+    return _on_the_way(build, seen, job, pod, found)
+
+
+def _outcome_of(pod: ObservedPod, now: str) -> Verdict | None:
+    """Return how the run of a Pod has ended, as for a Task without timeout and retries."""
+    return outcome(Observed(pod.task, (pod.pod,), now, {}, pod))
+
+
+def _end_of_job(build: Build, job: Job, end: Condition, pod: ObservedPod | None, found: Verdict | None) -> Verdict:
+    """Return the verdict of a Build whose Job has ended, though not all of its steps are known to have passed.
+
+    Args:
+        build: the Build.
+        job, end: the Job, and the condition by which it has ended.
+        pod: its last Pod, if that is still there.
+        found: how that has ended, as far as it tells.
+    """
+    steps = pod.steps if pod else recorded_status(build).get("steps") or []
+    if end.get("reason") == DEADLINE_EXCEEDED:
+        return Verdict(FAILURE, DEADLINE_EXCEEDED, _out_of_time(build, job, steps))
+    if pod and found:
+        return _as_failure(build, pod, found)
+    if end["type"] == "Complete":
+        return Verdict(SUCCESSFUL, "Succeeded", "the Job is complete; its Pod was gone before its steps were read")
+    said = end.get("message") or "the Job failed"
+    if pod is None:
+        said += "; none of its Pods is left to say why: were they deleted before their steps had ended?"
+    return failed_step(steps) or Verdict(FAILURE, end.get("reason") or "JobFailed", said)
+
+
+def _as_failure(build: Build, pod: ObservedPod, found: Verdict) -> Verdict:
+    """Return the final verdict of a Build whose last Pod has not succeeded. A Build is never cancelled."""
+    if loss := loss_of(pod.pod) if found.status == PENDING else None:
+        why = f"Pod {pod.name} was lost before its steps had ended: {loss[1]}"
+        return Verdict(FAILURE, POD_LOST, f"{why}; spec.backoffLimit is {_limit_of(build)}, which allows no other try")
+    if found.reason == TIMED_OUT:
+        words = "the Pod did not end within the seconds of spec.podTemplate.activeDeadlineSeconds: allow more"
+        return Verdict(FAILURE, DEADLINE_EXCEEDED, words)
+    return Verdict(FAILURE, found.reason, found.message)
+
+
+def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
+    """Say what was going on when the Job's time was up, and what to do."""
+    limit = build["spec"].get("activeDeadlineSeconds") or job["spec"].get("activeDeadlineSeconds")
+    rule = f"spec.activeDeadlineSeconds allows {limit} s for the whole Build, its retries included"
+    number = passed(steps)
+    if number == len(steps) or not _has_begun(steps, number):
+        said = condition_of(recorded_status(build)).get("message")
+        return f"no step had begun when the time was up{f' ({said})' if said else ''}; {rule}"
+    step = steps[number]
+    who = f'step "{step["name"]}" ({number + 1} of {len(steps)})'
+    failure = failed_step(steps)
+    if failure and not (step.get("reason") in ENDED_FROM_OUTSIDE or step.get("exitCode") in STOPPED_CODES):
+        return f"{failure.message}; no time was left for another try: {rule}"
+    advice = (
+        "allow more, or give a step that hangs a timeout, which keeps its log" if number else "does the host answer?"
+    )
+    time = _ran_for(job, steps, number, limit)
+    return f"{who} was still running when the time was up{time}; {rule}: {advice}"
+
+
+def _has_begun(steps: t.Sequence[StepStatus], number: int) -> bool:
+    """Tell whether the step of this number, from 0, has begun. Where those before it have passed, it has."""
+    step = steps[number]
+    return number > 0 or step["state"] in (RUNNING, FAILED) or bool(step.get("startedAt"))
+
+
+def _ran_for(job: Job, steps: t.Sequence[StepStatus], number: int, limit: int | None) -> str:
+    """Return how long a step had run when the Job's time was up, in words; empty where its begin is not known."""
+    began = steps[number].get("startedAt") or (steps[number - 1].get("finishedAt") if number else None)
+    start = (job.get("status") or {}).get("startTime")
+    due = later(start, limit) if start and limit else None
+    if not began or not due or parse_time(began) > due:
+        return ""
+    return f", after {format_duration(parse_time(began), due)}"
+
+
+def _on_the_way(build: Build, seen: Seen, job: Job | None, pod: ObservedPod | None, found: Verdict | None) -> Verdict:
+    """Return the state of a Build that has no verdict yet."""
+    if seen.problem:
+        return Verdict(FAILURE if seen.problem.permanent else PENDING, seen.problem.reason, seen.problem.message)
+    if pod:
+        return _retrying(build, seen, job, pod, found) or on_the_way(pod)
+    if job:
+        words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
+        return Verdict(PENDING, "Pending", words)
+    if build["spec"].get("suspend"):
+        return Verdict(PENDING, SUSPENDED, "spec.suspend is true: it is built when that is false")
+    if any(map(is_alive, seen.jobs)) or any(not has_ended(pod) for pod in seen.pods):
+        return Verdict(PENDING, WAITING_FOR_JOB, "a Job of an earlier state is still ending")
+    return Verdict(PENDING, "Pending", "the Job is about to be made")
+
+
+def _retrying(build: Build, seen: Seen, job: Job | None, pod: ObservedPod, found: Verdict | None) -> Verdict | None:
+    """Return the state of a Build whose Job is about to try again; None where it is not."""
+    limit, number = _limit_of(build), len(pods_of(job, seen.pods))
+    if found is None or number > limit:
+        return None
+    if found.status == PENDING:
+        return found
+    return Verdict(RUNNING, RETRYING, f"{_as_failure(build, pod, found).message}; retry {number} of {limit} follows")
+
+
+def _limit_of(build: Build) -> int:
+    return int(build["spec"].get("backoffLimit") or 0)
+
+
+def settled_steps(steps: t.Iterable[StepStatus], verdict: Verdict) -> list[StepStatus]:
+    """Return the steps of a Build that has its verdict: none of them waits or runs any more.
+
+    Where the Job tells of a success whose Pod was gone before it was read, they have succeeded. Otherwise they were
+    ended with the Pod, or will never begin.
+    """
+    state = SUCCEEDED if verdict.status == SUCCESSFUL else CANCELLED
+    return [step if step["state"] in ENDED else {"name": step["name"], "state": state} for step in steps]
