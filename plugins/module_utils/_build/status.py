@@ -16,13 +16,14 @@ from .._errors import TaskError, reason_of
 from .._kube import event
 from .._kube.event import Event
 from .._kube.shapes import Build, BuildStatus, Condition, Job, PastBuild, RecordedEvent, StepStatus
+from .._pod.life import has_ended, is_ending
 from .._task.conditions import CONDITION, SUSPENDED, Verdict, condition_of, verdict_condition
 from .._task.observed import ObservedPod
 from .._task.status import completion_time
 from .._task.verdict import RETRYING
 from .build import CLONE_STEP, REVISION, build_hash
 from .observed import Seen, lacks_pod, present_pod
-from .plan import current_job, end_of, expiry, recorded_status
+from .plan import current_job, end_of, expiry, is_finished, recorded_status
 from .verdict import WAITING_FOR_JOB, judge, settled_steps
 
 HISTORY_MAX = 10
@@ -30,6 +31,8 @@ HISTORY_MAX = 10
 HISTORY_FIELDS: t.Final = ("jobName", "phase", "revision", "startTime", "completionTime", "duration")
 # Seconds between two looks at a Job that has to go, and at what can't be done now.
 WAITING_PAUSE, PROBLEM_PAUSE = 10, 30
+# Seconds between two looks at a Pod that is being deleted.
+ENDING_PAUSE = 30
 # Seconds between two looks at a Job without a Pod while it is new, and how long that is. Later its Pod will tell.
 NO_POD_PAUSE, NEW_JOB = 5, 60
 REPLACED = "Replaced"
@@ -88,7 +91,11 @@ def next_look(build: Build, job: Job | None, waiting: bool, seen: Seen, now: str
         return math.ceil(seen.problem.retry_after or PROBLEM_PAUSE)
     if job and lacks_pod(job, seen.pods) and _is_new(job, now):
         return NO_POD_PAUSE
-    return WAITING_PAUSE if waiting else None
+    if waiting:
+        return WAITING_PAUSE
+    # One that does not end is told of.
+    is_awaited = any(is_ending(pod) and not has_ended(pod) for pod in seen.pods)
+    return ENDING_PAUSE if is_awaited and not is_finished(build) else None
 
 
 def _is_new(job: Job, now: str) -> bool:

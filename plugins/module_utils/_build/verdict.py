@@ -10,11 +10,11 @@ import typing as t
 from .._contract import CANCELLED, ENDED, FAILED, FAILURE, PENDING, RUNNING, SUCCEEDED, SUCCESSFUL
 from .._durations import format_duration, later, parse_time
 from .._kube.shapes import Build, Condition, Job, StepStatus
-from .._pod.life import has_ended
+from .._pod.life import has_ended, is_ending
 from .._task.conditions import SUSPENDED, Verdict, condition_of
 from .._task.observed import Observed, ObservedPod
 from .._task.reports import STOPPED_CODES
-from .._task.steps import passed
+from .._task.steps import has_failed, passed
 from .._task.verdict import (
     DEADLINE_EXCEEDED,
     ENDED_FROM_OUTSIDE,
@@ -24,12 +24,14 @@ from .._task.verdict import (
     loss_of,
     outcome,
 )
-from .._task.waiting import on_the_way
+from .._task.waiting import POD_STUCK, on_the_way, waits_for
 from .observed import Seen, pods_of, present_pod
 from .plan import current_job, end_of, is_alive, recorded_status
 
 WAITING_FOR_JOB = "WaitingForJob"
 POD_LOST = "PodLost"
+# Between what became of a try and which one follows.
+_RETRY = "; retry "
 
 
 def judge(build: Build, seen: Seen, now: str) -> Verdict:
@@ -50,7 +52,7 @@ def judge(build: Build, seen: Seen, now: str) -> Verdict:
     end = end_of(job)
     if job and end:
         return _end_of_job(build, job, end, pod, found)
-    return _on_the_way(build, seen, job, pod, found)
+    return _on_the_way(build, seen, pod, found, now)
 
 
 def _outcome_of(pod: ObservedPod, now: str) -> Verdict | None:
@@ -68,27 +70,62 @@ def _end_of_job(build: Build, job: Job, end: Condition, pod: ObservedPod | None,
         found: how that has ended, as far as it tells.
     """
     steps = pod.steps if pod else recorded_status(build).get("steps") or []
+    if end["type"] == "Complete" and found is None:
+        return Verdict(SUCCESSFUL, "Succeeded", "the Job is complete; its Pod was gone before its steps were read")
     if end.get("reason") == DEADLINE_EXCEEDED:
         return Verdict(FAILURE, DEADLINE_EXCEEDED, _out_of_time(build, job, steps))
-    if pod and found:
-        return _as_failure(build, pod, found)
-    if end["type"] == "Complete":
-        return Verdict(SUCCESSFUL, "Succeeded", "the Job is complete; its Pod was gone before its steps were read")
+    if lost := _loss_of(build, pod, found) if pod else _recorded_loss(build):
+        words = f"{lost}; spec.backoffLimit is {_limit_of(build)}, which allows no other try"
+        return Verdict(FAILURE, POD_LOST, words)
+    if found:
+        return _as_failure(found)
     said = end.get("message") or "the Job failed"
     if pod is None:
         said += "; none of its Pods is left to say why: were they deleted before their steps had ended?"
     return failed_step(steps) or Verdict(FAILURE, end.get("reason") or "JobFailed", said)
 
 
-def _as_failure(build: Build, pod: ObservedPod, found: Verdict) -> Verdict:
+def _as_failure(found: Verdict) -> Verdict:
     """Return the final verdict of a Build whose last Pod has not succeeded. A Build is never cancelled."""
-    if loss := loss_of(pod.pod) if found.status == PENDING else None:
-        why = f"Pod {pod.name} was lost before its steps had ended: {loss[1]}"
-        return Verdict(FAILURE, POD_LOST, f"{why}; spec.backoffLimit is {_limit_of(build)}, which allows no other try")
     if found.reason == TIMED_OUT:
         words = "the Pod did not end within the seconds of spec.podTemplate.activeDeadlineSeconds: allow more"
         return Verdict(FAILURE, DEADLINE_EXCEEDED, words)
     return Verdict(FAILURE, found.reason, found.message)
+
+
+def _loss_of(build: Build, pod: ObservedPod, found: Verdict | None) -> str:
+    """Return how a Pod was lost, in words; empty where it was not, or a step had failed before.
+
+    Args:
+        build: the Build.
+        pod: the Pod.
+        found: how its run has ended, as far as it tells.
+    """
+    loss = loss_of(pod.pod) if found and found.status == PENDING else None
+    if loss:
+        return f"Pod {pod.name} was lost before its steps had ended: {loss[1]}"
+    if is_ending(pod.pod) and (_recorded_loss(build, pod.name) or not _has_failed_before(pod)):
+        return f"Pod {pod.name} was deleted before its steps had ended"
+    return ""
+
+
+def _recorded_loss(build: Build, pod: str = "") -> str:
+    """Return how a Pod was lost, as the status tells; of a certain Pod, or of whichever it speaks."""
+    recorded = recorded_status(build)
+    condition = condition_of(recorded)
+    if condition.get("reason") != POD_LOST or pod not in ("", recorded.get("podName")):
+        return ""
+    return condition["message"].partition(_RETRY)[0]
+
+
+def _has_failed_before(pod: ObservedPod) -> bool:
+    """Tell whether a step had failed before somebody deleted its Pod: it is recorded, or was not ended from outside."""
+    failed = [step for step in pod.steps if has_failed(step)]
+    return any(not _is_from_outside(step) for step in failed) or any(map(has_failed, pod.recorded))
+
+
+def _is_from_outside(step: StepStatus) -> bool:
+    return step.get("reason") in ENDED_FROM_OUTSIDE or step.get("exitCode") in STOPPED_CODES
 
 
 def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
@@ -102,7 +139,7 @@ def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
     step = steps[number]
     who = f'step "{step["name"]}" ({number + 1} of {len(steps)})'
     failure = failed_step(steps)
-    if failure and not (step.get("reason") in ENDED_FROM_OUTSIDE or step.get("exitCode") in STOPPED_CODES):
+    if failure and not _is_from_outside(step):
         return f"{failure.message}; no time was left for another try: {rule}"
     advice = (
         "allow more, or give a step that hangs a timeout, which keeps its log" if number else "does the host answer?"
@@ -127,12 +164,20 @@ def _ran_for(job: Job, steps: t.Sequence[StepStatus], number: int, limit: int | 
     return f", after {format_duration(parse_time(began), due)}"
 
 
-def _on_the_way(build: Build, seen: Seen, job: Job | None, pod: ObservedPod | None, found: Verdict | None) -> Verdict:
+def _on_the_way(build: Build, seen: Seen, pod: ObservedPod | None, found: Verdict | None, now: str) -> Verdict:
     """Return the state of a Build that has no verdict yet."""
+    job = current_job(build, seen.jobs)
     if seen.problem:
         return Verdict(FAILURE if seen.problem.permanent else PENDING, seen.problem.reason, seen.problem.message)
+    if stuck := _stuck(seen, now):
+        return stuck
     if pod:
-        return _retrying(build, seen, job, pod, found) or on_the_way(pod)
+        return _after_try(build, pod, found, len(pods_of(job, seen.pods))) or on_the_way(pod)
+    return _without_pod(build, seen, job)
+
+
+def _without_pod(build: Build, seen: Seen, job: Job | None) -> Verdict:
+    """Return the state of a Build whose wanted state has no Pod yet."""
     if job:
         words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
         return Verdict(PENDING, "Pending", words)
@@ -143,14 +188,26 @@ def _on_the_way(build: Build, seen: Seen, job: Job | None, pod: ObservedPod | No
     return Verdict(PENDING, "Pending", "the Job is about to be made")
 
 
-def _retrying(build: Build, seen: Seen, job: Job | None, pod: ObservedPod, found: Verdict | None) -> Verdict | None:
-    """Return the state of a Build whose Job is about to try again; None where it is not."""
-    limit, number = _limit_of(build), len(pods_of(job, seen.pods))
-    if found is None or number > limit:
-        return None
-    if found.status == PENDING:
-        return found
-    return Verdict(RUNNING, RETRYING, f"{_as_failure(build, pod, found).message}; retry {number} of {limit} follows")
+def _stuck(seen: Seen, now: str) -> Verdict | None:
+    """Return the state of a Build that waits for a Pod which should have ended long ago; None without one."""
+    waits = (waits_for(pod, now, "Build") for pod in seen.pods if is_ending(pod) and not has_ended(pod))
+    return next((verdict for verdict in waits if verdict.reason == POD_STUCK), None)
+
+
+def _after_try(build: Build, pod: ObservedPod, found: Verdict | None, number: int) -> Verdict | None:
+    """Return the state of a Build whose try has failed, or is lost, while its Job goes on; None of any other.
+
+    Args:
+        build: the Build.
+        pod: the Pod of that try.
+        found: how its run has ended, as far as it tells.
+        number: which try it is, from 1.
+    """
+    limit, lost = _limit_of(build), _loss_of(build, pod, found)
+    again = f"{_RETRY}{number} of {limit} follows" if number <= limit else ""
+    if lost:
+        return Verdict(PENDING, POD_LOST, lost + again)
+    return Verdict(RUNNING, RETRYING, _as_failure(found).message + again) if found and again else None
 
 
 def _limit_of(build: Build) -> int:

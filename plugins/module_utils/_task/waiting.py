@@ -16,6 +16,7 @@ from .steps import ORDINARY_WAITS
 
 # The kubelet's words for an image that it could not pull, and for the time until it tries again.
 PULL_ERROR, BACK_OFF = "ErrImagePull", "ImagePullBackOff"
+POD_STUCK = "PodStuck"
 
 
 def on_the_way(pod: ObservedPod, before: Condition | None = None) -> Verdict:
@@ -73,20 +74,21 @@ def _waiting_container(pod: Pod) -> tuple[str, str, str, str] | None:
 def _role_of(pod: ObservedPod, name: str) -> str:
     if name == c.INSTALL_CONTAINER:
         return "the agent"
-    sidecars = {sidecar["name"] for sidecar in pod.sidecars}
-    return f'{"sidecar" if name in sidecars else "step"} "{name}"'
+    roles = {step["name"]: "step" for step in pod.task["spec"]["steps"]}
+    roles.update({sidecar["name"]: "sidecar" for sidecar in pod.sidecars})
+    return f'{roles.get(name, "container")} "{name}"'
 
 
-def waits_for(pod: Pod, now: str) -> Verdict:
-    """Return the state of a Task that waits for a Pod of an earlier run or attempt."""
+def waits_for(pod: Pod, now: str, who: str = "Task") -> Verdict:
+    """Return the state of a Task, or of a Build, that waits for a Pod of an earlier run or attempt."""
     name, node = pod["metadata"]["name"], (pod.get("spec") or {}).get("nodeName")
     where = f" on node {node}" if node else ""
     due = pod["metadata"].get("deletionTimestamp")
     if due and -seconds_until(parse_time(due), now) >= c.STUCK_AFTER:
         return Verdict(
             PENDING,
-            "PodStuck",
+            POD_STUCK,
             f"Pod {name}{where} should have ended at {due}; its node may be lost. If it is gone for good, delete it "
-            f"(kubectl delete node), or the Pod (kubectl delete pod {name} --force): the Task then goes on",
+            f"(kubectl delete node), or the Pod (kubectl delete pod {name} --force): the {who} then goes on",
         )
     return Verdict(PENDING, WAITING_FOR_POD, f"Pod {name}{where} of an earlier run or attempt is still ending")

@@ -7,7 +7,11 @@ import json
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._build.build import as_task, build_job
 from ansible_collections.taskflow.operator.plugins.module_utils._build.observed import Seen, tries_to_allow
-from ansible_collections.taskflow.operator.plugins.module_utils._build.status import compute_events, compute_status
+from ansible_collections.taskflow.operator.plugins.module_utils._build.status import (
+    compute_events,
+    compute_status,
+    next_look,
+)
 from ansible_collections.taskflow.operator.plugins.module_utils._task.conditions import condition_of
 from support.tasks import factory
 
@@ -152,10 +156,54 @@ def test_a_lost_pod_is_told_as_such_and_is_no_fault_of_a_step():
     )
     build = make_build(backoffLimit=1)
     found = condition_of(status(build, pod))
-    assert (found["reason"], found["message"]) == (
-        "Evicted",
-        "Pod site-1 was lost, another follows: the node was low on memory",
-    )
+    words = "Pod site-1 was lost before its steps had ended: the node was low on memory; retry 1 of 1 follows"
+    assert (found["reason"], found["message"]) == ("PodLost", words)
+
+
+def ending(pod: dict, due: str = NOW) -> dict:
+    pod["metadata"]["deletionTimestamp"] = due
+    return pod
+
+
+STOPPED = ended(143, "Failed", reason="Signal")
+
+
+@pytest.mark.parametrize(
+    ("looks", "reason"),
+    [
+        ([ending(make_pod(OK, RUNS))], "PodLost"),
+        ([ending(make_pod(OK, RUNS)), ending(make_pod(OK, STOPPED))], "PodLost"),
+        ([ending(make_pod(OK, STOPPED, "Failed"))], "PodLost"),
+        ([make_pod(OK, FAILED), ending(make_pod(OK, FAILED))], "StepFailed"),
+        ([make_pod(OK, STOPPED, "Failed"), ending(make_pod(OK, STOPPED, "Failed"))], "StepFailed"),
+        ([ending(make_pod(OK, FAILED))], "StepFailed"),
+    ],
+    ids=["runs", "then stopped", "stopped", "failed first", "killed first", "failed"],
+)
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone"])
+def test_a_pod_that_somebody_deletes_is_told_as_such_unless_a_step_had_failed_before(looks, reason, is_gone):
+    build = make_build()
+    for pod in looks:
+        build = recorded(build, pod)
+    found = status(build, *([] if is_gone else [pod]), job=make_job(build, "BackoffLimitExceeded"))
+    assert (found["phase"], condition_of(found)["reason"]) == ("Failure", reason)
+    if reason == "PodLost":
+        words = "Pod site-1 was deleted before its steps had ended; spec.backoffLimit is 0, which allows no other try"
+        assert condition_of(found)["message"] == words
+
+
+def test_a_pod_that_does_not_end_on_a_lost_node_is_told_with_what_to_do():
+    build = make_build(backoffLimit=1)
+    pod = ending(make_pod(OK, RUNS), "2024-01-06T22:28:00Z")
+    pod["spec"]["nodeName"] = "n1"
+    found = status(build, pod)
+    assert (found["phase"], condition_of(found)["reason"]) == ("Pending", "PodStuck")
+    assert "on node n1" in condition_of(found)["message"]
+    assert condition_of(found)["message"].endswith("the Build then goes on")
+    seen = Seen(as_task(build, "git:1"), [make_job(build)], [pod])
+    assert next_look({**build, "status": found}, seen.jobs[0], False, seen, NOW) == 30
+    other_state = make_build(image="tools:2")
+    assert condition_of(compute_status(other_state, Seen(pods=[pod]), NOW))["reason"] == "PodStuck"
 
 
 def test_an_earlier_pod_whose_steps_had_passed_before_it_was_lost_decides():

@@ -347,6 +347,11 @@ def test_a_sidecars_image_is_told_as_a_sidecars(native):
     assert words(task, pod) == 'sidecar "s", image web:1: refused'
 
 
+def test_a_container_that_others_added_is_no_step():
+    pod = set_states(make_pod(0, "Pending"), a=waiting(), proxy=waiting("ErrImagePull", "refused"))
+    assert words(make_task("a"), pod) == 'container "proxy", image : refused'
+
+
 def test_an_agent_image_that_can_not_be_pulled_is_told_as_the_agents():
     pod = make_pod(0, "Pending")
     pod["status"]["initContainerStatuses"] = [
