@@ -15,6 +15,9 @@ from .._pod.life import is_failed
 from .._task.observed import ObservedPod
 from .plan import current_job, end_of, recorded_status
 
+# The finalizer by which the Job controller keeps a Pod until it has counted it.
+TRACKING = "batch.kubernetes.io/job-tracking"
+
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
@@ -36,6 +39,17 @@ def pods_of(job: Job | None, pods: t.Iterable[Pod]) -> list[Pod]:
     """Return the Pods of a Job's tries, the first one first."""
     own = [pod for pod in pods if job and is_owned_by(pod, job["metadata"]["uid"])]
     return sorted(own, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+
+
+def failures(job: Job, pods: t.Iterable[Pod]) -> int:
+    """Return how many Pods of a Job have failed, by the Job's own count, or as far as they are still there.
+
+    The Job counts a Pod that has failed, and then takes its finalizer away; in between it may name the Pod's UID.
+    """
+    status, failed = job.get("status") or {}, [pod["metadata"] for pod in pods_of(job, pods) if is_failed(pod)]
+    uncounted = {metadata.get("uid") for metadata in failed if TRACKING in (metadata.get("finalizers") or [])}
+    uncounted.update((status.get("uncountedTerminatedPods") or {}).get("failed") or [])
+    return max(status.get("failed", 0) + len(uncounted), len(failed))
 
 
 def lacks_pod(job: Job | None, pods: t.Iterable[Pod]) -> bool:
@@ -70,15 +84,8 @@ def tries_to_allow(build: Build, seen: Seen) -> int | None:
     if (pod.pod.get("status") or {}).get("phase") == "Succeeded":
         return None
     # Where the Job counts the Pod itself as failed, it is to end now, with the Pod that it may have made since.
-    failed = 0 if is_failed(pod.pod) else _failures(job, seen.pods)
+    failed = 0 if is_failed(pod.pod) else failures(job, seen.pods)
     return failed if failed < int(job["spec"].get("backoffLimit") or 0) else None
-
-
-def _failures(job: Job, pods: t.Iterable[Pod]) -> int:
-    """Return how many of a Job's Pods have failed. Its status has those that are gone, but not yet every other."""
-    status = job.get("status") or {}
-    uncounted = (status.get("uncountedTerminatedPods") or {}).get("failed") or []
-    return max(status.get("failed", 0) + len(uncounted), sum(map(is_failed, pods_of(job, pods))))
 
 
 def _is_recorded(recorded: BuildStatus, pod: Pod) -> bool:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 from .._contract import CANCELLED, ENDED, FAILED, FAILURE, PENDING, RUNNING, SUCCEEDED, SUCCESSFUL
-from .._durations import format_duration, later, parse_time
+from .._durations import format_duration, later, parse_time, seconds_until
 from .._kube.shapes import Build, Condition, Job, StepStatus
-from .._pod.life import has_ended, is_ending
+from .._pod.life import has_ended, is_ending, is_failed
 from .._task.conditions import SUSPENDED, Verdict, condition_of
 from .._task.observed import Observed, ObservedPod
 from .._task.reports import STOPPED_CODES
@@ -25,11 +26,13 @@ from .._task.verdict import (
     outcome,
 )
 from .._task.waiting import POD_STUCK, on_the_way, waits_for
-from .observed import Seen, pods_of, present_pod
+from .observed import Seen, failures, present_pod
 from .plan import current_job, end_of, is_alive, recorded_status
 
 WAITING_FOR_JOB = "WaitingForJob"
 POD_LOST = "PodLost"
+# The condition of a Job that is about to have failed: its Pods are being deleted.
+FAILURE_TARGET = "FailureTarget"
 # Between what became of a try and which one follows.
 _RETRY = "; retry "
 
@@ -130,7 +133,7 @@ def _is_from_outside(step: StepStatus) -> bool:
 
 def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
     """Say what was going on when the Job's time was up, and what to do."""
-    limit = build["spec"].get("activeDeadlineSeconds") or job["spec"].get("activeDeadlineSeconds")
+    limit = job["spec"].get("activeDeadlineSeconds")
     rule = f"spec.activeDeadlineSeconds allows {limit} s for the whole Build, its retries included"
     number = passed(steps)
     if number == len(steps) or not _has_begun(steps, number):
@@ -144,7 +147,7 @@ def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
     advice = (
         "allow more, or give a step that hangs a timeout, which keeps its log" if number else "does the host answer?"
     )
-    time = _ran_for(job, steps, number, limit)
+    time = _ran_for(job, steps, number)
     return f"{who} was still running when the time was up{time}; {rule}: {advice}"
 
 
@@ -154,11 +157,10 @@ def _has_begun(steps: t.Sequence[StepStatus], number: int) -> bool:
     return number > 0 or step["state"] in (RUNNING, FAILED) or bool(step.get("startedAt"))
 
 
-def _ran_for(job: Job, steps: t.Sequence[StepStatus], number: int, limit: int | None) -> str:
+def _ran_for(job: Job, steps: t.Sequence[StepStatus], number: int) -> str:
     """Return how long a step had run when the Job's time was up, in words; empty where its begin is not known."""
     began = steps[number].get("startedAt") or (steps[number - 1].get("finishedAt") if number else None)
-    start = (job.get("status") or {}).get("startTime")
-    due = later(start, limit) if start and limit else None
+    due = _due_of(job)
     if not began or not due or parse_time(began) > due:
         return ""
     return f", after {format_duration(parse_time(began), due)}"
@@ -171,8 +173,10 @@ def _on_the_way(build: Build, seen: Seen, pod: ObservedPod | None, found: Verdic
         return Verdict(FAILURE if seen.problem.permanent else PENDING, seen.problem.reason, seen.problem.message)
     if stuck := _stuck(seen, now):
         return stuck
-    if pod:
-        return _after_try(build, pod, found, len(pods_of(job, seen.pods))) or on_the_way(pod)
+    if job and pod:
+        tries = failures(job, seen.pods) + (not is_failed(pod.pod))
+        ended = None if _ends_job(job, now) else _after_try(build, pod, found, tries)
+        return ended or on_the_way(pod)
     return _without_pod(build, seen, job)
 
 
@@ -192,6 +196,20 @@ def _stuck(seen: Seen, now: str) -> Verdict | None:
     """Return the state of a Build that waits for a Pod which should have ended long ago; None without one."""
     waits = (waits_for(pod, now, "Build") for pod in seen.pods if is_ending(pod) and not has_ended(pod))
     return next((verdict for verdict in waits if verdict.reason == POD_STUCK), None)
+
+
+def _ends_job(job: Job, now: str) -> bool:
+    """Tell whether the Job controller is ending a Job, and deletes its Pod for it: it says so a moment afterwards."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    due = _due_of(job)
+    is_due = due is not None and seconds_until(due, now) <= 0
+    return is_due or any(x["type"] == FAILURE_TARGET and x["status"] == "True" for x in conditions)
+
+
+def _due_of(job: Job) -> datetime.datetime | None:
+    """Return when a Job's time is up; None where it has no limit."""
+    start, limit = (job.get("status") or {}).get("startTime"), job["spec"].get("activeDeadlineSeconds")
+    return later(start, limit) if start and limit else None
 
 
 def _after_try(build: Build, pod: ObservedPod, found: Verdict | None, number: int) -> Verdict | None:

@@ -37,6 +37,7 @@ class Metadata(t.TypedDict, total=False):
     deletionGracePeriodSeconds: int
     labels: dict[str, str]
     annotations: dict[str, str]
+    finalizers: list[str]
     ownerReferences: list[OwnerReference]
 
 

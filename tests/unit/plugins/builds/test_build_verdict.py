@@ -192,6 +192,26 @@ def test_a_pod_that_somebody_deletes_is_told_as_such_unless_a_step_had_failed_be
         assert condition_of(found)["message"] == words
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_pod_that_the_job_deletes_as_its_time_is_up_is_not_told_as_lost(is_told):
+    build = make_build(activeDeadlineSeconds=60 if not is_told else 6000)
+    job = make_job(build, "DeadlineExceeded" if is_told else "", kind="FailureTarget")
+    found = status(build, ending(make_pod(OK, STOPPED)), job=job)
+    assert (found["phase"], condition_of(found)["reason"]) == ("Running", "Running")
+
+
+def test_a_try_whose_pod_is_gone_counts():
+    build = make_build(backoffLimit=1)
+    pod = make_pod(OK, FAILED, "Failed")
+    pod["metadata"].update(uid="p", finalizers=["batch.kubernetes.io/job-tracking"])
+    for counted, reason in (({}, "Retrying"), ({"failed": 1}, "Running")):
+        found = status(build, pod, job=make_job(build, **counted))
+        assert condition_of(found)["reason"] == reason
+    pod["metadata"]["finalizers"] = []
+    named = {"uncountedTerminatedPods": {"failed": ["p"]}}
+    assert condition_of(status(build, pod, job=make_job(build, **named)))["reason"] == "Retrying"
+
+
 def test_a_pod_that_does_not_end_on_a_lost_node_is_told_with_what_to_do():
     build = make_build(backoffLimit=1)
     pod = ending(make_pod(OK, RUNS), "2024-01-06T22:28:00Z")
