@@ -73,6 +73,11 @@ def finished(cluster: Cluster, name: str) -> Object:
     return wanted
 
 
+def status_of(cluster: Cluster) -> Object:
+    status: Object = cluster.get("build", "site").get("status") or {}
+    return status
+
+
 def pods_of(cluster: Cluster, name: str) -> list[Object]:
     return cluster.list("pods", f"build.taskflow/build={name}")
 
@@ -143,3 +148,17 @@ def test_a_build_that_is_out_of_time_names_the_step_and_the_field(cluster, url):
     assert words.startswith('step "wait" (2 of 2) was still running when the time was up, after ')
     assert "spec.activeDeadlineSeconds allows 15 s" in words
     assert {step["state"] for step in build["status"]["steps"]} <= {"Succeeded", "Failed", "Cancelled"}
+
+
+def test_a_pod_that_somebody_deletes_is_no_fault_of_a_step(cluster, url):
+    # It takes its time to end, and then fails by itself.
+    line = "trap 'sleep 5; exit 3' TERM; while :; do sleep 0.2; done"
+    cluster.apply(make_build("site", url, steps=[{"name": "wait", "command": ["sh", "-c", line]}]))
+    states = ["Succeeded", "Running"]
+    cluster.wait("the step", lambda: [step["state"] for step in status_of(cluster).get("steps", [])] == states)
+    (pod,) = pods_of(cluster, "site")
+    cluster.run("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    build = finished(cluster, "site")
+    assert (build["status"]["phase"], condition(build)["reason"]) == ("Failure", "PodLost")
+    words = f"Pod {pod['metadata']['name']} was deleted before its steps had ended; spec.backoffLimit is 0"
+    assert condition(build)["message"].startswith(words)

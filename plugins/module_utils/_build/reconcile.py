@@ -116,11 +116,11 @@ class BuildReconciler:
         Raises:
             TaskError: what keeps the Build from having a Job, or its Job from having a Pod.
         """
-        if seen.problem:
-            raise seen.problem
-        if seen.task and plan.current:
+        if seen.task is None:
+            return None
+        if plan.current:
             self._end_containers(build, seen, done)
-        created = self._create(build, seen.task) if seen.task and plan.action == "created" else None
+        created = self._create(build, seen.task) if plan.action == "created" else None
         if plan.current and lacks_pod(plan.current, seen.pods):
             refusal = refusal_of(self.api.events_of(plan.current))
             if refusal:

@@ -45,8 +45,8 @@ def judge(build: Build, seen: Seen, now: str) -> Verdict:
         seen: what is there of it.
         now: the time, as RFC 3339 in UTC.
 
-    All steps of a Pod passed: that is a success, whatever its Job makes of that Pod. A failure waits for the Job's end,
-    for the Job may try again.
+    A Pod whose steps have all passed is a success, whatever its Job makes of it. A failure waits for the Job's end: the
+    Job may try again.
     """
     job, pod = current_job(build, seen.jobs), present_pod(build, seen)
     found = _outcome_of(pod, now) if pod else None
@@ -88,12 +88,12 @@ def _end_of_job(build: Build, job: Job, end: Condition, pod: ObservedPod | None,
     return failed_step(steps) or Verdict(FAILURE, end.get("reason") or "JobFailed", said)
 
 
-def _as_failure(found: Verdict) -> Verdict:
+def _as_failure(failure: Verdict) -> Verdict:
     """Return the final verdict of a Build whose last Pod has not succeeded. A Build is never cancelled."""
-    if found.reason == TIMED_OUT:
+    if failure.reason == TIMED_OUT:
         words = "the Pod did not end within the seconds of spec.podTemplate.activeDeadlineSeconds: allow more"
         return Verdict(FAILURE, DEADLINE_EXCEEDED, words)
-    return Verdict(FAILURE, found.reason, found.message)
+    return Verdict(FAILURE, failure.reason, failure.message)
 
 
 def _loss_of(build: Build, pod: ObservedPod, found: Verdict | None) -> str:
@@ -144,11 +144,9 @@ def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
     failure = failed_step(steps)
     if failure and not _is_from_outside(step):
         return f"{failure.message}; no time was left for another try: {rule}"
-    advice = (
-        "allow more, or give a step that hangs a timeout, which keeps its log" if number else "does the host answer?"
-    )
+    other_way = "give the step a timeout, which keeps its log" if number else "see why the source takes so long"
     time = _ran_for(job, steps, number)
-    return f"{who} was still running when the time was up{time}; {rule}: {advice}"
+    return f"{who} was still running when the time was up{time}; {rule}: allow more, or {other_way}"
 
 
 def _has_begun(steps: t.Sequence[StepStatus], number: int) -> bool:
