@@ -65,17 +65,18 @@ def test_an_agent_that_is_killed(cluster, handoff):
     cluster.wait("the Pod to end", lambda: cluster.get("pod", pod)["status"]["phase"] == "Failed")
 
 
-def test_pods_that_are_evicted_are_replaced_until_three_are_lost(cluster):
+def test_a_step_over_its_limit_of_storage_is_a_failure_with_the_kubelets_words(cluster):
     writer = shell("a", "dd if=/dev/zero of=/file bs=1M count=8 2>/dev/null; sleep 600")
     writer["resources"] = {"limits": {"ephemeral-storage": "1Mi"}}
     cluster.apply(make_task("evicted", writer))
-    assert "the one before was lost: Evicted" in cluster.event("evicted", "Created", "attempt 2")
-    assert "the one before was lost: Evicted" in cluster.event("evicted", "Created", "attempt 3")
     task = cluster.finished("evicted")
-    assert (task["status"]["status"], condition(task)["reason"]) == ("Failure", "PodLost")
-    assert (task["status"]["attempts"], task["status"]["retries"]) == (3, 0)
+    assert (task["status"]["status"], condition(task)["reason"]) == ("Failure", "PodFailed")
+    # The Pod's limit is the sum of its containers'.
+    assert condition(task)["message"].startswith("Evicted: ") and "storage" in condition(task)["message"]
+    assert (task["status"]["attempts"], task["status"]["retries"]) == (1, 0)
     assert cluster.event("evicted", "Failed") == condition(task)["message"]
-    assert {pod["status"].get("reason") for pod in cluster.pods_of("evicted")} == {"Evicted"}
+    (pod,) = cluster.pods_of("evicted")
+    assert pod["status"]["reason"] == "Evicted"
 
 
 def test_a_quota_keeps_the_task_pending_until_it_goes(cluster):

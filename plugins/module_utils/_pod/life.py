@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .. import _contract as c
-from .._kube.shapes import Pod
+from .._kube.shapes import Condition, Pod
 from .identity import Attempt
+
+# What is told of the Pod when something disrupted it (Kubernetes 1.26 and later), and by whom: the garbage collector
+# of Pods has found that the Pod's node is gone.
+DISRUPTION_CONDITION, POD_GC = "DisruptionTarget", "DeletionByPodGC"
+# A number as the operator writes one: without a sign, leading zeros, spaces and other digits than ASCII's.
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def is_ending(thing: t.Mapping[str, t.Any]) -> bool:
@@ -31,16 +38,35 @@ def has_ended(pod: Pod) -> bool:
     """Tell whether nothing runs in the Pod any more, and nothing will.
 
     The kubelet tells of the last container's end a second or two before the Pod's phase is terminal. Native sidecars
-    go on after that end until the kubelet stops them; one that waited to be started again is not.
+    go on after that end until the kubelet stops them; one that waited to be started again is not. A phase that is
+    terminal while containers are said to run is told too early, unless nobody is left to tell of their ends.
     """
-    if is_terminal(pod):
-        return True
     status, spec = pod.get("status") or {}, pod.get("spec") or {}
     states = {s["name"]: s.get("state") or {} for s in status.get("containerStatuses") or []}
-    names = {*states, *(container["name"] for container in spec.get("containers") or [])}
     init_states = [s.get("state") or {} for s in status.get("initContainerStatuses") or []]
+    if is_terminal(pod):
+        is_running = any(state.get("running") is not None for state in [*states.values(), *init_states])
+        return not is_running or _says_no_more(pod)
+    names = {*states, *(container["name"] for container in spec.get("containers") or [])}
     all_ended = bool(names) and all(states.get(name, {}).get("terminated") is not None for name in names)
     return all_ended and all(state.get("running") is None for state in init_states)
+
+
+def _says_no_more(pod: Pod) -> bool:
+    """Tell whether no kubelet will say any more of a Pod: none has it, its node is gone, or it was deleted by force."""
+    metadata = pod["metadata"]
+    if not (pod.get("spec") or {}).get("nodeName"):
+        return True
+    if is_ending(pod) and metadata.get("deletionGracePeriodSeconds") == 0:
+        return True
+    disruption = disruption_of(pod)
+    return disruption is not None and disruption.get("reason") == POD_GC
+
+
+def disruption_of(pod: Pod) -> Condition | None:
+    """Return the condition that says that the Pod was disrupted; None where none does."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return next((x for x in conditions if x["type"] == DISRUPTION_CONDITION and x["status"] == "True"), None)
 
 
 def is_in_the_way(pod: Pod) -> bool:

@@ -12,10 +12,11 @@ from .._contract import PENDING
 from .._errors import TaskError
 from .._kube.shapes import Pod
 from .._pod.identity import Attempt
-from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end
+from .._pod.life import has_ended, is_ending, is_in_the_way, is_terminal, is_told_to_end
+from .losses import loss_of
 from .observed import Observed
 from .run import is_of_run
-from .verdict import RETRYING, fault_of_sidecar, is_suspended, judge, loss_of
+from .verdict import RETRYING, fault_of_sidecar, is_suspended, judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
         return Plan("waiting", pod, delete, end=pod if current and current.holders else None)
     if any(map(is_in_the_way, others)):
         return Plan("waiting", pod, delete)
-    _check_losses(attempt)
+    _check_losses(attempt, pod)
     return Plan("created", pod, delete, attempt=attempt, why=why)
 
 
@@ -105,12 +106,16 @@ def _next_attempt(seen: Observed) -> tuple[Attempt | None, str]:
     return None, ""
 
 
-def _check_losses(attempt: Attempt) -> None:
+def _check_losses(attempt: Attempt, last: Pod | None) -> None:
+    """Refuse another attempt after too many losses, with the cause of the last one."""
     losses = attempt.number - 1 - attempt.retry
     if losses >= c.MAX_LOSSES:
+        loss = loss_of(last) if last else None
+        cause = f"{loss[0]}: {loss[1]}" if loss else "it was deleted, or removed with its node"
         raise TaskError(
             "PodLost",
-            f"{losses} Pods of this Task were deleted or lost before it had ended; it is not tried again",
+            f"{losses} Pods of this Task were deleted or lost before it had ended; it is not tried again. "
+            f"Of the last one Kubernetes says: {cause}",
             permanent=True,
         )
 

@@ -29,7 +29,7 @@ def failed_sidecar(containers: Containers, refusing: SidecarEnd | None) -> Sidec
         refusing: what refusing_sidecar() returns of them.
     """
     pod, order = containers.pod, containers.order
-    if order > ORDER_INITIAL or is_ending(pod) or has_ended(pod) or sidecar_failure(pod):
+    if order > ORDER_INITIAL or is_ending(pod) or is_terminal(pod) or has_ended(pod) or sidecar_failure(pod):
         return None
     if refusing:
         return None if containers.all_started else refusing

@@ -16,10 +16,13 @@ from .._pod.life import has_ended
 from .conditions import CONDITION, WAITING_FOR_POD, Verdict, condition_of, verdict_condition
 from .observed import Observed, ObservedPod
 from .run import deadline, expiry, marks_of, without_cancellation
+from .unstartable import INVALID_IMAGE_NAME
 from .verdict import SIDECAR_FAILED, TIMED_OUT, deaths_of_sidecars, is_suspended, judge, next_death_in, suspended
 
 # Seconds between two tries of what can't be done now: as long as it has lasted so far, within these.
 SHORTEST_PAUSE, LONGEST_PAUSE = 2, 300
+# The reasons of failures after which steps may wait that will never begin.
+ENDED_BEFORE = (TIMED_OUT, SIDECAR_FAILED, INVALID_IMAGE_NAME)
 # Seconds between two looks at Pods that are still ending.
 WAITING_PAUSE = 30
 
@@ -121,8 +124,8 @@ def _waiting_steps(task: Task) -> list[StepStatus]:
 
 
 def _stopped_steps(steps: list[StepStatus], status: str, reason: str) -> list[StepStatus]:
-    """Return the steps; once the Task was told to end, or a sidecar failed it, one that waits will never begin."""
-    if status != CANCELLED and (status, reason) not in ((FAILURE, TIMED_OUT), (FAILURE, SIDECAR_FAILED)):
+    """Return the steps; once the Task was told to end, or could not begin, one that waits never will."""
+    if status != CANCELLED and not (status == FAILURE and reason in ENDED_BEFORE):
         return steps
     return [{"name": step["name"], "state": CANCELLED} if step["state"] == WAITING else step for step in steps]
 

@@ -11,33 +11,17 @@ import typing as t
 from .. import _contract as c
 from .._contract import CANCELLED, ENDED, FAILED, FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL
 from .._durations import parse_time, seconds_until
-from .._kube.shapes import Pod, PodStatus, StepStatus, Terminated
+from .._kube.shapes import Pod, StepStatus
 from .._pod.life import has_ended, is_ending, is_failed, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
 from .conditions import SUSPENDED, WAITING_FOR_POD, Verdict, condition_of
+from .losses import FORGOTTEN, loss_of, overuse_of
 from .observed import Observed, ObservedPod
 from .order import next_order
 from .reports import KILLED, SidecarEnd
 from .steps import has_failed
+from .unstartable import INVALID_IMAGE_NAME, unstartable
 from .waiting import on_the_way, waits_for
 
-# What the kubelet, the node controller and others say of a Pod that they ended through no fault of its own.
-LOSSES = (
-    "Evicted",
-    "NodeAffinity",
-    "NodeLost",
-    "NodeShutdown",
-    "OutOfcpu",
-    "OutOfmemory",
-    "OutOfpods",
-    "Preempting",
-    "Shutdown",
-    "Terminated",
-    "UnexpectedAdmissionError",
-)
-# What the kubelet says of a container that it finds no trace of.
-FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
-# What is told of the Pod when something disrupted it (Kubernetes 1.26 and later).
-DISRUPTION_CONDITION = "DisruptionTarget"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 TIMED_OUT = "TimedOut"
 # What is said of a step that was ended from outside: by somebody, or with the whole Pod.
@@ -53,36 +37,12 @@ RETRIED = (STEP_FAILED, SIDECAR_FAILED, INSTALL_FAILED, POD_FAILED)
 RETRYING = "Retrying"
 
 
-def loss_of(pod: Pod) -> tuple[str, str] | None:
-    """Return reason and message of a Pod that was ended through no fault of a step; None of any other."""
-    status = pod.get("status") or {}
-    if not is_failed(pod):
-        return None
-    if status.get("reason") in LOSSES:
-        return status["reason"], status.get("message") or status["reason"]
-    for condition in status.get("conditions") or []:
-        if condition["type"] == DISRUPTION_CONDITION and condition["status"] == "True":
-            reason = condition.get("reason") or DISRUPTION_CONDITION
-            return reason, condition.get("message") or reason
-    return _forgotten(status)
-
-
-def _forgotten(status: PodStatus) -> tuple[str, str] | None:
-    """Return the loss of a Pod whose containers the kubelet does not know any more: its node was started again."""
-    states = [s.get("state") or {} for s in status.get("containerStatuses") or []]
-    ended: list[Terminated] = [state.get("terminated") or {} for state in states]
-    failed = [end for end in ended if end.get("exitCode")]
-    if failed and all(end.get("reason") in FORGOTTEN and not end.get("message") for end in failed):
-        return "ContainerStatusUnknown", "the node does not know how its containers ended; was it started anew?"
-    return None
-
-
 def judge(seen: Observed) -> Verdict:
     """Return the state of a Task."""
     pod = seen.current
     if pod is None:
         return _judge_without_pod(seen)
-    ended = _end_of(seen, pod)
+    ended = _end_of(seen, pod) or _never_started(pod)
     if ended and ended.status == FAILURE and ended.reason in RETRIED and _is_retry_left(seen, pod):
         if seen.is_cancelled:
             return _cancelled()
@@ -146,13 +106,29 @@ def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
     if loss and seen.shall_stop:
         return _stopped(seen, pod)
     if loss:
-        return Verdict(PENDING, loss[0], f"Pod {pod.name} was lost, another follows: {loss[1]}")
+        follows = "another follows" if has_ended(pod.pod) else "another follows when its containers have ended"
+        return Verdict(PENDING, loss[0], f"Pod {pod.name} was lost, {follows}: {loss[1]}")
     if (pod.pod.get("status") or {}).get("reason") == DEADLINE_EXCEEDED and not is_told_to_end(pod.pod):
         return _timed_out(seen)
     sidecar = pod.refusing_sidecar
     refused = Verdict(FAILURE, SIDECAR_FAILED, _fault_words(pod, sidecar)) if sidecar else None
-    found = refused or failed_step(pod.steps) or _stopped(seen, pod) or _failed_pod(pod.pod)
+    found = refused or _overuse(pod) or failed_step(pod.steps) or _stopped(seen, pod) or _failed_pod(pod.pod)
     return None if _may_be_lost(pod) else found
+
+
+def _never_started(pod: ObservedPod) -> Verdict | None:
+    """Return the verdict that a container is which can never be started; None where each may be."""
+    if found := unstartable(pod):
+        words = f"{found.who}: {found.field}: {found.image!r} is no name of an image: {found.message}"
+        return Verdict(FAILURE, INVALID_IMAGE_NAME, words)
+    return None
+
+
+def _overuse(pod: ObservedPod) -> Verdict | None:
+    """Return the verdict that the Pod's eviction for a limit of its own is, unless a step had failed by itself."""
+    words = overuse_of(pod.pod)
+    by_itself = any(has_failed(step) and step.get("reason") not in ENDED_FROM_OUTSIDE for step in pod.steps)
+    return Verdict(FAILURE, POD_FAILED, words) if words and not by_itself else None
 
 
 def _may_be_lost(pod: ObservedPod) -> bool:
@@ -282,5 +258,5 @@ def _failed_pod(pod: Pod) -> Verdict | None:
                 INSTALL_FAILED,
                 f"init container {container['name']} ended with exit code {ended['exitCode']}: {detail}",
             )
-    words = status.get("message") or "the Pod failed before its steps had ended"
+    words = (status.get("message") or "").strip() or "the Pod failed before its steps had ended"
     return Verdict(FAILURE, POD_FAILED, f"{status['reason']}: {words}" if status.get("reason") else words)

@@ -211,7 +211,7 @@ class SimulatedPod:
         """End everything at once, and post it: the node has run out of something."""
         self.post()
         self.is_lost = True
-        self.api["status"].update(phase="Failed", reason=reason, message="low on memory")
+        self.api["status"].update(phase="Failed", reason=reason, message="The node was low on resource: memory. ")
 
     def _status(self) -> Object:
         if self.is_lost:

@@ -47,8 +47,12 @@ def failed(**fields):
 
 
 def evicted(**fields):
-    pod = make_pod(1, "Failed", **fields)
-    pod["status"]["reason"] = "Evicted"
+    return evict(make_pod(1, "Failed", **fields))
+
+
+def evict(pod):
+    """Have the kubelet say that it has evicted the Pod for its node's sake."""
+    pod["status"].update(reason="Evicted", message="The node was low on resource: memory. ")
     return pod
 
 
@@ -181,6 +185,29 @@ def test_a_lost_pod_is_replaced_until_three_have_been_lost(attempt, retry, due, 
     with pytest.raises(TaskError, match="3 Pods of this Task") as caught:
         plan_pods(task, pods)
     assert (caught.value.reason, caught.value.permanent) == ("PodLost", True)
+    cause = "Evicted: The node was low on resource: memory." if is_there else "it was deleted, or removed with its node"
+    assert caught.value.message.endswith(f"Of the last one Kubernetes says: {cause}")
+
+
+def on_a_node(pod):
+    return {**pod, "spec": {"nodeName": "worker", "containers": [{"name": "a", "image": "i"}]}}
+
+
+def test_a_lost_pod_is_replaced_when_its_containers_have_ended():
+    task, pod = make_task("a"), on_a_node(evict(set_states(make_pod(1, "Failed"), a=RUNNING)))
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
+    status = recorded(task, [pod])["status"]
+    assert verdict(status) == ("Pending", "Evicted")
+    assert "another follows when its containers have ended" in condition(status)["message"]
+    set_states(pod, a=ended(137, reported=False))
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 0)
+
+
+def test_a_pod_that_failed_is_not_told_to_end_by_what_others_have_added():
+    pod = on_a_node(set_states(make_pod(-1, "Failed"), a=ended(1), mesh=RUNNING))
+    assert plan_pods(make_task("a", retries=1), [pod]) == Plan("waiting", pod)
+    pod["status"]["phase"] = "Running"
+    assert plan_pods(make_task("a", retries=1), [pod]).end == pod
 
 
 def test_a_pod_that_is_deleted_after_its_last_step_is_not_lost():
@@ -309,8 +336,7 @@ def test_what_was_ended_from_outside_may_be_lost_until_the_phase_says_it(killed)
     assert verdict(recorded(task, [pod])["status"]) == ("Running", "Running")
     pod["status"].update(phase="Failed")
     assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
-    pod["status"].update(reason="Evicted")
-    assert plan_pods(task, [pod]).attempt == Attempt(2, 0)
+    assert plan_pods(task, [evict(pod)]).attempt == Attempt(2, 0)
 
 
 # A sidecar that fails before the first step's turn.
@@ -462,8 +488,7 @@ def test_a_sidecar_that_was_ended_from_outside_may_have_been_lost_with_its_pod()
     assert plan_pods(task, [pod]) == Plan("kept", pod)
     pod["status"].update(phase="Failed")
     assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
-    pod["status"].update(reason="Evicted")
-    assert plan_pods(task, [pod]).attempt == Attempt(2, 0)
+    assert plan_pods(task, [evict(pod)]).attempt == Attempt(2, 0)
 
 
 def test_a_retry_keeps_what_was_lost_in_mind():

@@ -266,7 +266,12 @@ def test_what_is_retried(phase, states, found):
     assert judged(make_task("a", "b", retries=1), pod) == found
 
 
-def lost(pod, reason, message="low on memory"):
+# The kubelet's words for a container that it has forgotten.
+GONE = "The container could not be located when the pod was terminated"
+LOW = "The node was low on resource: memory."
+
+
+def lost(pod, reason, message=LOW):
     pod["status"].update(phase="Failed", reason=reason, message=message)
     return pod
 
@@ -276,7 +281,7 @@ def lost(pod, reason, message="low on memory"):
 def test_a_lost_pod_is_no_failure_of_its_task(reason, states):
     pod = lost(set_states(make_pod(1), **states), reason)
     assert judged(make_task("a", "b"), pod) == ("Pending", reason)
-    assert words(make_task("a", "b"), pod) == "Pod task-pod-demo-1 was lost, another follows: low on memory"
+    assert words(make_task("a", "b"), pod) == f"Pod task-pod-demo-1 was lost, another follows: {LOW}"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +300,8 @@ def test_a_disrupted_pod_is_a_lost_one(truth, found):
     ("a", "b", "found"),
     [
         ({"reason": "ContainerStatusUnknown"}, {"reason": "ContainerStatusUnknown"}, "ContainerStatusUnknown"),
-        ({"reason": "ContainerStatusUnknown", "message": "own words"}, {"reason": "Error"}, "StepFailed"),
+        ({"reason": "ContainerStatusUnknown", "message": GONE}, {"reason": "Unknown"}, "ContainerStatusUnknown"),
+        ({"reason": "ContainerStatusUnknown", "message": GONE}, {"reason": "Error"}, "StepFailed"),
         ({"reason": "Error"}, {"reason": "ContainerStatusUnknown"}, "StepFailed"),
     ],
 )
@@ -433,8 +439,7 @@ def test_a_node_that_was_started_anew_is_a_loss():
 
 
 def test_a_cancelled_task_that_loses_its_pod_is_cancelled():
-    pod = set_states(make_pod(-1, "Failed"), a=ended(137, reported=False))
-    pod["status"]["reason"] = "Evicted"
+    pod = lost(set_states(make_pod(-1, "Failed"), a=ended(137, reported=False)), "Evicted")
     assert judged(make_task("a", cancel=True), pod) == ("Cancelled", "Cancelled")
 
 
