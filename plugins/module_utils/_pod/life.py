@@ -84,9 +84,9 @@ def sidecar_failure(pod: Pod) -> str:
     return str((pod["metadata"].get("annotations") or {}).get(c.SIDECAR_ANNOTATION, ""))
 
 
-def pod_order(pod: Pod) -> int:
-    """Return the Pod's order annotation as a number; 0 where it is missing or no number."""
-    return number_of(pod, c.ORDER_ANNOTATION, c.ORDER_INITIAL)
+def written_order(pod: Pod) -> str | None:
+    """Return the Pod's order annotation as it is; None without one."""
+    return (pod["metadata"].get("annotations") or {}).get(c.ORDER_ANNOTATION)
 
 
 def attempt_of(pod: Pod) -> Attempt:
@@ -96,8 +96,38 @@ def attempt_of(pod: Pod) -> Attempt:
 
 def number_of(pod: Pod, annotation: str, default: int) -> int:
     """Return one of the operator's numbers on a Pod; the default where it is missing or no number."""
-    text = (pod["metadata"].get("annotations") or {}).get(annotation, "")
-    try:
-        return int(text)
-    except ValueError:
-        return default
+    found = parse_number((pod["metadata"].get("annotations") or {}).get(annotation))
+    return default if found is None else found
+
+
+def parse_number(text: str | None) -> int | None:
+    """Return the number that a text is; None where it is not written as the operator writes numbers, or missing."""
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def parse_order(text: str | None, last: int) -> int | None:
+    """Return the order that a text is: 0 to the number of the last step, or -1; None of anything else."""
+    if text == str(c.ORDER_QUIT):
+        return c.ORDER_QUIT
+    number = parse_number(text)
+    return number if number is not None and number <= last else None
+
+
+def standing_order(text: str | None, last: int, passed: int, recorded: int | None) -> int:
+    """Return the order that holds, whatever somebody has written into the annotation.
+
+    It is what is written there, unless that is no order, less than what is recorded, or more than the step whose turn
+    may have come. Then it is what is recorded, or the number of the last step that has passed where that is more.
+
+    Args:
+        text: the annotation.
+        last: how many steps there are.
+        passed: how many of them, from the first on, let the next one run.
+        recorded: the order that the Task's status has of this Pod; None without one.
+    """
+    order, least = parse_order(text, last), c.ORDER_INITIAL if recorded is None else recorded
+    if c.ORDER_QUIT in (order, recorded):
+        return c.ORDER_QUIT
+    if order is None or not least <= order <= max(passed + 1, least):
+        return max(passed, least)
+    return order

@@ -10,7 +10,7 @@ import functools
 
 from .. import _contract as c
 from .._kube.shapes import ContainerStatus, Pod, Running, Step, StepStatus, Task, Terminated
-from .._pod.life import is_ending, is_terminal, is_told_to_end, pod_order
+from .._pod.life import is_ending, is_terminal, is_told_to_end, parse_order, written_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +23,24 @@ class Containers:
         task: the Task.
         pod: the Pod, with the containers' statuses.
         recorded: the steps as the Task's status has them of this Pod; none where it speaks of another.
+        recorded_order: likewise the order.
     """
 
     task: Task
     pod: Pod
     recorded: tuple[StepStatus, ...] = ()
+    recorded_order: str | None = None
+
+    @property
+    def step_count(self) -> int:
+        """How many steps the Task has."""
+        return len(self.task["spec"]["steps"])
 
     @functools.cached_property
     def order(self) -> int:
-        """The Pod's order annotation."""
-        return pod_order(self.pod)
+        """The Pod's order; the first one where its annotation has none."""
+        order = parse_order(written_order(self.pod), self.step_count)
+        return c.ORDER_INITIAL if order is None else order
 
     @functools.cached_property
     def statuses(self) -> dict[str, ContainerStatus]:

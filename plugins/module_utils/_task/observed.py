@@ -14,12 +14,12 @@ from .. import _contract as c
 from .._durations import parse_time, seconds_until
 from .._kube.shapes import Pod, StepStatus, Task, TaskSpec, TaskStatus
 from .._pod.identity import Attempt
-from .._pod.life import attempt_of, is_ending, sidecar_failure
+from .._pod.life import attempt_of, is_ending, parse_order, sidecar_failure, standing_order, written_order
 from .containers import Containers
 from .reports import SidecarEnd
 from .run import deadline, expiry, is_of_run, recorded_status, with_cancellations
 from .sidecars import dead_sidecars, failed_sidecar, refusing_sidecar
-from .steps import has_failed, passed, step_statuses
+from .steps import ends_of_steps, has_failed, passed, step_statuses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,17 @@ class ObservedPod(Containers):
     def name(self) -> str:
         """The Pod's name."""
         return self.pod["metadata"]["name"]
+
+    @functools.cached_property
+    def order(self) -> int:
+        """The order that holds, though somebody may have written another one into the annotation."""
+        recorded = parse_order(self.recorded_order, self.step_count)
+        return standing_order(written_order(self.pod), self.step_count, passed(ends_of_steps(self)), recorded)
+
+    @property
+    def is_order_written(self) -> bool:
+        """Whether the annotation has the order that holds."""
+        return written_order(self.pod) == str(self.order)
 
     @functools.cached_property
     def attempt(self) -> Attempt:
@@ -152,16 +163,17 @@ def _current_pod(task: Task, pods: t.Sequence[Pod], recorded: TaskStatus) -> Obs
     """
     # After the last attempt's Pod is gone, those of failed attempts before it are not taken for it.
     last = int(recorded.get("attempts", 0))
-    of_run = [ObservedPod(task, pod, _steps_of(recorded, pod)) for pod in pods if is_of_run(task, pod)]
+    of_run = [ObservedPod(task, pod, *_recorded_of(recorded, pod)) for pod in pods if is_of_run(task, pod)]
     candidates = [
         seen for seen in of_run if seen.attempt.number >= last and (not is_ending(seen.pod) or _had_ended(seen))
     ]
     return max(candidates, key=lambda seen: (seen.attempt.number, seen.name), default=None)
 
 
-def _steps_of(recorded: TaskStatus, pod: Pod) -> tuple[StepStatus, ...]:
+def _recorded_of(recorded: TaskStatus, pod: Pod) -> tuple[tuple[StepStatus, ...], str | None]:
+    """Return the steps and the order that are recorded of a Pod; nothing of another one."""
     is_same = recorded.get("podName") == pod["metadata"]["name"]
-    return tuple(recorded.get("steps") or ()) if is_same else ()
+    return (tuple(recorded.get("steps") or ()), recorded.get("order")) if is_same else ((), None)
 
 
 def _had_ended(seen: ObservedPod) -> bool:

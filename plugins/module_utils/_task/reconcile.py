@@ -15,6 +15,7 @@ from .._kube import event
 from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.identity import Attempt
+from .._pod.life import written_order
 from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import resolve
 from .api import TaskApi
@@ -23,7 +24,7 @@ from .batch import Found
 from .conditions import condition_of
 from .events import compute_events
 from .observed import observe
-from .order import orders_to_come, orders_to_write
+from .order import orders_to_come, orders_to_write, put_back
 from .status import compute_status, next_look
 
 
@@ -140,19 +141,22 @@ class Reconciler:
         seen = observe(task, found.pods, timestamp())
         if seen.current is None:
             return {"changed": False}
-        before, pod = seen.current.order, seen.current.pod
-        orders = orders_to_come(seen.current, seen.shall_stop)
-        after = orders[-1] if orders else before
+        current, pod = seen.current, seen.current.pod
+        orders = orders_to_come(current, seen.shall_stop)
+        after, writes = orders[-1] if orders else current.order, orders_to_write(orders, current)
         if not self.check_mode:
             place = found.pods.index(pod)
-            for order in orders_to_write(orders, task):
+            for order in writes:
                 pod = self.api.set_order(pod, order, order == c.ORDER_QUIT and seen.is_cancelled)
                 found.pods[place] = pod
+            if not current.is_order_written:
+                self.api.emit(task, put_back(current, writes[0]))
+        before = written_order(current.pod)
         return {
-            "changed": bool(orders),
+            "changed": bool(writes),
             "order": after,
             "pod_name": _name_of(pod),
-            "diff": {"before": {c.ORDER_ANNOTATION: str(before)}, "after": {c.ORDER_ANNOTATION: str(after)}},
+            "diff": {"before": {c.ORDER_ANNOTATION: before}, "after": {c.ORDER_ANNOTATION: str(after)}},
         }
 
     def record_status(self, found: Found, problem: TaskError | None = None) -> Object:

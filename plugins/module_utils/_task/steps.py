@@ -20,8 +20,7 @@ ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
 
 def step_statuses(containers: Containers) -> list[StepStatus]:
     """Return the Task's status.steps, in the order of the spec."""
-    names = [step["name"] for step in containers.task["spec"]["steps"]]
-    statuses = keep_ends(containers.recorded, [_step_status(containers.status_of(name)) for name in names])
+    statuses = ends_of_steps(containers)
     if sidecar_failure(containers.pod):
         # No step has begun: those that were started waited, and were ended with the Pod.
         return [{**step, "state": CANCELLED} if step["state"] == FAILED else step for step in statuses]
@@ -31,6 +30,12 @@ def step_statuses(containers: Containers) -> list[StepStatus]:
         if step["state"] == WAITING and containers.running(step["name"]) is not None:
             step["state"] = RUNNING
     return statuses
+
+
+def ends_of_steps(containers: Containers) -> list[StepStatus]:
+    """Return the steps as the kubelet tells of them; that one runs depends on its turn, too."""
+    names = [step["name"] for step in containers.task["spec"]["steps"]]
+    return keep_ends(containers.recorded, [_step_status(containers.status_of(name)) for name in names])
 
 
 def keep_ends(recorded: t.Iterable[StepStatus], present: list[StepStatus]) -> list[StepStatus]:

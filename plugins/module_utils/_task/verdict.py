@@ -50,7 +50,7 @@ def judge(seen: Observed) -> Verdict:
             next_try = f"retry {pod.attempt.retry + 1} of {seen.spec['retries']} follows"
             return Verdict(RUNNING, RETRYING, f"{ended.message}; {next_try}")
     # The verdict comes after the order that goes with it, so that the two never contradict each other.
-    settled = pod.order == next_order(pod.order, pod, seen.shall_stop)
+    settled = pod.is_order_written and pod.order == next_order(pod.order, pod, seen.shall_stop)
     if ended and (settled or ended.status not in FINAL or is_ending(pod.pod)):
         return ended
     return on_the_way(pod, condition_of(seen.recorded))
