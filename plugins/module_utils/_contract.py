@@ -29,6 +29,11 @@ CANCELLED_ANNOTATION = GROUP + "/cancelled"
 # On a Task: its order goes no further than this number; any other value holds it where it is.
 HOLD_ANNOTATION = GROUP + "/hold-order"
 POD_NAME_PREFIX = "task-pod-"
+# What of a podTemplate's metadata nobody else may set: these names, and those that begin so.
+RESERVED_NAMES = (ORDER_ANNOTATION, TYPE_LABEL, TASK_LABEL)
+RESERVED_DOMAINS = (GROUP + "/", "build.taskflow/")
+# All annotations of an object together; and how much of that a podTemplate leaves to the operator.
+ANNOTATIONS_BYTES, OWN_ANNOTATIONS_BYTES = 256 * 1024, 16 * 1024
 
 # The states of a Task, and of a Build, which is never cancelled.
 PENDING, RUNNING, SUCCESSFUL, FAILURE, CANCELLED = "Pending", "Running", "Successful", "Failure", "Cancelled"

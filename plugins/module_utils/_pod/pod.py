@@ -12,8 +12,8 @@ import typing as t
 from .. import _contract as c
 from .._contract import Object
 from .._durations import seconds_of
-from .._errors import InvalidSpec
-from .._image.name import ImageConfig
+from .._errors import InvalidSpec, TaskError
+from .._image.name import ImageConfig, parse_image
 from .._kube.kind import POD, TASK
 from .._kube.owner import owner_reference
 from .._kube.shapes import Metadata, Pod, PodSpec, Task, TaskSpec
@@ -66,7 +66,12 @@ def build_pod(
 
     Raises:
         InvalidSpec: a field is wrong, or holds what the operator needs for itself.
+        TaskError: BadAgentImage: the agent's image has no valid name.
     """
+    try:
+        parse_image(agent_image)
+    except TaskError as error:
+        raise TaskError("BadAgentImage", f"the operator's {c.AGENT_IMAGE_ENV}: {error.message}") from error
     builder = _Builder(task["spec"], resolved, image_configs, native_sidecars)
     template = resolved.template
     pod_spec = {key: copy.deepcopy(value) for key, value in template.items() if key != "metadata"}

@@ -15,7 +15,8 @@ import typing as t
 from .. import _contract as c
 from .._contract import Object
 from .._durations import seconds_of
-from .._errors import InvalidSpec
+from .._errors import InvalidSpec, TaskError
+from .._image.name import parse_image
 from .._kube.shapes import Task, TaskSpec
 from . import agent
 from .identity import spec_hash
@@ -86,12 +87,15 @@ def resolve(task: Task) -> Resolved:
     ]
     volumes = fill_plain(copy.deepcopy(spec.get("volumes") or []), "spec.volumes", outside)
     _check_places(steps, sidecars, volumes)
+    _check_images(spec, steps, sidecars)
+    template = fill_plain(copy.deepcopy(spec.get("podTemplate") or {}), "spec.podTemplate", outside)
+    _check_metadata(template.get("metadata") or {})
     numbers = {step.name: number for number, step in enumerate(written, start=1)}
     return Resolved(
         steps=steps,
         sidecars=sidecars,
         volumes=volumes,
-        template=fill_plain(copy.deepcopy(spec.get("podTemplate") or {}), "spec.podTemplate", outside),
+        template=template,
         service_account=fill_plain(spec.get("serviceAccountName") or "", "spec.serviceAccountName", outside),
         writes=[step.results for step in written],
         reads=[tuple(sorted(numbers[name] for name in read_results(step, mark))) for step in steps],
@@ -133,6 +137,36 @@ def _check_places(steps: list[Object], sidecars: list[Object], volumes: list[Obj
         for index, container in enumerate(containers):
             for mount_index, mount in enumerate(container.get("volumeMounts") or []):
                 _check_mount(f"spec.{key}[{index}].volumeMounts[{mount_index}]", mount)
+
+
+def _check_images(spec: TaskSpec, steps: list[Object], sidecars: list[Object]) -> None:
+    """Refuse an image that no kubelet can read the name of: it would keep its container waiting for ever."""
+    of_steps = zip(spec["steps"], steps, strict=True)
+    named = [
+        *((f"spec.steps[{n}]" if own.get("image") else "spec.stepTemplate", x) for n, (own, x) in enumerate(of_steps)),
+        *((f"spec.sidecars[{n}]", x) for n, x in enumerate(sidecars) if "image" in x),
+    ]
+    for path, container in named:
+        try:
+            parse_image(container["image"])
+        except TaskError as error:
+            raise InvalidSpec(f"{path}.image", error.message) from error
+
+
+def _check_metadata(metadata: Object) -> None:
+    """Refuse labels and annotations that are the operator's: it would take the Pod for what they say."""
+    for kind in ("labels", "annotations"):
+        for key in metadata.get(kind) or {}:
+            if key in c.RESERVED_NAMES or key.startswith(c.RESERVED_DOMAINS):
+                raise InvalidSpec(
+                    f"spec.podTemplate.metadata.{kind}[{json.dumps(key)}]", "is reserved for the operator"
+                )
+    annotations = metadata.get("annotations") or {}
+    size = sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items())
+    limit = c.ANNOTATIONS_BYTES - c.OWN_ANNOTATIONS_BYTES
+    if size > limit:
+        words = f"have {size} bytes, and the Pod has room for {limit} beside the operator's own"
+        raise InvalidSpec("spec.podTemplate.metadata.annotations", words)
 
 
 def _check_container(path: str, container: t.Mapping[str, t.Any], seen: set[str]) -> None:

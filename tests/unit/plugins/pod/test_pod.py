@@ -7,7 +7,7 @@ import gzip
 import random
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import InvalidSpec, TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._image.name import ImageConfig
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import agent as _agent
 from ansible_collections.taskflow.operator.plugins.module_utils._pod import pod as _pod
@@ -347,7 +347,7 @@ def test_without_sidecars_it_does_not_matter_whether_they_would_be_native():
 
 
 def test_pod_metadata_and_owner():
-    template = {"metadata": {"labels": {"team": "x", "type": "mine"}, "annotations": {"taskorder": "7", "own": "y"}}}
+    template = {"metadata": {"labels": {"team": "x"}, "annotations": {"own": "y"}}}
     metadata = build(make_task("a", generation=4, podTemplate=template), attempt=Attempt(3, 1))["metadata"]
     assert metadata["labels"] == {"team": "x", "type": "taskpod", "taskname": "demo"}
     assert len(metadata["annotations"].pop("api.practice.com/spec-hash")) == 16
@@ -361,6 +361,13 @@ def test_pod_metadata_and_owner():
     (owner,) = metadata["ownerReferences"]
     assert (owner["uid"], owner["kind"], owner["controller"]) == ("task-uid", "Task", True)
     assert "generateName" not in metadata
+
+
+def test_an_agents_image_without_a_valid_name_is_no_fault_of_the_task():
+    task = make_task("a")
+    with pytest.raises(TaskError, match="the operator's TASKFLOW_AGENT_IMAGE: image 'Agent' is not") as caught:
+        _pod.build_pod(task, resolve(task), "Agent", {})
+    assert (caught.value.reason, caught.value.permanent) == ("BadAgentImage", False)
 
 
 def test_a_pods_name_tells_task_spec_and_attempt_apart_and_nothing_else():

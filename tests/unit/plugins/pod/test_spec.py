@@ -92,6 +92,45 @@ def test_a_parameters_value_is_no_way_around_it(spec, value):
     assert refused(make_task("a", params=[{"name": "x", "value": value}], **spec)).message
 
 
+def template(**metadata):
+    return {"podTemplate": {"metadata": metadata}}
+
+
+@pytest.mark.parametrize("kind", ["labels", "annotations"])
+@pytest.mark.parametrize(
+    "key", ["taskorder", "type", "taskname", "api.practice.com/cancelled", "api.practice.com/x", "build.taskflow/build"]
+)
+def test_the_operators_own_metadata_is_refused_with_its_key(kind, key):
+    error = refused(make_task("a", **template(**{kind: {"team": "x", key: "true"}})))
+    assert error.message == f'spec.podTemplate.metadata.{kind}["{key}"]: is reserved for the operator'
+
+
+@pytest.mark.parametrize("key", ["practice.com/cancelled", "my.api.practice.com/x", "types", "example.com/type"])
+def test_neighbouring_metadata_is_not(key):
+    pod = build(make_task("a", **template(labels={key: "x"}, annotations={key: "y"})))
+    assert (pod["metadata"]["labels"][key], pod["metadata"]["annotations"][key]) == ("x", "y")
+
+
+def test_a_template_leaves_room_for_the_operators_annotations():
+    limit = 240 * 1024
+    assert resolve(make_task("a", **template(annotations={"k": "x" * (limit - 1)})))
+    error = refused(make_task("a", **template(annotations={"k": "x" * limit})))
+    assert error.field == "spec.podTemplate.metadata.annotations"
+    assert f"have {limit + 1} bytes, and the Pod has room for {limit}" in error.message
+
+
+@pytest.mark.parametrize("image", ["UPPER", "a b", "http://x/y", "x:", ""])
+@pytest.mark.parametrize("runs", [{"command": ["c"]}, {"script": "true"}, {}])
+def test_an_image_that_is_no_reference_is_refused_with_its_field_whatever_runs_in_it(image, runs):
+    params = {"params": [{"name": "x", "value": image}]}
+    bad = {"name": "b", "image": "$(params.x)", **runs}
+    assert refused(make_task("a", bad, **params)).field == "spec.steps[1].image"
+    assert refused(make_task("a", sidecars=[bad], **params)).field == "spec.sidecars[0].image"
+    inherited = make_task("a", {"name": "b", **runs}, stepTemplate={"image": "$(params.x)"}, **params)
+    assert refused(inherited).field == "spec.stepTemplate.image"
+    assert f"image {image!r} is not an image reference" in refused(inherited).message
+
+
 def test_a_step_may_have_its_image_from_the_template():
     assert resolve(make_task({"name": "a", "command": ["c"]}, stepTemplate={"image": "t"})).steps[0]["image"] == "t"
 
