@@ -14,6 +14,8 @@ ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED = (
     "Refused",
 )
 UNREACHABLE = "APIUnreachable"
+# An object, or a request, is larger than the API server or its etcd takes.
+TOO_LARGE = "TooLarge"
 # Somebody else has changed a Pod's order since it was read.
 ORDER_CONFLICT = "OrderConflict"
 # Somebody else was faster: it is looked at once more, read again.

@@ -14,6 +14,8 @@ description:
   - Records an Event on the Task for each step that starts, succeeds or fails, and for the Task's start and end.
   - A verdict, V(Successful), V(Failure) or V(Cancelled), comes after the order that goes with it
     (M(taskflow.operator.task_order)), and never changes until the spec does.
+  - A status that the API server does not take, because the Task leaves no room for it, is cut until it does. Its
+    condition says so.
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:

@@ -13,10 +13,21 @@ import uuid
 
 from .._contract import Object
 from .._durations import TIME_FORMAT
-from .._errors import ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED, UNREACHABLE, TaskError, reason_of
+from .._errors import (
+    ALREADY_EXISTS,
+    CONFLICT,
+    FORBIDDEN,
+    NOT_FOUND,
+    REFUSED,
+    TOO_LARGE,
+    UNREACHABLE,
+    TaskError,
+    reason_of,
+)
 from .access import configuration_of
 from .event import Event
 from .kind import EVENT, Kind, S
+from .size import too_large
 
 try:
     import kubernetes
@@ -87,10 +98,11 @@ class Api:
         changed: S = self.request(words, "PUT", path, _dry(dry_run), thing)
         return changed
 
-    def replace_status(self, kind: Kind[S], thing: S, status: t.Mapping[str, t.Any]) -> None:
-        """Change the object's status, provided that nobody changed the object since it was read."""
+    def replace_status(self, kind: Kind[S], thing: S, status: t.Mapping[str, t.Any]) -> S:
+        """Change the object's status, provided that nobody changed the object since it was read, and return it."""
         path, words = _path(kind, thing, "status"), f"write the status of {_called(kind, thing)}"
-        self.request(words, "PUT", path, body={**thing, "status": status})
+        changed: S = self.request(words, "PUT", path, body={**thing, "status": status})
+        return changed
 
     def patch(self, kind: Kind[S], thing: S, what: str, changes: list[Object]) -> S:
         """Change the object by a JSON patch, and return it."""
@@ -186,7 +198,7 @@ class Api:
         except urllib3.exceptions.HTTPError as error:
             raise TaskError(UNREACHABLE, f"could not {what}: the API server did not answer: {error}") from error
         if not 200 <= response.status <= 299:
-            raise _refusal(what, response.status, data)
+            raise _refusal(what, response.status, data, body)
         return bytes(data)
 
 
@@ -207,16 +219,25 @@ def timestamp() -> str:
     return datetime.datetime.now(datetime.UTC).strftime(TIME_FORMAT)
 
 
-def _refusal(what: str, status: int, body: bytes) -> TaskError:
-    """Turn the API server's refusal into words and a reason; only a refusal of the content is permanent."""
+def _refusal(what: str, status: int, answer: bytes, body: t.Any = None) -> TaskError:
+    """Turn the API server's refusal into words and a reason; only a refusal of the content is permanent.
+
+    Args:
+        what: what was to be done.
+        status: the HTTP status of the answer.
+        answer: the answer.
+        body: what was sent.
+    """
     try:
-        said = json.loads(body)
+        said = json.loads(answer)
         message = str(said["message"])
     except (TypeError, ValueError, KeyError):
         said, message = {}, f"HTTP status {status}"
         if status == 404:
             # What it does serve, it would tell of in a Status.
             message += ": the API server does not serve this kind; is its CustomResourceDefinition installed?"
+    if size := too_large(status, message, body):
+        return TaskError(TOO_LARGE, f"could not {what}: {message.rstrip('.')}: {size}", permanent=True)
     reason = reason_of(message, REASONS.get(status, "APIError"))
     if said.get("reason") == ALREADY_EXISTS:
         reason = ALREADY_EXISTS

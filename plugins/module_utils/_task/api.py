@@ -41,9 +41,9 @@ class TaskApi:
         """Delete this very Task, provided that nobody has changed it since; nothing happens when it is gone."""
         self.api.delete(TASK, task, unchanged=("uid", "resourceVersion"))
 
-    def set_status(self, task: Task, status: TaskStatus) -> None:
-        """Replace the Task's status, provided that nobody has changed the Task since it was read."""
-        self.api.replace_status(TASK, task, status)
+    def set_status(self, task: Task, status: TaskStatus) -> Task:
+        """Replace the Task's status, provided that nobody has changed the Task since it was read; return the Task."""
+        return self.api.replace_status(TASK, task, status)
 
     def emit(self, task: Task, event: Event) -> None:
         """Record an Event on the Task; one that can't be written is let go."""

@@ -25,6 +25,7 @@ from .conditions import condition_of
 from .events import compute_events
 from .observed import observe
 from .order import orders_to_come, orders_to_write, put_back
+from .record import claim_room, write_status
 from .status import compute_status, next_look
 
 
@@ -102,6 +103,8 @@ class Reconciler:
                 self.api.delete_task(task)
             return {"changed": True, "action": "expired", "deleted": []}
         plan = plan_pods(seen)
+        if plan.attempt and not seen.recorded and not self.check_mode:
+            task = found.task = claim_room(self.api, task, compute_status(seen, None))
         if not self.check_mode:
             for pod in plan.delete:
                 self.api.delete_pod(pod)
@@ -172,11 +175,14 @@ class Reconciler:
         seen = observe(task, found.pods, timestamp())
         before: TaskStatus = task.get("status") or {}
         after = compute_status(seen, problem)
-        if after != before and not self.check_mode:
-            self.api.set_status(task, after)
-            for change in compute_events(before, after):
-                self.api.emit(task, change)
         again = next_look(seen, after, problem)
+        if after != before and not self.check_mode:
+            recorded = write_status(self.api, task, before, after)
+            for change in compute_events(before, recorded or before):
+                self.api.emit(task, change)
+            if recorded is None:
+                return {"changed": False, "status": after}
+            after = recorded
         return {
             "changed": after != before,
             "status": after,

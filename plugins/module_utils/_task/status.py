@@ -42,7 +42,8 @@ def compute_status(seen: Observed, problem: TaskError | None) -> TaskStatus:
         is_same = pod is not None and old.get("podName") == pod.name
         status: TaskStatus = {**old, **marks, **(_of_pod(pod) if pod and is_same else {})}
         reason = condition_of(old).get("reason", "")
-        status["steps"] = _stopped_steps(status["steps"], old["status"], reason)
+        if "steps" in status:  # a status that was cut has none
+            status["steps"] = _stopped_steps(status["steps"], old["status"], reason)
         return without_cancellation(status, reason)
     if is_suspended(seen):
         return _with_verdict(seen, {**marks, "steps": _waiting_steps(seen.task)}, suspended())
