@@ -16,9 +16,9 @@ description:
     start each other, and the order follows them; it may pass over numbers of steps that have ended.
   - With C(handoff) V(Annotation) the Task's annotation C(api.practice.com/hold-order) holds it, at the number that it
     gives, or where it is if that is no number.
-  - What anybody else has written there is put back to what the steps' states call for, and an Event of the Task says so.
-    That is what is no number from V(0) to that of the last step and not V(-1), a number lower than the order has been,
-    and one higher than the steps before it allow.
+  - What anybody else has written there is put back to what the steps' states call for, and an Event of the Task says
+    so. That is what is no number from V(0) to that of the last step and not V(-1), a number lower than the order has
+    been, and one higher than the steps before it allow.
   - A Task with C(spec.cancel), or whose C(spec.timeout) has passed, is told to end by V(-1).
 author:
   - The taskflow.operator contributors (@taskflow)

@@ -60,12 +60,13 @@ def orders_to_write(orders: t.Sequence[int], seen: ObservedPod) -> list[int]:
     """Return which of the values to come are written, each by a request of its own.
 
     With the Annotation hand-off each starts a step. With Local nobody waits for one, and each would have the kubelet
-    write its file again: only the last number is written, and -1 after it. An annotation that somebody else has
-    written is put back first.
+    write its file again: only the last number is written, and -1 after it. If somebody else has written into the
+    annotation, each of them puts it back; where there are none, the order that stands does.
     """
-    task, orders = seen.task, [*([] if seen.is_order_written else [seen.order]), *orders]
-    if task["spec"].get("handoff") == c.HANDOFF_ANNOTATION:
-        return orders
+    if not orders:
+        return [] if seen.is_order_written else [seen.order]
+    if seen.task["spec"].get("handoff") == c.HANDOFF_ANNOTATION:
+        return list(orders)
     numbers = [order for order in orders if order != c.ORDER_QUIT]
     return numbers[-1:] + [order for order in orders if order == c.ORDER_QUIT]
 

@@ -88,6 +88,8 @@ class SimulatedPod:
         self.agents = [Agent(s["name"], s.get("onError", "stopAndFail")) for s in spec["steps"]]
         self.by_order = spec.get("handoff") == "Annotation"
         self.order_file = api["metadata"]["annotations"]["taskorder"]
+        # What the operator has written last, and whether somebody else has written since.
+        self.order, self.is_by_hand = 0, False
         self.sidecars = [s["name"] for s in spec.get("sidecars") or []]
         self.is_native = any(c.get("restartPolicy") == "Always" for c in api["spec"]["initContainers"])
         self.sidecar, self.sidecar_died, self.is_refused = world.sidecar(api), "", False
@@ -109,6 +111,18 @@ class SimulatedPod:
     @property
     def has_passed(self) -> bool:
         return all(agent.passed for agent in self.agents)
+
+    @property
+    def passed(self) -> int:
+        """How many steps from the first on have passed."""
+        return next((n for n, agent in enumerate(self.agents) if not agent.passed), len(self.agents))
+
+    def set_by_hand(self, order: str | None) -> None:
+        """Write into the order annotation, as anybody may; None removes it."""
+        annotations, self.is_by_hand = self.api["metadata"]["annotations"], True
+        annotations.pop("taskorder", None)
+        if order is not None:
+            annotations["taskorder"] = order
 
     def actions(self) -> Iterator[Action]:
         """Yield all that can happen in the Pod next, but for what nobody can expect."""
@@ -324,18 +338,21 @@ class World:
     def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
         found = self._find(pod)
         annotations = found.api["metadata"]["annotations"] if found else {}
-        if annotations.get("taskorder") != pod["metadata"]["annotations"]["taskorder"]:
+        if annotations.get("taskorder") != pod["metadata"]["annotations"].get("taskorder"):
             raise TaskError("OrderConflict", "somebody else was faster")
-        before, last = int(annotations["taskorder"]), len(self.task["spec"]["steps"])
-        by_one = self.task["spec"].get("handoff") == "Annotation"
-        assert before != -1 and (order == -1 or before < order <= (before + 1 if by_one else last))
-        annotations["taskorder"] = str(order)
+        before, last = found.order, len(self.task["spec"]["steps"])
+        if found.is_by_hand:
+            assert order == -1 or 0 <= before <= order <= found.passed + 1
+        else:
+            by_one = self.task["spec"].get("handoff") == "Annotation"
+            assert before != -1 and (order == -1 or before < order <= (before + 1 if by_one else last))
+        annotations["taskorder"], found.order, found.is_by_hand = str(order), order, False
         if cancelled:
             annotations["api.practice.com/cancelled"] = "true"
         return copy.deepcopy(found.api)
 
     def end_pod(self, pod: Object, fault: str = "") -> Object:
-        is_told = pod["metadata"]["annotations"]["taskorder"] == "-1"
+        is_told = pod["metadata"]["annotations"].get("taskorder") == "-1"
         ended = pod if is_told else self.set_order(pod, -1)
         found = self._find(pod)
         assert found.api["status"]["phase"] not in ("Succeeded", "Failed"), "it has ended"

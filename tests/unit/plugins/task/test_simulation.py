@@ -229,6 +229,10 @@ VARIANTS = {
 }
 
 
+# What somebody may write into the order annotation that does not end the Task.
+BY_HAND = (None, "0", "1", "2", "3", "99", "+1", "01", "\uff11", "-5", "")
+
+
 class Life:
     """A Task whose spec, Pods and cluster change all the time. Each event takes a number that says how."""
 
@@ -282,6 +286,11 @@ class Life:
         else:
             pod.lose("Evicted")
 
+    def order_is_set_by_hand(self, number):
+        pods = list(self.world.pods.values())
+        if pods:
+            pods[number % len(pods)].set_by_hand(BY_HAND[number % len(BY_HAND)])
+
     def time_passes(self, number):
         self.world.clock += datetime.timedelta(seconds=number)
 
@@ -298,6 +307,7 @@ class Life:
             assert (word, reason, self.world.pods) == ("Pending", "Suspended", {})
             return
         assert not any(pod.is_alive for pod in self.world.pods.values())
+        assert status.get("order", "0") in ("-1", "0", "1", "2")
         named = self.world.pods.get(status.get("podName"))
         if word == "Successful":
             assert self.variant in ("plain", "lucky", "timed")
@@ -319,6 +329,7 @@ WEIGHTS = {
     Life.spec_changes: 2,
     Life.control_field_changes: 5,
     Life.pod_is_lost: 3,
+    Life.order_is_set_by_hand: 2,
     Life.time_passes: 1,
 }
 EVENT = st.tuples(
