@@ -6,10 +6,14 @@ import signal
 import pytest
 
 
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
 def alive(pid):
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+        return state_of(pid) not in "ZX"
     except FileNotFoundError:
         return False
 
@@ -109,8 +113,24 @@ def test_a_stopped_command_can_be_cancelled(pod, tmp_path, wait_until):
 def test_a_signal_ends_a_waiting_step(pod, number):
     step = pod.start(2, *pod.after(1), "--command", "true").wait_until_ready()
     step.process.send_signal(number)
-    assert (step.wait(), step.state) == (128 + number, "Cancelled")
+    assert (step.wait(), step.state) == (128 + number, "Failed")
+    assert (step.message["reason"], step.message["told"]) == ("EndedBeforeItsTurn", number)
+    assert step.done == step.message
     assert f"signal {int(number)}" in step.message["message"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_signal_that_comes_with_the_quit_order_does_not_hide_it(pod, wait_until, told):
+    pod.order("0")
+    step = pod.start(2, *pod.wait_for_order("2"), "--command", "true").wait_until_ready()
+    os.kill(step.process.pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(step.process.pid) == "T")
+    pod.order("-1")
+    if told:
+        step.process.terminate()
+    os.kill(step.process.pid, signal.SIGCONT)
+    assert (step.wait(), step.state, step.message["reason"]) == (1, "Cancelled", "Cancelled")
+    assert ("told" in step.message) is told
 
 
 def test_a_harmless_signal_does_not_end_a_waiting_step(pod):
@@ -157,6 +177,23 @@ def test_death_by_a_forwarded_signal_is_a_failure_and_not_cancelled(pod, tmp_pat
         "Failed",
         signal.SIGTERM,
     )
+    assert step.message["told"] == signal.SIGTERM
+
+
+@pytest.mark.parametrize(("line", "told"), [("exit 3", None), ("kill -SEGV $$", 0), ("kill -TERM $$", 0)])
+def test_a_command_that_ends_by_itself_was_not_told_to(pod, line, told):
+    step = pod.run("--command", "sh", "-c", line)
+    assert (step.state, step.message.get("told"), step.done.get("told")) == ("Failed", told, told)
+
+
+def test_a_command_that_fails_when_it_is_told_to_end_says_so(pod, tmp_path, wait_until):
+    running = tmp_path / "running"
+    line = f"trap 'exit 3' TERM; touch {running}; while :; do sleep 0.01; done"
+    step = pod.start(1, "--command", "sh", "-c", line)
+    wait_until(running.exists)
+    step.process.terminate()
+    assert (step.wait(), step.message["reason"], step.message["told"]) == (3, "Error", signal.SIGTERM)
+    assert step.done == step.message
 
 
 def test_what_the_command_leaves_running_ends_with_it(pod, wait_until):
@@ -208,7 +245,7 @@ def test_as_pid_1_no_early_signal_is_lost(pod, pid_namespace, wait_until):
         before_python += not is_blocked(agent, signal.SIGUSR1)
         os.kill(agent, signal.SIGTERM)
         step.wait()
-        assert step.state == "Cancelled"
+        assert step.message["reason"] == "EndedBeforeItsTurn"
     assert before_python
 
 

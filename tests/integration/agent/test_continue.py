@@ -105,7 +105,7 @@ def test_a_done_file_that_makes_no_sense_lets_nobody_pass(pod, content):
     pod.leave_done(1, content)
     step = pod.start(2, *pod.after(1), "--command", "true")
     step.wait()
-    assert step.ending == ("Skipped", "Skipped", 1, 1)
+    assert step.ending == ("Failed", "BadDoneFile", 1, 1)
 
 
 def test_a_step_that_a_signal_from_outside_ended_is_not_continued(pod, tmp_path, wait_until):

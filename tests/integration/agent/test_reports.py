@@ -13,7 +13,7 @@ def test_the_commands_own_message_is_kept(pod):
     step = pod.run("--command", "sh", "-c", f'printf "two\nlines \\"quoted\\"" > {log}; exit 3')
     assert step.message["message"] == 'two\nlines "quoted"'
     assert (step.message["state"], step.message["exitCode"]) == ("Failed", 3)
-    assert "message" not in step.done
+    assert step.done == step.message
 
 
 def test_without_one_there_is_no_message(pod):
@@ -26,7 +26,7 @@ def test_bytes_that_are_no_text(pod):
     assert step.message["message"] == "a\ufffdb\x01"
 
 
-@pytest.mark.parametrize("limit", [4096, 585, 40])
+@pytest.mark.parametrize("limit", [4096, 585, 48])
 @pytest.mark.parametrize("text", ["x", "\\001", "世"])
 def test_a_long_message_is_cut_to_the_limit(pod, limit, text):
     log = pod.run_directory(1) / "termination-log"
@@ -84,12 +84,20 @@ def test_a_termination_log_that_was_asked_for_and_is_missing(agent, tmp_path):
     assert b"--termination-log" in finished.stderr
 
 
+def test_a_success_that_can_not_be_told_is_none_and_the_next_step_does_not_begin(agent, pod, tmp_path):
+    done = pod.run_directory(1) / "done"
+    words = [agent, "--termination-log", tmp_path / "log", "--done", done, "--command", "true"]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 1
+    assert json.loads(done.read_bytes())["reason"] == "ReportError"
+    assert pod.start(2, *pod.after(1), "--command", "true").wait() == 1
+
+
 @pytest.mark.parametrize(("command_code", "code"), [(0, 1), (5, 5)])
 def test_a_done_file_that_cannot_be_written(pod, command_code, code):
     run = pod.run_directory(1)
     step = pod.run("--command", "sh", "-c", f"mkdir {run}/done; exit {command_code}")
     assert step.process.returncode == code
-    assert step.errors.startswith(b"taskflow-agent: --done: cannot write")
+    assert b"taskflow-agent: --done: cannot write" in step.errors
     assert (step.message["state"], step.message["reason"]) == ("Failed", "DoneFileError")
     assert sorted(os.listdir(run)) == ["done", "ready", "termination-log"]
 

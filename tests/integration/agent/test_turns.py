@@ -97,11 +97,14 @@ def test_a_failed_step_makes_all_later_ones_skip(pod, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", ['{"state":"Cancelled","exitCode":0}', "", "not JSON"])
-def test_anything_but_success_before_it_skips_the_step(pod, content):
+@pytest.mark.parametrize(
+    ("content", "state"), [('{"state":"Cancelled","exitCode":0}', "Skipped"), ("", "Failed"), ("not JSON", "Failed")]
+)
+def test_after_anything_but_a_success_the_step_does_not_run(pod, tmp_path, content, state):
     (pod.run_directory(1) / "done").write_text(content)
-    step = pod.start(2, *pod.after(1), "--command", "true")
-    assert (step.wait(), step.state) == (1, "Skipped")
+    step = pod.start(2, *pod.after(1), "--command", "touch", tmp_path / "ran")
+    assert (step.wait(), step.state) == (1, state)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_condition_that_cannot_be_read_is_an_error_and_no_endless_wait(pod, tmp_path):

@@ -71,20 +71,13 @@ def test_without_a_mark_nothing_is_filled(tmp_path):
     "content",
     [
         None,
-        b"",
-        b"nonsense",
-        b"\xff",
-        b"[]",
-        b"{}",
         b'{"state":"Succeeded","exitCode":0}',
-        b'{"result.y":"other"}',
-        b'{"x":"no result"}',
-        b'{"result.x":1}',
-        b'{"result.x":{"y":1}}',
-        b'{"result.x":"a\\u0000b"}',
-        b'{"result.x":"\\ud800"}',
-        b'{"result.x":"\\udcff"}',
-        b'{"result.x":"cut',
+        b'{"state":"Succeeded","exitCode":0,"result.y":"other"}',
+        b'{"state":"Succeeded","exitCode":0,"x":"no result"}',
+        b'{"state":"Succeeded","exitCode":0,"result.x":1}',
+        b'{"state":"Succeeded","exitCode":0,"result.x":"a\\u0000b"}',
+        b'{"state":"Succeeded","exitCode":0,"result.x":"\\ud800"}',
+        b'{"state":"Succeeded","exitCode":0,"result.x":"\\udcff"}',
     ],
 )
 def test_a_done_file_without_a_usable_result(tmp_path, content):
@@ -93,8 +86,17 @@ def test_a_done_file_without_a_usable_result(tmp_path, content):
     assert (caught.value.outcome.reason, caught.value.outcome.exit_code) == ("ResultMissing", 1)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b"{}", b'{"result.x":"1"}', b'{"result.x":{"y":1}}', b'{"result.x":"cut']
+)
+def test_a_damaged_done_file_is_named(tmp_path, content):
+    with pytest.raises(StepError, match=f"^the done file {tmp_path}/done is damaged") as caught:
+        fill.fill_in(options_with(tmp_path, content), "m")
+    assert caught.value.outcome.reason == "BadDoneFile"
+
+
 def test_an_unknown_step(tmp_path):
-    options = options_with(tmp_path, b'{"result.x":"value"}')
+    options = options_with(tmp_path, b'{"state":"Succeeded","exitCode":0,"result.x":"value"}')
     options.arguments = ["{m:b/x}"]
     with pytest.raises(StepError, match="step 'b' wrote no result 'x'"):
         fill.fill_in(options, "m")

@@ -76,7 +76,7 @@ def test_script_without_arguments():
         (["--grace", "nan", "--command", "x"], "--grace"),
         (["--grace", "inf", "--command", "x"], "--grace"),
         (["--termination-limit", "4097", "--command", "x"], "--termination-limit"),
-        (["--termination-limit", "39", "--command", "x"], "--termination-limit"),
+        (["--termination-limit", "47", "--command", "x"], "--termination-limit"),
         (["--termination-limit", "²", "--command", "x"], "--termination-limit"),
         (["--command"], "--command"),
         (["--encodefile", "f"], "--script-dir"),

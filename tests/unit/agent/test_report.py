@@ -18,7 +18,7 @@ def an_outcome(message=None):
     return outcome
 
 
-@given(st.text(min_size=1), st.integers(40, 4096))
+@given(st.text(min_size=1), st.integers(48, 4096))
 def test_the_message_always_fits_and_is_always_json(message, limit):
     repeated = message * (5000 // len(message) + 1)
     text = report.fit({"state": "Failed", "exitCode": 3, "reason": "Error", "message": repeated}, limit)
@@ -103,7 +103,14 @@ def test_a_senseless_done_file_is_a_failure(tmp_path, content):
     path.write_bytes(content)
     ending = report.read_done(str(path))
     assert ending is not None
-    assert ending.state == "Failed"
+    assert (ending.state, ending.is_damaged) == ("Failed", True)
+    assert f"the done file {path} is damaged" in ending.message
+
+
+def test_the_end_of_a_step_that_found_a_damaged_file_is_not_damaged_itself(tmp_path):
+    report.write_done(str(tmp_path / "done"), Outcome("Failed", 1, "BadDoneFile", "why"))
+    ending = report.read_done(str(tmp_path / "done"))
+    assert ending is not None and not ending.is_damaged
 
 
 def test_a_done_file_comes_back(tmp_path):
@@ -154,6 +161,19 @@ def test_results_come_back(tmp_path):
     report.write_done(str(tmp_path / "done"), outcome)
     assert report.read_results(str(tmp_path / "done")) == outcome.results
     assert json.loads((tmp_path / "done").read_bytes())["retries"] == 2
+
+
+def test_who_told_the_step_to_end_is_never_left_out():
+    fields = {"state": "Cancelled", "exitCode": 143, "told": 64, "reason": "r", "message": "m" * 9, "signal": 15}
+    text = report.fit(fields, 48)
+    assert json.loads(text) == {"state": "Cancelled", "exitCode": 143, "told": 64}
+
+
+@pytest.mark.parametrize(("signal", "told", "found"), [(None, None, None), (None, 15, 15), (11, None, 0), (15, 15, 15)])
+def test_a_command_that_a_signal_ended_says_whether_it_came_from_outside(signal, told, found):
+    outcome = Outcome("Failed", 3, "Error")
+    outcome.signal, outcome.told = signal, told
+    assert report.lasting_fields(outcome).get("told") == found
 
 
 def test_results_stay_when_everything_else_gives_way():

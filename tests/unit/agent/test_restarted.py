@@ -102,7 +102,8 @@ def test_one_that_still_waited_runs(step, tmp_path):
 def test_an_end_that_makes_no_sense_is_no_success(agent, step, tmp_path, content):
     (tmp_path / "done").write_text(content)
     assert step(*saying(tmp_path, 0))[0] == 1
-    assert (agent.message["state"], agent.message["reason"]) == ("Failed", "Restarted")
+    assert (agent.message["state"], agent.message["reason"]) == ("Failed", "BadDoneFile")
+    assert f"{tmp_path}/done is damaged" in agent.message["message"]
     assert not witnessed(tmp_path)
 
 

@@ -118,7 +118,7 @@ def test_a_directory_that_the_command_has_removed_holds_no_results(tmp_path):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(TEXTS, st.integers(40, LIMIT), st.sampled_from([0, 3, -9]), st.booleans())
+@given(TEXTS, st.integers(48, LIMIT), st.sampled_from([0, 3, -9]), st.booleans())
 def test_results_always_fit_or_are_refused(tmp_path, texts, limit, code, goes_on):
     for name, text in texts.items():
         (tmp_path / name).write_bytes(text.replace("\0", "").encode())

@@ -26,14 +26,16 @@ def steps(tmp_path):
         ({"1": PASSED}, False),
         ({"1": PASSED, "2": CONTINUED}, False),
         ({"1": PASSED, "2": PASSED, "3": PASSED}, True),
-        ({"3": PASSED}, True),
-        ({"3": STOPPED}, True),
-        ({"3": "nonsense"}, True),
+        # Ended before its turn: those before it go on.
+        ({"3": STOPPED}, False),
+        ({"1": PASSED, "3": STOPPED}, False),
+        ({"1": PASSED, "2": PASSED, "3": STOPPED}, True),
+        ({"1": PASSED, "2": PASSED, "3": "nonsense"}, True),
         ({"1": STOPPED}, True),
         ({"1": '{"state":"Skipped","exitCode":1,"continued":1}'}, True),
         ({"1": '{"state":"Cancelled","exitCode":1}'}, True),
-        ({"2": "nonsense"}, True),
-        ({"2": ""}, True),
+        ({"1": "nonsense"}, True),
+        ({"1": PASSED, "2": ""}, True),
         ({"order": "2"}, False),
         ({"order": "-1\n"}, True),
         ({"order": "-1", "1": PASSED}, True),
@@ -55,12 +57,12 @@ def test_one_after_the_other(steps, tmp_path):
 
 
 def test_a_done_file_that_cannot_be_read_is_the_end(steps, tmp_path):
-    (tmp_path / "2").mkdir()
+    (tmp_path / "1").mkdir()
     assert steps.are_over()
 
 
 def test_a_pipe_in_place_of_a_done_file_is_the_end(steps, tmp_path):
-    os.mkfifo(tmp_path / "2")
+    os.mkfifo(tmp_path / "1")
     assert steps.are_over()
 
 

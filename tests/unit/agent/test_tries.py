@@ -2,7 +2,6 @@
 
 import os
 import signal
-import types
 
 import pytest
 from taskflow_agent.flags import StepOptions
@@ -21,11 +20,12 @@ def blocked():
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def may_run_again(order_file, state="Failed", retries=1, signalled=False):
+def may_run_again(order_file, state="Failed", retries=1, told=None):
     options = StepOptions()
     options.wait, options.retries = str(order_file), retries
     tries = Tries(options, Order(options), None, None)
-    return tries._may_run_again(Outcome(state, 3, "Error"), types.SimpleNamespace(signalled=signalled))
+    tries._told = told
+    return tries._may_run_again(Outcome(state, 3, "Error"))
 
 
 def test_a_failure_is_tried_again(tmp_path):
@@ -42,7 +42,7 @@ def test_no_try_is_left(tmp_path):
 
 
 def test_an_ending_signal_was_passed_on(tmp_path):
-    assert not may_run_again(tmp_path / "order", signalled=True)
+    assert not may_run_again(tmp_path / "order", told=signal.SIGTERM)
 
 
 def test_the_order_says_quit(tmp_path):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     FlagTable = dict[str, tuple[str, Callable[[str, str], object]]]
 
 KUBELET_MESSAGE_LIMIT = 4096
-SMALLEST_MESSAGE_LIMIT = 40  # room for state and exit code
+SMALLEST_MESSAGE_LIMIT = 48  # room for state, exit code and the signal that told the step to end
 MOST_RETRIES = 100
 STOP, CONTINUE = "stop", "continue"
 END, STAY = "end", "stay"

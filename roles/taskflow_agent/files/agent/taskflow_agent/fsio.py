@@ -22,6 +22,15 @@ def exists(path: str) -> bool:
     return True
 
 
+def lies_at(path: str) -> bool:
+    """Return whether there is anything under this name, be it a link that leads nowhere."""
+    try:
+        posix.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
 def read_if_exists(path: str, limit: int = 1 << 16) -> bytes | None:
     """Return the first `limit` bytes of a file, or None if it does not exist. Never waits, even if it is a pipe.
 

@@ -2,7 +2,7 @@
 
 from .flags import StepOptions
 from .fsio import directory_of, exists, read_if_exists
-from .outcome import CANCELLED, DID_NOT_RUN, SIGNAL_BASE, SKIPPED, Outcome, StepError
+from .outcome import BAD_DONE_FILE, CANCELLED, DID_NOT_RUN, FAILED, SIGNAL_BASE, SKIPPED, Outcome, StepError
 from .report import read_done
 from .signals import ENDING, next_signal
 from .system import posix, signal, strerror
@@ -55,7 +55,7 @@ class Gate:
         """Check the conditions. Return true: start. False: not yet. An outcome: never.
 
         Raises:
-            StepError: Error, a file can't be read.
+            StepError: Error, a file can't be read; BadDoneFile, the previous step has damaged its own.
         """
         try:
             return self._look()
@@ -67,6 +67,8 @@ class Gate:
         previous_has_ended = True
         if self._after is not None:
             ending = read_done(self._after)
+            if ending is not None and ending.is_damaged:
+                raise StepError(BAD_DONE_FILE, f"nobody knows how the previous step ended: {ending.message}")
             if ending is not None and not ending.lets_pass:
                 message = f"the previous step did not succeed: {ending}"
                 return Outcome(SKIPPED, DID_NOT_RUN, "Skipped", message)
@@ -99,10 +101,23 @@ def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:
         if number == signal.SIGCHLD:
             reap_strangers()
         elif number in ENDING:
-            message = f"ended by signal {number} before it was started"
-            return Outcome(CANCELLED, SIGNAL_BASE + number, "Cancelled", message)
+            return ended_early(number, gate.look())
         watch.forget_events()
     return None if answer is True else answer
+
+
+def ended_early(number: int, answer: Outcome | bool) -> Outcome:
+    """Return how a step ends that a signal ended before its turn: as its order or the step before says, if they do.
+
+    Args:
+        number: the signal.
+        answer: what the gate says.
+    """
+    if isinstance(answer, bool):
+        message = f"signal {number} ended it before its turn"
+        answer = Outcome(FAILED, SIGNAL_BASE + number, "EndedBeforeItsTurn", message)
+    answer.told = number
+    return answer
 
 
 def reap_strangers() -> None:

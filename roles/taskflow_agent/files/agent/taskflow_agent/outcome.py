@@ -11,6 +11,8 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNAL_BASE = 128
 
+BAD_DONE_FILE = "BadDoneFile"  # somebody else than the agent has written it
+
 
 class Outcome:
     """How a step ended: state, exit code, and the reason in one word and in a sentence.
@@ -24,6 +26,8 @@ class Outcome:
         self.reason = reason
         self.message = message
         self.signal: int | None = None
+        self.told: int | None = None
+        """The signal by which something outside told the agent to end, before the step had ended by itself."""
         self.started: int | None = None
         self.finished: int | None = None
         self.retries = 0
@@ -40,6 +44,17 @@ class Outcome:
     @property
     def continued(self) -> bool:
         return self.goes_on and self.state == FAILED
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether the steps after it run."""
+        return self.state == SUCCEEDED or self.continued
+
+    def fail(self, reason: str, message: str) -> None:
+        """Make it a failure after which no step runs."""
+        self.state, self.reason, self.message = FAILED, reason, message
+        self.exit_code = self.exit_code or 1
+        self.goes_on = False
 
 
 class StepError(Exception):

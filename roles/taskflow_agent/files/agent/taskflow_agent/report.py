@@ -5,12 +5,14 @@ import time
 from . import flatjson
 from .flatjson import Fields
 from .fsio import overwrite, read_if_exists, write_renamed
-from .outcome import FAILED, SUCCEEDED, Outcome
+from .outcome import BAD_DONE_FILE, CANCELLED, FAILED, SKIPPED, SUCCEEDED, Outcome, StepError
+from .system import strerror
 
 CUT_MARK = "… (cut)"
 # The fields to leave out, one after the other, if the limit is too small for all.
 EXPENDABLE = ("message", "startedAt", "finishedAt", "signal", "reason", "retries", "continued", "sidecar")
 RESULT = "result."
+STATES = (SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 
 
 class Ending:
@@ -25,6 +27,8 @@ class Ending:
         self.message = message
         self.lets_pass = state == SUCCEEDED or (state == FAILED and continued)
         """Whether the steps after it run."""
+        self.is_damaged = False
+        """Whether the file says nothing of how the step has ended. The message then says why."""
 
     def __str__(self) -> str:
         return f"{self.state}, exit code {self.exit_code}"
@@ -37,48 +41,67 @@ class Ending:
 
 
 def read_done(path: str) -> Ending | None:
-    """Return the content of a done file, or None if it does not exist yet. A malformed one counts as a failure.
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    content = read_if_exists(path)
-    if content is None:
-        return None
+    """Return the content of a done file, or None if it does not exist yet. A damaged one counts as a failure."""
     try:
-        fields = flatjson.loads(content)
-        words = str(fields.get("reason", "")), str(fields.get("message", ""))
-        return Ending(str(fields["state"]), int(fields["exitCode"]), fields.get("continued") == 1, *words)
-    except (ValueError, KeyError):
-        return Ending(FAILED, 1)
+        fields = _read_fields(path)
+    except StepError as error:
+        damaged = Ending(FAILED, 1, False, BAD_DONE_FILE, str(error))
+        damaged.is_damaged = True
+        return damaged
+    if fields is None:
+        return None
+    words = str(fields.get("reason", "")), str(fields.get("message", ""))
+    return Ending(str(fields["state"]), int(fields["exitCode"]), fields.get("continued") == 1, *words)
 
 
 def read_outcome(path: str) -> Outcome | None:
-    """Return how an earlier container of the step ended; None if none has. Raises ValueError if it is malformed."""
-    content = read_if_exists(path)
-    if content is None:
+    """Return how an earlier container of the step ended; None if none has.
+
+    Raises:
+        StepError: BadDoneFile, the file is damaged.
+    """
+    fields = _read_fields(path)
+    if fields is None:
         return None
-    fields = flatjson.loads(content)
-    try:
-        outcome = Outcome(str(fields["state"]), int(fields["exitCode"]), str(fields["reason"]))
-    except KeyError as error:
-        raise ValueError(f"it has no {error}") from None
+    outcome = Outcome(str(fields["state"]), int(fields["exitCode"]), str(fields.get("reason", "")))
     outcome.goes_on = fields.get("continued") == 1
     outcome.fields = fields
     return outcome
 
 
 def read_results(path: str) -> dict[str, str]:
-    """Return the results in a done file; none if it does not exist or is malformed."""
-    try:
-        fields = flatjson.loads(read_if_exists(path) or b"")
-    except (OSError, ValueError):
-        return {}
+    """Return the results in a done file; none if it does not exist.
+
+    Raises:
+        StepError: BadDoneFile, the file is damaged.
+    """
+    fields = _read_fields(path) or {}
     return {
         name.removeprefix(RESULT): value
         for name, value in fields.items()
         if name.startswith(RESULT) and isinstance(value, str)
     }
+
+
+def _read_fields(path: str) -> Fields | None:
+    """Return the content of a done file, with a state and an exit code; None if it does not exist.
+
+    Raises:
+        StepError: BadDoneFile, there is something else under its name.
+    """
+    try:
+        content = read_if_exists(path)
+        if content is None:
+            return None
+        fields = flatjson.loads(content)
+        if fields["state"] in STATES and isinstance(fields["exitCode"], int):
+            return fields
+        why = "it has no state, or no exit code"
+    except OSError as error:
+        why = strerror(error)
+    except (ValueError, KeyError):
+        why = "it is no report of an agent"
+    raise StepError(BAD_DONE_FILE, f"the done file {path} is damaged: {why}; only the agent may write there")
 
 
 def write_done(path: str, outcome: Outcome) -> None:
@@ -145,6 +168,9 @@ def lasting_fields(outcome: Outcome) -> Fields:
         "exitCode": outcome.exit_code,
         "reason": outcome.reason,
     }
+    if outcome.told is not None or outcome.signal is not None:
+        # Of a command that a signal ended, also that nobody outside sent it: older agents do not say that.
+        fields["told"] = outcome.told or 0
     if outcome.retries:
         fields["retries"] = outcome.retries
     if outcome.continued:

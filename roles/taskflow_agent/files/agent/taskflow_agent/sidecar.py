@@ -6,7 +6,7 @@ from .command import command_line, start
 from .flags import STAY, StepOptions, parse_sidecar
 from .fsio import directory_of, exists
 from .gate import POLL_INTERVAL, Order, reap_strangers
-from .outcome import FAILED, SIGNAL_BASE, SUCCEEDED, Outcome, StepError
+from .outcome import BAD_DONE_FILE, FAILED, SIGNAL_BASE, SUCCEEDED, Outcome, StepError
 from .report import own_message, read_done, write_done
 from .signals import ENDING, Dispositions, next_signal
 from .step import conduct, publish, write_mark
@@ -32,25 +32,20 @@ class Steps:
         return list(dict.fromkeys(directory_of(path) for path in paths))
 
     def are_over(self) -> bool:
-        """Return whether the last step has ended, or later ones will not run: one has failed, or all are cancelled."""
+        """Return whether the last step has ended, or later ones will not run: one has failed, or all are cancelled.
+
+        A step may have been ended before its turn. The steps before it go on, and need the sidecar.
+        """
         if self._order.ends_command():
             return True
-        for path in list(self._awaited):
-            lets_pass = _lets_pass(path)
-            if lets_pass is False or (lets_pass and path == self._files[-1]):
+        while self._awaited:
+            ending = read_done(self._awaited[0])
+            if ending is None:
+                return False
+            if not ending.lets_pass:
                 return True
-            if lets_pass:
-                self._awaited.remove(path)
-        return False
-
-
-def _lets_pass(path: str) -> bool | None:
-    """Return whether the next step runs, or None if the file does not exist yet. One that can't be read says no."""
-    try:
-        ending = read_done(path)
-    except OSError:
-        return False
-    return None if ending is None else ending.lets_pass
+            del self._awaited[0]
+        return bool(self._files)
 
 
 def run_sidecar(arguments: list[str]) -> int:
@@ -85,7 +80,8 @@ def accompany(options: StepOptions, dispositions: Dispositions) -> Outcome:
     outcome.started = started
     outcome.finished = max(started, time.time_ns())
     outcome.message = own_message(options.termination_log, options.termination_limit) or outcome.message
-    outcome.from_outside = supervisor.ordered or supervisor.signalled
+    outcome.told = supervisor.told
+    outcome.from_outside = supervisor.ordered or supervisor.told is not None
     return outcome
 
 
@@ -99,6 +95,8 @@ def keep_failure(options: StepOptions) -> None:
         ending = None if options.done is None else read_done(options.done)
     except OSError as error:
         raise StepError("Error", f"cannot read {error.filename}: {strerror(error)}") from None
+    if ending is not None and ending.is_damaged:
+        raise StepError(BAD_DONE_FILE, ending.message)
     if options.done is not None and was_started and ending is None:
         leave_killed(options.done)
         options.done = None

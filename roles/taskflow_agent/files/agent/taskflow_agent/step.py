@@ -3,9 +3,9 @@
 import time
 
 from .flags import CONTINUE, StepOptions, parse_step
-from .fsio import create_once, exists, modified, occupy_standard_descriptors, write_renamed
+from .fsio import create_once, exists, lies_at, modified, occupy_standard_descriptors, write_renamed
 from .gate import POLL_INTERVAL, Gate, Order, wait_at
-from .outcome import DID_NOT_RUN, FAILED, Outcome, StepError
+from .outcome import BAD_DONE_FILE, DID_NOT_RUN, FAILED, Outcome, StepError
 from .report import read_outcome, write_done, write_termination_message
 from .signals import Dispositions
 from .stderr import complain
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def run_step(arguments: list[str]) -> int:
     options = StepOptions()
-    return publish(options, conduct(arguments, options, parse_step, wait_and_run))
+    return publish(options, conduct(arguments, options, parse_step, wait_and_run), must_be_told=True)
 
 
 def conduct(
@@ -66,7 +66,9 @@ def wait_and_run(options: StepOptions, dispositions: Dispositions) -> Outcome:
     if refused is not None:
         return refused
     begin(options)
-    return Tries(options, order, watch, dispositions).run()
+    outcome = Tries(options, order, watch, dispositions).run()
+    check_done_file(options, outcome)
+    return outcome
 
 
 def earlier_outcome(options: StepOptions) -> Outcome | None:
@@ -74,12 +76,11 @@ def earlier_outcome(options: StepOptions) -> Outcome | None:
 
     The kubelet makes a container again when the runtime has lost it, whatever the Pod's restartPolicy. The command must
     not run twice.
+
+    Raises:
+        StepError: BadDoneFile or Error, what the earlier container has left cannot be read.
     """
-    try:
-        ended = None if options.done is None else read_outcome(options.done)
-    except (OSError, ValueError) as error:
-        text = f"--done: {options.done} was left by an earlier container, and cannot be read: {error}"
-        raise StepError("Restarted", text) from None
+    ended = None if options.done is None else read_outcome(options.done)
     if ended is not None or options.started is None:
         return ended
     try:
@@ -109,6 +110,14 @@ def begin(options: StepOptions) -> None:
     write_mark("--begun", options.begun)
 
 
+def check_done_file(options: StepOptions, outcome: Outcome) -> None:
+    """Make a failure of a step whose command has left a done file of its own: the next step may have believed it."""
+    if options.done is not None and outcome.lets_pass and lies_at(options.done):
+        text = f"the command has written {options.done}, by which its agent tells the next step how it ended"
+        complain(text)
+        outcome.fail(BAD_DONE_FILE, text)
+
+
 def write_mark(flag: str, path: str | None) -> None:
     if path is None:
         return
@@ -118,29 +127,38 @@ def write_mark(flag: str, path: str | None) -> None:
         raise StepError("Error", f"{flag}: cannot write {path}: {strerror(error)}") from None
 
 
-def publish(options: StepOptions, outcome: Outcome) -> int:
-    """Write the reports, and return the exit code. The done file comes first, because the next step waits for it.
+def publish(options: StepOptions, outcome: Outcome, must_be_told: bool = False) -> int:
+    """Write the reports, and return the exit code.
 
     Args:
         options: name the files.
         outcome: what to report. One that an earlier container has left is in the done file already.
+        must_be_told: a success that the termination message can't tell is none. So that message comes first, and then
+            the done file, after which the next step begins.
     """
+    problem = tell_operator(options, outcome)
+    if problem is not None and must_be_told and outcome.lets_pass:
+        outcome.fail("ReportError", problem)
     if options.done is not None and outcome.fields is None:
         try:
             write_done(options.done, outcome)
         except OSError as error:
             text = f"--done: cannot write {options.done}: {strerror(error)}"
             complain(text)
-            outcome.state = FAILED
-            outcome.exit_code = outcome.exit_code or 1
-            outcome.reason = "DoneFileError"
-            outcome.message = text
-            outcome.goes_on = False  # the next step can't read that it does
+            outcome.fail("DoneFileError", text)
             outcome.results = {}
+            tell_operator(options, outcome)
+    return 0 if outcome.continued else outcome.exit_code
+
+
+def tell_operator(options: StepOptions, outcome: Outcome) -> str | None:
+    """Write the termination message. Return what keeps it from being written, in words; None if nothing does."""
     try:
         write_termination_message(options.termination_log, outcome, options.termination_limit)
     except OSError as error:
         # Outside a Pod the default file does not exist, and nobody asked for it.
         if not (options.termination_log_is_default and isinstance(error, FileNotFoundError)):
-            complain(f"--termination-log: cannot write {options.termination_log}: {strerror(error)}")
-    return 0 if outcome.continued else outcome.exit_code
+            text = f"--termination-log: cannot write {options.termination_log}: {strerror(error)}"
+            complain(text)
+            return text
+    return None

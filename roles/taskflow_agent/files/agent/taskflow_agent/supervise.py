@@ -31,7 +31,7 @@ class Supervisor:
     Attributes:
         ordered: whether `is_to_end` has ended the command.
         timed_out: whether the timeout has ended it.
-        signalled: whether a signal from outside came that should end it.
+        told: the first signal from outside that should end it.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Supervisor:
         self._killed = False
         self.ordered = False
         self.timed_out = False
-        self.signalled = False
+        self.told: int | None = None
 
     def run(self) -> int:
         """Wait for the command to end, and return its exit code as in waitstatus_to_exitcode."""
@@ -61,7 +61,8 @@ class Supervisor:
             self._end_if_due()
             number = next_signal(self._patience())
             if number in FORWARDED:
-                self.signalled = self.signalled or number in ENDING
+                if self.told is None and number in ENDING:
+                    self.told = number
                 self._signal_group(number)
             status = self._reap()
             if status is not None:
@@ -141,7 +142,10 @@ def conclude(supervisor: Supervisor, exit_code: int) -> Outcome:
     if supervisor.timed_out:
         killed = exit_code == -signal.SIGKILL
         message = f"the command did not end within {supervisor.timeout:.10g} s"
-        return Outcome(FAILED, SIGNAL_BASE + signal.SIGKILL if killed else TIMED_OUT, "TimedOut", message)
+        outcome = Outcome(FAILED, SIGNAL_BASE + signal.SIGKILL if killed else TIMED_OUT, "TimedOut", message)
+    elif supervisor.told is not None and outcome.state == FAILED:
+        outcome.message = f"signal {supervisor.told} from outside told it to end"
+    outcome.told = supervisor.told
     if supervisor.ordered:
         outcome.state = CANCELLED
         outcome.reason = "Cancelled"

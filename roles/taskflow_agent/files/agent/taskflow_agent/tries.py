@@ -30,7 +30,7 @@ class Tries:
         self._dispositions = dispositions
         self._retries = 0
         self._started: int | None = None
-        self._ended_from_outside = False
+        self._told: int | None = None
 
     def run(self) -> Outcome:
         """Return the outcome of the last try, with its results. The times span all tries."""
@@ -41,8 +41,9 @@ class Tries:
             outcome = error.outcome
         options = self._options
         outcome.retries = self._retries
+        outcome.told = self._told
         # When the Pod is being ended, nothing else may begin.
-        outcome.goes_on = options.on_error == CONTINUE and not self._ended_from_outside
+        outcome.goes_on = options.on_error == CONTINUE and self._told is None
         if self._started is not None:
             outcome.started = self._started
             outcome.finished = max(self._started, time.time_ns())
@@ -61,8 +62,8 @@ class Tries:
             self._started = self._started or time.time_ns()
             supervisor = self._supervisor(pid)
             outcome = conclude(supervisor, supervisor.run())
-            self._ended_from_outside = supervisor.signalled
-            if not self._may_run_again(outcome, supervisor):
+            self._told = supervisor.told
+            if not self._may_run_again(outcome):
                 return outcome
             self._prepare_next(pid, outcome)
 
@@ -70,10 +71,11 @@ class Tries:
         is_to_end = None if self._order.path is None else self._order.ends_command
         return Supervisor(pid, is_to_end, self._watch, self._options.grace, self._options.timeout)
 
-    def _may_run_again(self, outcome: Outcome, supervisor: Supervisor) -> bool:
+    def _may_run_again(self, outcome: Outcome) -> bool:
         if outcome.state != FAILED or self._retries == self._options.retries:
             return False
-        return not (supervisor.signalled or _ending_signal_waits() or self._order.ends_command())
+        self._told = self._told or _waiting_ending_signal()
+        return self._told is None and not self._order.ends_command()
 
     def _prepare_next(self, pid: int, outcome: Outcome) -> None:
         self._retries += 1
@@ -106,9 +108,9 @@ def results_of(options: StepOptions) -> "Results | None":
     return Results(options.results_dir, options.results, options.termination_limit)
 
 
-def _ending_signal_waits() -> bool:
-    """Return whether an ending signal came while there was no command to pass it on to."""
+def _waiting_ending_signal() -> int | None:
+    """Return the ending signal that came while there was no command to pass it on to; None without one."""
     while (number := next_signal(0)) is not None:
         if number in ENDING:
-            return True
-    return False
+            return number
+    return None
