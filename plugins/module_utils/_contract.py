@@ -90,6 +90,9 @@ ARGUMENT_BYTES = 128 * 1024
 PODINFO_VOLUME = "podinfo"
 RESERVED_VOLUME_PREFIX = "taskflow-"
 RESERVED_PATHS = ("/taskflow", PODINFO_DIR)
+# Where a container writes its termination message by default; and where the kernel's own files are.
+DEFAULT_MESSAGE_PATH = "/dev/termination-log"
+KERNEL_PATHS = ("/proc", "/sys", "/dev")
 
 DEFAULT_AGENT_IMAGE = "docker.io/taskflow/agent:v" + COLLECTION_VERSION
 AGENT_IMAGE_ENV = "TASKFLOW_AGENT_IMAGE"

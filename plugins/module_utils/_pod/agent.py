@@ -74,6 +74,11 @@ def encode_script(script: str) -> str:
     return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
 
+def escaped(text: str) -> str:
+    """Return what the kubelet, which expands $(NAME) in a container's args, makes this text of."""
+    return text.replace("$", "$$")
+
+
 def order_flags() -> list[str]:
     """Return the flags that show the agent the order annotation."""
     return ["--wait", f"{c.PODINFO_DIR}/{c.ORDER_FILE_NAME}", "--quit", str(c.ORDER_QUIT)]
@@ -86,7 +91,7 @@ def report_flags(container: Object, containers: int) -> list[str]:
     """
     limit = min(c.CONTAINER_MESSAGE_BYTES, c.POD_MESSAGE_BYTES // containers)
     path = container.get("terminationMessagePath")
-    return ["--termination-limit", str(limit), *(["--termination-log", path] if path else [])]
+    return ["--termination-limit", str(limit), *(["--termination-log", escaped(path)] if path else [])]
 
 
 def mark_flags(number: int) -> list[str]:
@@ -156,7 +161,7 @@ def fill_flags(step: Object, reads: t.Mapping[str, int], mark: str) -> list[str]
         flags += ["--results-of", f"{name}={done_file(number)}"]
     for variable in step.get("env") or []:
         if f"{{{mark}:" in str(variable.get("value", "")):
-            flags += ["--env", f"{variable['name']}=$({variable['name']})"]
+            flags += ["--env", f"{escaped(variable['name'])}=$({variable['name']})"]
     return flags
 
 

@@ -114,8 +114,8 @@ def command_line(container: Object, path: str, raw_args: list[str], image: Image
     if image is None:
         raise ValueError(f"the configuration of image {container['image']} was not looked up")
     refuse_inline([*image.entrypoint, *raw_args], f"{path} (after the image's ENTRYPOINT)")
-    entrypoint = [_escape(word) for word in image.entrypoint]
-    line = [*entrypoint, *(args or [_escape(word) for word in image.cmd])]
+    entrypoint = [agent.escaped(word) for word in image.entrypoint]
+    line = [*entrypoint, *(args or [agent.escaped(word) for word in image.cmd])]
     if not line:
         raise InvalidSpec(
             f"{path}.command",
@@ -287,10 +287,6 @@ class _Builder:
 
 def _core_fields(container: Object) -> Object:
     return {key: copy.deepcopy(value) for key, value in container.items() if key not in OWN_FIELDS}
-
-
-def _escape(word: str) -> str:
-    return word.replace("$", "$$")
 
 
 def _pod_metadata(task: Task, template: Object, attempt: Attempt) -> Metadata:

@@ -90,6 +90,7 @@ def resolve(task: Task) -> Resolved:
     _check_images(spec, steps, sidecars)
     template = fill_plain(copy.deepcopy(spec.get("podTemplate") or {}), "spec.podTemplate", outside)
     _check_metadata(template.get("metadata") or {})
+    _check_variables(steps, mark)
     numbers = {step.name: number for number, step in enumerate(written, start=1)}
     return Resolved(
         steps=steps,
@@ -128,15 +129,44 @@ def check_spec(spec: TaskSpec, steps: list[Object]) -> None:
 
 
 def _check_places(steps: list[Object], sidecars: list[Object], volumes: list[Object]) -> None:
-    """Refuse volumes and paths that the operator needs for itself, whatever parameter they come from."""
+    """Refuse what is in the way of the operator or the kubelet, whatever parameter it comes from."""
     for index, volume in enumerate(volumes):
         name = str(volume.get("name", ""))
         if name == c.PODINFO_VOLUME or name.startswith(c.RESERVED_VOLUME_PREFIX):
             raise InvalidSpec(f"spec.volumes[{index}].name", f"{name!r} is reserved for the operator")
     for key, containers in (("steps", steps), ("sidecars", sidecars)):
         for index, container in enumerate(containers):
-            for mount_index, mount in enumerate(container.get("volumeMounts") or []):
-                _check_mount(f"spec.{key}[{index}].volumeMounts[{mount_index}]", mount)
+            _check_places_of(f"spec.{key}[{index}]", container)
+
+
+def _check_places_of(path: str, container: Object) -> None:
+    _check_text(path, container)
+    for index, mount in enumerate(container.get("volumeMounts") or []):
+        _check_mount(f"{path}.volumeMounts[{index}]", mount)
+    if container.get("terminationMessagePath"):
+        _check_message_path(f"{path}.terminationMessagePath", container)
+
+
+def _check_text(path: str, value: t.Any) -> None:
+    """Refuse a NUL character. It ends a text for the kernel: no container can be started with it, no script be read.
+
+    Raises:
+        InvalidSpec: it names the field below ``path``.
+    """
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidSpec(path, "holds a NUL character, which no argument, variable, path or script can have")
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        _check_text(f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}", item)
+
+
+def _check_variables(steps: list[Object], mark: str) -> None:
+    """Refuse the name of a variable with a result that $(NAME) can't name, by which the agent gets its value."""
+    for index, step in enumerate(steps):
+        for number, variable in enumerate(step.get("env") or []):
+            if ")" in str(variable.get("name", "")) and read_results(variable.get("value"), mark):
+                path = f"spec.steps[{index}].env[{number}].name"
+                raise InvalidSpec(path, f"{variable['name']!r} holds a ')', and its value a result: take another name")
 
 
 def _check_images(spec: TaskSpec, steps: list[Object], sidecars: list[Object]) -> None:
@@ -188,11 +218,31 @@ def _check_words(path: str, words: list[t.Any]) -> None:
 
 
 def _check_mount(path: str, mount: Object) -> None:
-    # As the container runtime sees it: absolute, and without detours.
-    where = posixpath.normpath("/" + str(mount.get("mountPath", "")).lstrip("/")).rstrip("/") + "/"
+    where = _place(mount.get("mountPath", ""))
     for reserved in c.RESERVED_PATHS:
         if where.startswith(reserved + "/") or (reserved + "/").startswith(where):
             raise InvalidSpec(f"{path}.mountPath", f"{mount.get('mountPath')!r} would hide {reserved} of the operator")
+
+
+def _check_message_path(path: str, container: Object) -> None:
+    """Refuse a file for the termination message that the kubelet could not mount there, or that would hide others'."""
+    text = str(container["terminationMessagePath"])
+    where, parts = _place(text), text.split("/")
+    if not text.startswith("/") or ".." in parts or parts[-1] in ("", "."):
+        raise InvalidSpec(path, f"{text!r} must be the absolute path of a file, without '..'")
+    if text == c.DEFAULT_MESSAGE_PATH:
+        return
+    for reserved in (*c.RESERVED_PATHS, *c.KERNEL_PATHS):
+        if where.startswith(reserved + "/") or (reserved + "/").startswith(where):
+            raise InvalidSpec(path, f"{text!r} is no place for a file: {reserved} is the operator's, or the kernel's")
+    for mount in container.get("volumeMounts") or []:
+        if _place(mount.get("mountPath", "")).startswith(where):
+            raise InvalidSpec(path, f"{text!r} would hide the volume that is mounted at {mount['mountPath']}")
+
+
+def _place(path: t.Any) -> str:
+    """Return a path as the container runtime sees it, absolute and without detours, with a / at its end."""
+    return posixpath.normpath("/" + str(path).lstrip("/")).rstrip("/") + "/"
 
 
 def _mark(task: Task) -> str:

@@ -59,7 +59,7 @@ CORE = {
     "securityContext": st.just({"runAsUser": 7}),
     "ports": st.just([{"containerPort": 80}]),
     "tty": st.booleans(),
-    "terminationMessagePath": st.just("/dev/end"),
+    "terminationMessagePath": st.just("/run/end"),
     "volumeMounts": MOUNTS,
     "readinessProbe": PROBE,
     "lifecycle": st.just({"preStop": {"exec": {"command": ["sync"]}}}),
