@@ -12,7 +12,7 @@ from .._contract import PENDING
 from .._errors import TaskError
 from .._kube.shapes import Pod
 from .._pod.identity import Attempt
-from .._pod.life import has_ended, is_ending, is_in_the_way, is_terminal, is_told_to_end
+from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end
 from .losses import loss_of
 from .observed import Observed
 from .run import is_of_run

@@ -11,6 +11,7 @@ import functools
 from .. import _contract as c
 from .._kube.shapes import ContainerStatus, Pod, Running, Step, StepStatus, Task, Terminated
 from .._pod.life import is_ending, is_terminal, is_told_to_end, parse_order, written_order
+from .reports import is_from_outside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,22 @@ class Containers:
         status = self.status_of(name)
         state, last = status.get("state") or {}, status.get("lastState") or {}
         return any(x is not None for x in (state.get("running"), state.get("terminated"), last.get("terminated")))
+
+    def is_from_outside(self, name: str) -> bool:
+        """Tell whether something outside has ended a container, and not the command itself.
+
+        A preStop hook may end the command before any signal comes.
+        """
+        end = self.terminated(name)
+        return end is not None and (is_from_outside(end) or name in self._stopped_by_hooks)
+
+    @functools.cached_property
+    def _stopped_by_hooks(self) -> frozenset[str]:
+        """The names of the containers with a preStop hook, in a Pod that is being deleted."""
+        if not is_ending(self.pod):
+            return frozenset()
+        containers = (self.pod.get("spec") or {}).get("containers") or []
+        return frozenset(x["name"] for x in containers if (x.get("lifecycle") or {}).get("preStop"))
 
     @functools.cached_property
     def steps_started(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .._contract import FAILED
 from .._kube.shapes import Pod, PodStatus, Terminated
 from .._pod.life import DISRUPTION_CONDITION, disruption_of, is_failed
-from .reports import step_end
+from .reports import FORGOTTEN, step_end
 
 # The reasons of Pods that the kubelet or the node controller has ended for the node's sake, or that the kubelet has not
 # admitted because its node is not as the scheduler thought; another node may well be. What no node would admit
@@ -37,8 +37,6 @@ OUT_OF = "OutOf"
 # DisruptionTarget then, but neither where it has not admitted the Pod, nor before Kubernetes 1.26. The other cause is
 # the Pod: a limit of its emptyDirs, or of its or a container's ephemeral storage.
 EVICTED, NODE_WORDS = "Evicted", ("The node was low on resource", "The node had condition")
-# What the kubelet says of a container that it finds no trace of.
-FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
 
 
 def loss_of(pod: Pod) -> tuple[str, str] | None:

@@ -11,15 +11,15 @@ import functools
 import typing as t
 
 from .. import _contract as c
-from .._durations import parse_time, seconds_until
+from .._durations import seconds_until
 from .._kube.shapes import Pod, StepStatus, Task, TaskSpec, TaskStatus
 from .._pod.identity import Attempt
 from .._pod.life import attempt_of, is_ending, parse_order, sidecar_failure, standing_order, written_order
-from .containers import Containers
+from .containers import Containers, is_real_end
 from .reports import SidecarEnd
 from .run import deadline, expiry, is_of_run, recorded_status, with_cancellations
 from .sidecars import dead_sidecars, failed_sidecar, refusing_sidecar
-from .steps import ends_of_steps, has_failed, passed, step_statuses
+from .steps import deciding, ends_of_steps, has_failed, passed, step_statuses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,12 +177,16 @@ def _recorded_of(recorded: TaskStatus, pod: Pod) -> tuple[tuple[StepStatus, ...]
 
 
 def _had_ended(seen: ObservedPod) -> bool:
-    """Tell whether a Pod that is being deleted had decided the Task before."""
+    """Tell whether a Pod that is being deleted had decided the Task before, or has by a fault of its own.
+
+    What was told to end from outside was told with the Pod, unless it is recorded: no record is made of what ends
+    afterwards. When that was does not count, for the node's clock may differ from the API server's.
+    """
     if sidecar_failure(seen.pod) or seen.all_passed:
         return True
-    metadata = seen.pod["metadata"]
-    grace = datetime.timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
-    asked = parse_time(metadata["deletionTimestamp"]) - grace
-    ran = [step for step in seen.steps if step.get("startedAt")]
-    decided = [*filter(has_failed, ran), *seen.refusals]
-    return any(parse_time(end["finishedAt"]) < asked for end in decided if end.get("finishedAt"))
+    if any(has_failed(step) and is_real_end(step) for _number, step in deciding(seen.recorded)):
+        return True
+    refusing = seen.refusing_sidecar
+    if refusing and refusing.end and not refusing.is_from_outside:
+        return True
+    return any(has_failed(step) and not seen.is_from_outside(step["name"]) for step in seen.steps)

@@ -14,7 +14,7 @@ from .._kube.event import Event
 from .._kube.shapes import Task
 from .._pod.life import is_failed, parse_number, parse_order, written_order
 from .observed import ObservedPod
-from .steps import stops_the_task
+from .steps import deciding, stops_the_task
 from .unstartable import unstartable
 
 ORDER_PUT_BACK = "OrderPutBack"
@@ -41,7 +41,7 @@ def next_order(order: int, seen: ObservedPod, stop: bool = False) -> int:
     last = min(seen.passed + 1, len(seen.steps))
     if order < last and order + 1 <= held_at(seen.task, order) and _may_begin(order, seen):
         return order + 1
-    failed = any(stops_the_task(step) for step in seen.steps)
+    failed = any(stops_the_task(step) for _number, step in deciding(seen.steps))
     over = not seen.all_passed and is_failed(seen.pod)
     return c.ORDER_QUIT if failed or over else order
 

@@ -20,7 +20,18 @@ RESULT_PREFIX = "result."
 # The kubelet's word for a container that was over its memory limit, and ours for one that was ended with its agent.
 OOM_KILLED, KILLED = "OOMKilled", "Killed"
 OUT_OF_MEMORY = "the container was out of memory (resources.limits.memory)"
+# The agent's words for a step that was ended while it waited, and for a command that a signal ended.
+ENDED_BEFORE_ITS_TURN, SIGNAL = "EndedBeforeItsTurn", "Signal"
+# Ours for a container of which nobody knows how its command ended.
+NO_REPORT = "NoReport"
 _BEGIN_OF_REPORT = re.compile(r'\{"state":"(?P<state>[A-Za-z]+)","exitCode":(?P<code>\d+),')
+# Which signal from outside told the agent to end; 0 for none. In a result or a message the quotes would be escaped.
+_TOLD = re.compile(r'"told": ?(\d+)')
+# What agents before that said of a step that a signal had ended while it waited.
+_FORMER_EARLY_END = re.compile(r"ended by signal \d+ before it was started")
+# The agent's exit code for a step that did not run; its exit codes when a program could not be run.
+_DID_NOT_RUN, _NOT_STARTED_CODES = 1, (126, 127)
+_SIGNAL_BASE = 128
 # The kubelet's word for a container that it starts again, later each time; and after how many starts a sidecar will
 # come to nothing else.
 CRASH_LOOP, RESTARTS = "CrashLoopBackOff", 2
@@ -28,6 +39,8 @@ CRASH_LOOP, RESTARTS = "CrashLoopBackOff", 2
 STOPPED_CODES = (137, 143)
 # The words of the kubelet, and of older ones, for a container that was made but could not be started.
 START_ERRORS = ("StartError", "ContainerCannotRun")
+# What the kubelet says of a container that it finds no trace of.
+FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
 
 
 class SidecarEnd(t.NamedTuple):
@@ -38,22 +51,23 @@ class SidecarEnd(t.NamedTuple):
         end: its end, told as of a step; None where nothing tells of it.
         words: those of the first step's agent, where nothing else does.
         since: the time from which on the first step can be expected to know, where there is one.
+        is_from_outside: whether something outside ended it.
     """
 
     name: str
     end: StepStatus | None
     words: str = ""
     since: str | None = None
+    is_from_outside: bool = False
 
 
 def step_end(terminated: Terminated) -> StepStatus:
     """Return the fields of a step whose container has ended: the agent's report, or else the kubelet's."""
-    message = terminated.get("message") or ""
-    report = _report(message) or _cut_report(message)
+    report = _true_report(terminated)
     exit_code = terminated.get("exitCode", 0)
     if report is None:
         return _end_without_report(terminated, exit_code)
-    state, code = report.pop("state"), report.pop("exitCode", exit_code)
+    state, code = report.pop("state"), report.pop("exitCode")
     if state in (SKIPPED, CANCELLED):
         # A command that was told to end may well have ended with exit code 0.
         return {"state": state, "exitCode": exit_code, **report}
@@ -71,6 +85,22 @@ def step_end(terminated: Terminated) -> StepStatus:
         # The kernel chose the command, and the agent lived to see it end by SIGKILL.
         status["reason"], status["message"] = OOM_KILLED, OUT_OF_MEMORY
     return status
+
+
+def is_from_outside(terminated: Terminated) -> bool:
+    """Tell whether something outside has ended a container, as happens when its Pod is deleted, or killed it.
+
+    The agent tells which signal it was told to end by. Older ones do not; there, each signal that ended the command may
+    have come from outside.
+    """
+    exit_code, reason = terminated.get("exitCode", 0), terminated.get("reason")
+    if reason == OOM_KILLED:
+        return False
+    report = _true_report(terminated)
+    if report is None or exit_code not in (0, report["exitCode"]):
+        return exit_code in STOPPED_CODES or reason in (*FORGOTTEN, *START_ERRORS)
+    told = _TOLD.search(terminated.get("message") or "")
+    return told[1] != "0" if told else report.get("reason") in (SIGNAL, ENDED_BEFORE_ITS_TURN)
 
 
 def sidecar_end(end: Terminated) -> StepStatus:
@@ -142,17 +172,46 @@ def _idle_end(container: ContainerStatus) -> Terminated | None:
 
 
 def _end_without_report(terminated: Terminated, exit_code: int) -> StepStatus:
-    """Return the fields of a step whose agent could not say how it ended: something killed the whole container."""
-    status: StepStatus = {"state": FAILED if exit_code else SUCCEEDED, "exitCode": exit_code}
-    if exit_code:
-        reason = terminated.get("reason") or "Error"
-        known = {OOM_KILLED: OUT_OF_MEMORY, "Error": "the container was ended from outside, with its agent"}
-        status["reason"] = KILLED if reason == "Error" else reason
-        status["message"] = terminated.get("message") or known.get(reason, reason)
-    for key in ("startedAt", "finishedAt"):
-        if terminated.get(key):
-            status[key] = terminated[key]
+    """Return the fields of a step whose agent has not said how it ended. No exit code makes that a success."""
+    reason, said = terminated.get("reason") or "Error", terminated.get("message") or ""
+    status: StepStatus = {"state": FAILED, "exitCode": exit_code}
+    if reason in START_ERRORS:
+        status["reason"], status["message"] = reason, f"the container could not be started: {said or reason}"
+    elif reason in ("Error", "Completed"):
+        status["reason"], words = _unreported(exit_code)
+        status["message"] = f"{words}: {said}" if said else words
+    else:
+        status["reason"], status["message"] = reason, said or {OOM_KILLED: OUT_OF_MEMORY}.get(reason, reason)
+    if reason not in START_ERRORS:
+        for key in ("startedAt", "finishedAt"):
+            if terminated.get(key):
+                status[key] = terminated[key]
     return status
+
+
+def _unreported(exit_code: int) -> tuple[str, str]:
+    """Return reason and words for an exit code without the agent's report."""
+    if exit_code > _SIGNAL_BASE:
+        return KILLED, "the container was ended from outside, with its agent"
+    if exit_code in _NOT_STARTED_CODES:
+        return NO_REPORT, "the command could not be started (see its log), and the agent left no report"
+    return NO_REPORT, "the agent left no report, so nobody knows how the command ended (see its log)"
+
+
+def _true_report(terminated: Terminated) -> StepStatus | None:
+    """Return the agent's report; None where there is none, or the container did not end as what looks like one says.
+
+    The command may have written it, and somebody have killed the container.
+    """
+    message = terminated.get("message") or ""
+    report = _report(message) or _cut_report(message)
+    if report is None:
+        return None
+    exit_code, state, code = terminated.get("exitCode", 0), report["state"], report["exitCode"]
+    if state == CANCELLED and code > _SIGNAL_BASE and _FORMER_EARLY_END.fullmatch(report.get("message", "")):
+        report["state"], report["reason"] = FAILED, ENDED_BEFORE_ITS_TURN
+    is_true = {SKIPPED: exit_code == code == _DID_NOT_RUN, CANCELLED: exit_code == code, SUCCEEDED: code == 0}
+    return report if is_true.get(state, True) else None
 
 
 def _report(message: str) -> StepStatus | None:
@@ -161,7 +220,7 @@ def _report(message: str) -> StepStatus | None:
         report = json.loads(message)
     except ValueError:
         return None
-    if not isinstance(report, dict) or report.get("state") not in ENDED:
+    if not isinstance(report, dict) or report.get("state") not in ENDED or not _is_whole(report.get("exitCode")):
         return None
     fields: Object = {key: report[key] for key in ("state", "reason", "message") if isinstance(report.get(key), str)}
     fields.update({key: report[key] for key in ("exitCode", "retries") if _is_whole(report.get(key))})

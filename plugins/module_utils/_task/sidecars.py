@@ -13,7 +13,7 @@ from .._durations import parse_time
 from .._kube.shapes import StepStatus
 from .._pod.life import has_ended, is_ending, is_terminal, sidecar_failure
 from .containers import Containers
-from .reports import SidecarEnd, bad_end, early_end, sidecar_end, sidecar_in, start_error, step_end
+from .reports import SidecarEnd, bad_end, early_end, is_from_outside, sidecar_end, sidecar_in, start_error, step_end
 from .steps import is_turn
 
 
@@ -58,7 +58,7 @@ def refusing_sidecar(containers: Containers) -> SidecarEnd | None:
     named = [name for name in sidecars if name == sidecar_in(end.get("message") or "")]
     for name in named or sidecars:
         if found := bad_end(containers.status_of(name), name in containers.native):
-            return SidecarEnd(name, sidecar_end(found))
+            return SidecarEnd(name, sidecar_end(found), is_from_outside=is_from_outside(found))
     return SidecarEnd(named[0] if named else "", None, words=step_end(end).get("message", ""))
 
 

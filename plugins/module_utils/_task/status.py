@@ -15,6 +15,7 @@ from .._kube.shapes import Condition, StepStatus, Task, TaskStatus
 from .._pod.life import has_ended
 from .conditions import CONDITION, WAITING_FOR_POD, Verdict, condition_of, verdict_condition
 from .observed import Observed, ObservedPod
+from .reports import ENDED_BEFORE_ITS_TURN
 from .run import deadline, expiry, marks_of, without_cancellation
 from .unstartable import INVALID_IMAGE_NAME
 from .verdict import SIDECAR_FAILED, TIMED_OUT, deaths_of_sidecars, is_suspended, judge, next_death_in, suspended
@@ -147,7 +148,8 @@ def _of_pod(pod: ObservedPod) -> TaskStatus:
 def _progress(steps: list[StepStatus]) -> str:
     """Return the step that runs or ran last, of how many."""
     states = (RUNNING, SUCCEEDED, FAILED)
-    begun = [n for n, s in enumerate(steps, start=1) if s["state"] in states or s.get("startedAt")]
+    had_turn = [(n, s) for n, s in enumerate(steps, start=1) if s.get("reason") != ENDED_BEFORE_ITS_TURN]
+    begun = [n for n, s in had_turn if s["state"] in states or s.get("startedAt")]
     return f"{max(begun, default=0)}/{len(steps)}"
 
 

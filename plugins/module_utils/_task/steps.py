@@ -12,7 +12,7 @@ from .._durations import parse_time
 from .._kube.shapes import ContainerStatus, StepStatus, Terminated
 from .._pod.life import sidecar_failure
 from .containers import Containers, is_real_end
-from .reports import bad_end, ended_before, step_end
+from .reports import ENDED_BEFORE_ITS_TURN, bad_end, ended_before, step_end
 
 # What the kubelet calls a container that is on its way; nothing to tell a person.
 ORDINARY_WAITS = ("PodInitializing", "ContainerCreating")
@@ -72,6 +72,22 @@ def has_passed(status: StepStatus) -> bool:
 def stops_the_task(status: StepStatus) -> bool:
     """Tell whether no later step may run after this one."""
     return status["state"] in (FAILED, SKIPPED, CANCELLED) and not status.get("continued")
+
+
+def deciding(statuses: t.Sequence[StepStatus]) -> list[tuple[int, StepStatus]]:
+    """Return the steps that count by now, with their numbers from 1.
+
+    One that was ended before its turn does not count while another has its turn: that one goes on to its end, and keeps
+    its results. The steps after it are skipped at once, and do not count before it does.
+    """
+    turn = passed(statuses) + 1
+    idle = all(step["state"] == WAITING for step in statuses[turn - 1 : turn])
+    numbered = enumerate(statuses, start=1)
+    return [(number, step) for number, step in numbered if number <= turn or idle or not _ended_early(step)]
+
+
+def _ended_early(status: StepStatus) -> bool:
+    return status["state"] == SKIPPED or status.get("reason") == ENDED_BEFORE_ITS_TURN
 
 
 def has_failed(status: StepStatus) -> bool:

@@ -9,23 +9,23 @@ import datetime
 import typing as t
 
 from .. import _contract as c
-from .._contract import CANCELLED, ENDED, FAILED, FAILURE, FINAL, PENDING, RUNNING, SUCCESSFUL
+from .._contract import CANCELLED, ENDED, FAILURE, FINAL, PENDING, RUNNING, SKIPPED, SUCCESSFUL
 from .._durations import parse_time, seconds_until
 from .._kube.shapes import Pod, StepStatus
 from .._pod.life import has_ended, is_ending, is_failed, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
 from .conditions import SUSPENDED, WAITING_FOR_POD, Verdict, condition_of
-from .losses import FORGOTTEN, loss_of, overuse_of
+from .losses import loss_of, overuse_of
 from .observed import Observed, ObservedPod
 from .order import next_order
-from .reports import KILLED, SidecarEnd
-from .steps import has_failed
+from .reports import ENDED_BEFORE_ITS_TURN, FORGOTTEN, KILLED, SIGNAL, SidecarEnd
+from .steps import deciding, has_failed, passed
 from .unstartable import INVALID_IMAGE_NAME, unstartable
 from .waiting import on_the_way, waits_for
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 TIMED_OUT = "TimedOut"
 # What is said of a step that was ended from outside: by somebody, or with the whole Pod.
-ENDED_FROM_OUTSIDE = (KILLED, "Signal", *FORGOTTEN)
+ENDED_FROM_OUTSIDE = (KILLED, SIGNAL, ENDED_BEFORE_ITS_TURN, *FORGOTTEN)
 # The failures after which spec.retries runs the Task again.
 STEP_FAILED, SIDECAR_FAILED, INSTALL_FAILED, POD_FAILED = (
     "StepFailed",
@@ -112,7 +112,8 @@ def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
         return _timed_out(seen)
     sidecar = pod.refusing_sidecar
     refused = Verdict(FAILURE, SIDECAR_FAILED, _fault_words(pod, sidecar)) if sidecar else None
-    found = refused or _overuse(pod) or failed_step(pod.steps) or _stopped(seen, pod) or _failed_pod(pod.pod)
+    found = refused or _overuse(pod) or failed_step(pod.steps) or _skipped_step(pod.steps)
+    found = found or _stopped(seen, pod) or _failed_pod(pod.pod)
     return None if _may_be_lost(pod) else found
 
 
@@ -137,9 +138,12 @@ def _may_be_lost(pod: ObservedPod) -> bool:
     It says so by the Pod's phase and reason, a moment after the containers' ends. What failed may be the sidecar for
     which the first step did not begin.
     """
-    is_said = is_terminal(pod.pod) or is_ending(pod.pod)
-    failed = (end for end in [*pod.steps, *pod.refusals] if end["state"] == FAILED and not end.get("continued"))
-    return not is_said and has_ended(pod.pod) and any(end.get("reason") in ENDED_FROM_OUTSIDE for end in failed)
+    if is_terminal(pod.pod) or is_ending(pod.pod) or not has_ended(pod.pod):
+        return False
+    if any(has_failed(step) and pod.is_from_outside(step["name"]) for step in pod.steps):
+        return True
+    failed = (end for end in [*pod.steps, *pod.refusals] if has_failed(end))
+    return any(end.get("reason") in ENDED_FROM_OUTSIDE for end in failed)
 
 
 def fault_of_sidecar(pod: ObservedPod) -> str:
@@ -189,12 +193,32 @@ def _log_of(pod: ObservedPod, container: str) -> str:
 
 
 def failed_step(steps: t.Sequence[StepStatus]) -> Verdict | None:
-    """Return the verdict that the first failed step is; None without one."""
-    for number, step in enumerate(steps, start=1):
+    """Return the verdict that the first failed step is, once it counts; None without one."""
+    for number, step in deciding(steps):
         if has_failed(step):
-            words = f'step "{step["name"]}" ({number} of {len(steps)}) failed: {cause_of(step)}'
-            return Verdict(FAILURE, STEP_FAILED, words)
+            who = f'step "{step["name"]}" ({number} of {len(steps)})'
+            return Verdict(FAILURE, STEP_FAILED, f"{who} {_failure_of(step)}")
     return None
+
+
+def _failure_of(step: StepStatus) -> str:
+    if step.get("reason") == ENDED_BEFORE_ITS_TURN:
+        words = "kubectl describe pod tells why, such as a livenessProbe or a postStart hook that failed"
+        return f"was ended from outside before its turn, with exit code {step['exitCode']}: {words}"
+    return f"failed: {cause_of(step)}"
+
+
+def _skipped_step(steps: t.Sequence[StepStatus]) -> Verdict | None:
+    """Return the verdict where a step did not run although all before it had passed; None where there is no such step.
+
+    Its agent could not know that they had.
+    """
+    turn = passed(steps)
+    if turn == len(steps) or steps[turn]["state"] != SKIPPED:
+        return None
+    step = steps[turn]
+    words = f'step "{step["name"]}" ({turn + 1} of {len(steps)}) did not run, though no step before it had failed'
+    return Verdict(FAILURE, STEP_FAILED, f"{words}: {step['message']}" if step.get("message") else words)
 
 
 def _stopped(seen: Observed, pod: ObservedPod) -> Verdict | None:

@@ -63,7 +63,7 @@ class Agent:
 
     def end(self, state: str, exit_code: int, now: str, **report: Any) -> None:
         """End with a report and a done file, as an agent does that nobody killed."""
-        continued = state == "Failed" and self.on_error == "continue"
+        continued = state == "Failed" and self.on_error == "continue" and not report.get("told")
         fields: Object = {"state": state, "exitCode": exit_code, **report, **({"continued": 1} if continued else {})}
         if self.runs_command:
             fields.update(startedAt=now.replace("Z", ".000Z"), finishedAt=now.replace("Z", ".000Z"))
@@ -71,6 +71,10 @@ class Agent:
         self.done = "passes" if self.passed else "stops"
         code = 0 if self.passed else exit_code
         self._terminate(code, {"message": json.dumps(fields), "reason": "Error" if code else "Completed"})
+
+    def tell_to_end(self, now: str) -> None:
+        """End since the kubelet says so: with the Pod, or for a probe that fails."""
+        self.end("Failed", 143, now, told=15, reason="Signal" if self.runs_command else "EndedBeforeItsTurn")
 
     def kill(self, reason: str = "Error") -> None:
         """End without a word."""
@@ -149,7 +153,7 @@ class SimulatedPod:
             if agent.is_up and agent.runs_command:
                 yield lambda agent=agent, index=index: self._end_command(agent, index)
                 if self.order_file == "-1":
-                    yield lambda agent=agent: agent.end("Cancelled", 143, self._world.now)
+                    yield lambda agent=agent: agent.end("Cancelled", 143, self._world.node_now)
             elif agent.is_up:
                 found = self._look(index)
                 if found:
@@ -168,7 +172,7 @@ class SimulatedPod:
             FRAIL: not all(agent.has_ended for agent in self.agents),
         }
         if self.sidecars and not self.sidecar_died and may_die.get(self.sidecar):
-            yield lambda: setattr(self, "sidecar_died", self._world.now)
+            yield lambda: setattr(self, "sidecar_died", self._world.node_now)
 
     def end_by_deadline(self) -> None:
         """End whatever runs, as the kubelet does when the Pod's activeDeadlineSeconds are over."""
@@ -181,13 +185,13 @@ class SimulatedPod:
 
     def _terminate(self, agent: Agent) -> None:
         if agent.is_up:
-            agent.end("Failed" if agent.runs_command else "Cancelled", 143, self._world.now)
+            agent.tell_to_end(self._world.node_now)
         else:
             agent.kill()
 
     def _look(self, index: int) -> Action | None:
         """Return what the agent does at its gate; None while it waits."""
-        agent, now = self.agents[index], self._world.now
+        agent, now = self.agents[index], self._world.node_now
         before = self.agents[index - 1].done if index else "passes"
         if before == "stops":
             return lambda: agent.end("Skipped", 1, now)
@@ -210,16 +214,16 @@ class SimulatedPod:
         """End the first step since a sidecar has failed before it began."""
         words = 'sidecar "web" ended before the first step began: exit code 3'
         self.is_refused = True
-        self.agents[0].end("Skipped", 1, self._world.now, reason="SidecarFailed", sidecar="web", message=words)
+        self.agents[0].end("Skipped", 1, self._world.node_now, reason="SidecarFailed", sidecar="web", message=words)
 
     def _end_command(self, agent: Agent, index: int) -> None:
         outcome = self.outcomes[index % len(self.outcomes)]
         if outcome == KILLED:
             agent.kill("OOMKilled")
         elif outcome == FAILS:
-            agent.end("Failed", 3, self._world.now, reason="Error", message="no such thing")
+            agent.end("Failed", 3, self._world.node_now, reason="Error", message="no such thing")
         else:
-            agent.end("Succeeded", 0, self._world.now, reason="Completed", **{"result.last": agent.name})
+            agent.end("Succeeded", 0, self._world.node_now, reason="Completed", **{"result.last": agent.name})
 
     def lose(self, reason: str) -> None:
         """End everything at once, and post it: the node has run out of something."""
@@ -280,9 +284,11 @@ class World:
         outcomes: Callable[[Object, Object], list[str]],
         native: bool = False,
         sidecar: Callable[[Object], str] = lambda _pod: RUNS,
+        skew: int = 0,
     ) -> None:
         self.task, self.outcomes = task, outcomes
         self.native, self.sidecar = native, sidecar
+        self.skew = datetime.timedelta(seconds=skew)
         self.pods: dict[str, SimulatedPod] = {}
         self.made: list[SimulatedPod] = []
         self.events: list[tuple[str, str]] = []
@@ -292,6 +298,11 @@ class World:
     @property
     def now(self) -> str:
         return self.clock.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    @property
+    def node_now(self) -> str:
+        """The time as the node has it, whose clock may be another."""
+        return (self.clock + self.skew).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @property
     def status(self) -> Object:

@@ -146,6 +146,56 @@ def test_whatever_is_killed_the_task_ends(steps, choices, handoff, retries):
     assert not any(pod.is_alive for pod in world.made)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 4), st.integers(1, 3), CHOICES, st.sampled_from(["Local", "Annotation"]), st.integers(0, 1))
+def test_a_step_that_is_ended_before_its_turn_fails_the_task_then(count, early, choices, handoff, retries):
+    early = min(early, count - 1)
+    world = World(task_of([(OK, True)] * count, handoff, retries=retries), lambda _spec, _pod: [OK])
+    world.round()
+    (first,) = world.made
+    for agent in first.agents:
+        agent.start()
+    first.post()
+    first.agents[early].tell_to_end(world.node_now)
+    play(world, choices)
+    told = [reason for _, reason in world.events]
+    if retries:
+        assert (world.status["status"], len(world.made)) == ("Successful", 2)
+        return
+    ran = [step["state"] for step in world.status["steps"] if step.get("startedAt")]
+    assert ran == ["Succeeded"] * len(ran)
+    assert world.status["steps"][early]["state"] == "Failed"
+    # With the Annotation hand-off none begins once it has ended.
+    assert len(ran) == early or (handoff == "Annotation" and len(ran) <= early)
+    assert (world.status["status"], condition(world.status)["reason"]) == ("Failure", "StepFailed")
+    words = f'step "{NAMES[early]}" ({early + 1} of {count}) was ended from outside before its turn'
+    assert condition(world.status)["message"].startswith(words)
+    assert world.status["progress"] == f"{len(ran)}/{count}"
+    assert told.count("StepSucceeded") == len(ran) and told.count("Failed") == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(0, 80), st.sampled_from(["Local", "Annotation"]), st.sampled_from([-3600, -3, 0, 3, 3600]))
+def test_a_pod_that_is_deleted_while_a_step_runs_is_lost_whatever_the_nodes_clock_says(steps, when, handoff, skew):
+    steps = [(OK, continues) for _, continues in steps]
+    world = World(task_of(steps, handoff), lambda _spec, _pod: [OK], skew=skew)
+    world.round()
+    (first,) = world.made
+    for choice in range(when):
+        actions = [*world.actions(), world.round]
+        actions[choice % len(actions)]()
+    if not any(agent.runs_command for agent in first.agents):
+        return
+    world.delete_pod(first.api)
+    for agent in first.agents:
+        if not agent.has_ended:
+            first._terminate(agent)
+    first.post()
+    world.settle()
+    assert (world.status["status"], world.status["attempts"], len(world.made)) == ("Successful", 2, 2)
+    assert "StepFailed" not in [reason for _, reason in world.events]
+
+
 # With a probe and without, native and ordinary; and how many retries there are, and whether the last one goes well.
 KINDS_OF_SIDECAR = st.tuples(
     st.sampled_from([make_step("web"), make_step("web", readinessProbe={"tcpSocket": {"port": 1}})]), st.booleans()
@@ -236,8 +286,8 @@ BY_HAND = (None, "0", "1", "2", "3", "99", "+1", "01", "\uff11", "-5", "")
 class Life:
     """A Task whose spec, Pods and cluster change all the time. Each event takes a number that says how."""
 
-    def __init__(self, handoff):
-        self.world = World(make_task("zeta", "alpha", handoff=handoff), self._outcomes)
+    def __init__(self, handoff, skew=0):
+        self.world = World(make_task("zeta", "alpha", handoff=handoff), self._outcomes, skew=skew)
         self.variant, self.losses = "plain", 0
 
     def _outcomes(self, _spec, pod):
@@ -339,9 +389,9 @@ EVENTS = st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_si
 
 
 @settings(max_examples=100, deadline=None)
-@given(EVENTS, st.sampled_from(["Local", "Annotation"]))
-def test_whatever_happens_to_a_task_it_comes_to_its_end(events, handoff):
-    life = Life(handoff)
+@given(EVENTS, st.sampled_from(["Local", "Annotation"]), st.sampled_from([0, -3, 3, 3600]))
+def test_whatever_happens_to_a_task_it_comes_to_its_end(events, handoff, skew):
+    life = Life(handoff, skew)
     for event, number in events:
         event(life, number)
         life.check_pods()

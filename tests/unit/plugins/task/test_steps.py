@@ -82,8 +82,40 @@ def test_exit_code_0_with_the_report_of_a_failure_is_a_failure():
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"state": "Great"}', '{"state": 1}', "{}", '"Succeeded"'])
 def test_a_foreign_termination_message_is_not_taken_for_a_report(text):
     status = status_of(ended(2, reported=False, message=text))
-    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 2, "Killed")
-    assert status["message"] == (text or "the container was ended from outside, with its agent")
+    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 2, "NoReport")
+    assert status["message"].startswith("the agent left no report") and status["message"].endswith(text)
+
+
+@pytest.mark.parametrize("exit_code", [0, 2, 137, 143])
+@pytest.mark.parametrize("text", ['{"state":"Skipped"}', '{"state":"Cancelled"}', '{"state":"Succeeded"}'])
+def test_what_a_step_says_of_itself_is_no_report(exit_code, text):
+    status = status_of(ended(exit_code, reported=False, message=text))
+    assert (status["state"], status["exitCode"]) == ("Failed", exit_code)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "report"),
+    [
+        (137, {"state": "Skipped", "exitCode": 1}),
+        (137, {"state": "Skipped", "exitCode": 137}),
+        (0, {"state": "Skipped", "exitCode": 0}),
+        (137, {"state": "Cancelled", "exitCode": 1}),
+        (0, {"state": "Cancelled", "exitCode": 143}),
+        (0, {"state": "Succeeded", "exitCode": 3}),
+        (3, {"state": "Succeeded", "exitCode": 3}),
+        (0, {"state": "Failed", "exitCode": 3}),
+    ],
+)
+def test_a_report_that_the_containers_exit_code_contradicts_is_a_failure(exit_code, report):
+    status = status_of(ended(exit_code, reported=False, message=json.dumps(report)))
+    assert (status["state"], "continued" in status) == ("Failed", False)
+
+
+def test_a_step_that_waited_when_a_signal_came_was_not_cancelled_though_its_older_agent_says_so():
+    words = "ended by signal 15 before it was started"
+    report = {"state": "Cancelled", "exitCode": 143, "reason": "Cancelled", "message": words}
+    status = status_of(ended(143, reported=False, message=json.dumps(report)))
+    assert (status["state"], status["reason"], status["message"]) == ("Failed", "EndedBeforeItsTurn", words)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +123,6 @@ def test_a_foreign_termination_message_is_not_taken_for_a_report(text):
     [
         ({"reason": "OOMKilled"}, {"reason": "OOMKilled", "message": "limits.memory"}),
         ({"reason": "Error"}, {"reason": "Killed", "message": "ended from outside"}),
-        ({"reason": "ContainerCannotRun", "message": "no such file"}, {"reason": "ContainerCannotRun"}),
         ({"reason": "ContainerStatusUnknown"}, {"message": "ContainerStatusUnknown"}),
     ],
 )
@@ -143,20 +174,40 @@ def test_of_a_report_that_the_kubelet_cut_state_and_exit_code_are_read(exit_code
     "message", ['{"state":"Great","exitCode":3,"re', '{"state":"Failed"', ' {"state":"Failed","exitCode":3,']
 )
 def test_what_only_looks_like_a_cut_report_is_the_containers_own_words(message):
-    assert status_of(ended(2, reported=False, message=message))["message"] == message
+    status = status_of(ended(2, reported=False, message=message))
+    assert status["reason"] == "NoReport" and status["message"].endswith(f": {message}")
 
 
-def test_exit_code_0_without_a_report_is_a_success():
-    assert status_of(ended(0, reported=False)) == {"name": "zeta", "state": "Succeeded", "exitCode": 0}
+def test_exit_code_0_without_a_report_is_no_success():
+    status = status_of(ended(0, reported=False))
+    assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 0, "NoReport")
+    assert "see its log" in status["message"]
+
+
+@pytest.mark.parametrize("exit_code", [126, 127])
+def test_a_command_that_could_not_be_started_is_said_to_be_so(exit_code):
+    status = status_of(ended(exit_code, reported=False))
+    assert status["message"].startswith("the command could not be started (see its log)")
+
+
+@pytest.mark.parametrize("reason", ["StartError", "ContainerCannotRun"])
+def test_a_container_that_was_never_started_has_the_kubelets_words(reason):
+    words = "exec /taskflow/bin/taskflow-agent: argument list too long"
+    times = {"startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2024-01-06T22:19:31Z"}
+    status = status_of(ended(128, reported=False, reason=reason, message=words, **times))
+    assert (status["state"], status["reason"], status["exitCode"]) == ("Failed", reason, 128)
+    assert status["message"] == f"the container could not be started: {words}"
+    assert "startedAt" not in status
 
 
 def test_a_report_can_not_turn_a_failure_into_a_success():
-    status = status_of(ended(1, state="Succeeded"))
+    status = status_of(ended(1, state="Succeeded", exitCode=0))
     assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 1, "Killed")
 
 
-@pytest.mark.parametrize("exit_code", [0, 1, 143])
-@pytest.mark.parametrize("state", ["Cancelled", "Skipped"])
+@pytest.mark.parametrize(
+    ("exit_code", "state"), [(0, "Cancelled"), (1, "Cancelled"), (143, "Cancelled"), (137, "Cancelled"), (1, "Skipped")]
+)
 def test_a_command_that_did_not_run_to_its_end_has_not_succeeded(exit_code, state):
     status = status_of(ended(exit_code, state=state))
     assert (status["state"], status["exitCode"]) == (state, exit_code)
@@ -212,7 +263,7 @@ FIELDS = ["state", "exitCode", "reason", "message", "continued", "retries", "sta
 def test_no_report_whatever_makes_a_success_of_an_exit_code(report, exit_code):
     status = status_of({"terminated": {"exitCode": exit_code, "message": json.dumps(report)}})
     assert status["state"] in ENDED
-    if exit_code:
+    if exit_code or report.get("exitCode") is None:
         assert status["state"] != "Succeeded"
         assert not has_passed(status)
 
