@@ -150,17 +150,19 @@ def _with_verdict(build: Build, status: BuildStatus, verdict: Verdict, job: Job 
     condition = verdict_condition(before, verdict, status["observedGeneration"], now)
     status["conditions"] = [x for x in before.get("conditions") or [] if x["type"] != CONDITION] + [condition]
     if verdict.status in FINAL:
-        status["completionTime"] = _completion_time(status["steps"], verdict, job, now)
+        status["completionTime"] = _completion_time(status, verdict, job, now)
         status.setdefault("startTime", status["completionTime"])
         status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
     return status
 
 
-def _completion_time(steps: list[StepStatus], verdict: Verdict, job: Job | None, now: str) -> str:
+def _completion_time(status: BuildStatus, verdict: Verdict, job: Job | None, now: str) -> str:
     """Return when the last step of a success ended; else when the Job did."""
     end = end_of(job)
     ended = (end.get("lastTransitionTime") if end else None) or now
-    return completion_time(steps, verdict, ended) if verdict.status == SUCCESSFUL else ended
+    if verdict.status != SUCCESSFUL:
+        return ended
+    return completion_time(status["steps"], status.get("startTime", ended), verdict, ended)
 
 
 def _history(build: Build, now: str) -> list[PastBuild]:

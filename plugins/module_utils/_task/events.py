@@ -32,14 +32,20 @@ def compute_events(old: TaskStatus, new: TaskStatus) -> list[Event]:
             events.append(Event(event.WARNING, "ContainerRestarted", f"{who}: {words}"))
     if _has_begun(new) and not (same_run and _has_begun(old)):
         events.insert(0, event.started(f"Pod {new.get('podName')}"))
-    died = condition_of(new, SIDECAR_FAILED).get("message")
-    if died and not (same_run and died == condition_of(old, SIDECAR_FAILED).get("message")):
+    died = _death(new)
+    if died and not (same_run and died == _death(old)):
         events.append(Event(event.WARNING, SIDECAR_FAILED, died))
     said = condition_of(old if same_run else {})
     condition = condition_of(new)
     if (said.get("status"), said.get("reason")) != (condition.get("status"), condition.get("reason")):
         events += _verdict_events(new, condition)
     return events
+
+
+def _death(status: TaskStatus) -> str:
+    """Return what is told of sidecars that have died beside the steps; empty while it is in doubt."""
+    condition = condition_of(status, SIDECAR_FAILED)
+    return condition["message"] if condition.get("status") == "True" else ""
 
 
 def _has_begun(status: TaskStatus) -> bool:

@@ -50,14 +50,12 @@ class SidecarEnd(t.NamedTuple):
         name: the sidecar's; empty where it is not known which it was.
         end: its end, told as of a step; None where nothing tells of it.
         words: those of the first step's agent, where nothing else does.
-        since: the time from which on the first step can be expected to know, where there is one.
         is_from_outside: whether something outside ended it.
     """
 
     name: str
     end: StepStatus | None
     words: str = ""
-    since: str | None = None
     is_from_outside: bool = False
 
 

@@ -10,11 +10,12 @@ import typing as t
 
 from .. import _contract as c
 from .._contract import CANCELLED, FINAL
-from .._durations import later, seconds_of
+from .._durations import later, parse_time, seconds_of
 from .._errors import InvalidSpec
 from .._kube.shapes import Pod, Task, TaskSpec, TaskStatus
 from .._pod.identity import spec_hash
 from .._pod.life import number_of
+from .conditions import condition_of
 
 
 def recorded_status(task: Task) -> TaskStatus:
@@ -88,11 +89,15 @@ def deadline(spec: TaskSpec, recorded: TaskStatus) -> datetime.datetime | None:
 
 
 def expiry(spec: TaskSpec, recorded: TaskStatus) -> datetime.datetime | None:
-    """Return when a Task that has ended is to be deleted; None when it is not."""
+    """Return when a Task that has ended is to be deleted; None when it is not.
+
+    The end is that of the last step by its node's clock, or the verdict by ours, whichever is later.
+    """
     ttl, end = spec.get("ttlSecondsAfterFinished"), recorded.get("completionTime")
     if ttl is None or not end or recorded.get("status") not in FINAL:
         return None
-    return later(end, ttl)
+    said = condition_of(recorded).get("lastTransitionTime") or end
+    return later(max(said, end, key=parse_time), ttl)
 
 
 def _is_cancelled(task: Task, generation: int) -> bool:

@@ -65,7 +65,7 @@ def refusing_sidecar(containers: Containers) -> SidecarEnd | None:
 def dead_sidecars(
     containers: Containers, steps: t.Sequence[StepStatus], refusing: SidecarEnd | None
 ) -> list[SidecarEnd]:
-    """Return the sidecars that died while the steps ran, and since when the first step can be expected to know.
+    """Return the sidecars that died while the steps ran, though the first step may not have begun by then.
 
     Args:
         containers: the Pod's.
@@ -77,16 +77,13 @@ def dead_sidecars(
         return []
     if order == ORDER_INITIAL and not is_turn(containers, 1):
         return []
-    up = (containers.running(containers.task["spec"]["steps"][0]["name"]) or {}).get("startedAt")
     over = _end_of_steps(steps)
     dead: list[SidecarEnd] = []
     for sidecar in containers.sidecars:
         name = sidecar["name"]
         end = bad_end(containers.status_of(name), name in containers.native, over)
         if end:
-            death = sidecar_end(end)
-            times = [time for time in (up, death.get("finishedAt")) if time]
-            dead.append(SidecarEnd(name, death, since=max(times, key=parse_time, default=None)))
+            dead.append(SidecarEnd(name, sidecar_end(end)))
     return dead
 
 

@@ -18,12 +18,14 @@ from .observed import Observed, ObservedPod
 from .reports import ENDED_BEFORE_ITS_TURN
 from .run import deadline, expiry, marks_of, without_cancellation
 from .unstartable import INVALID_IMAGE_NAME
-from .verdict import SIDECAR_FAILED, TIMED_OUT, deaths_of_sidecars, is_suspended, judge, next_death_in, suspended
+from .verdict import SIDECAR_FAILED, TIMED_OUT, deaths_of_sidecars, is_suspended, judge, suspended
 
 # Seconds between two tries of what can't be done now: as long as it has lasted so far, within these.
 SHORTEST_PAUSE, LONGEST_PAUSE = 2, 300
 # The reasons of failures after which steps may wait that will never begin.
 ENDED_BEFORE = (TIMED_OUT, SIDECAR_FAILED, INVALID_IMAGE_NAME)
+# The status of a condition that may prove false.
+UNKNOWN = "Unknown"
 # Seconds between two looks at Pods that are still ending.
 WAITING_PAUSE = 30
 
@@ -58,7 +60,7 @@ def compute_status(seen: Observed, problem: TaskError | None) -> TaskStatus:
     status["startTime"] = old.get("startTime") or (pod.pod["metadata"]["creationTimestamp"] if pod else seen.now)
     status["startAt"] = parse_time(status["startTime"]).strftime("%Y-%m-%d %H:%M:%S")
     status.setdefault("steps", _waiting_steps(seen.task))
-    deaths = deaths_of_sidecars(pod, seen.now) if pod else ""
+    deaths = deaths_of_sidecars(pod) if pod else ""
     status["conditions"] = _sidecar_condition(old, status, deaths, seen.now)
     return _with_verdict(seen, status, _verdict(seen, problem))
 
@@ -85,8 +87,8 @@ def next_look(seen: Observed, status: TaskStatus, problem: TaskError | None) -> 
         waits.append(max(problem.retry_after or 0, min(max(lasted, SHORTEST_PAUSE), LONGEST_PAUSE)))
     elif condition_of(status).get("reason") == WAITING_FOR_POD:
         waits.append(WAITING_PAUSE)
-    death = next_death_in(seen.current, now) if seen.current else None
-    waits += [] if death is None else [death]
+    if (death := condition_of(status, SIDECAR_FAILED)).get("status") == UNKNOWN:
+        waits.append(_doubt_left(death, now))
     return max(1, math.ceil(min(waits))) if waits else None
 
 
@@ -112,10 +114,12 @@ def _with_verdict(seen: Observed, status: TaskStatus, verdict: Verdict) -> TaskS
     if verdict.reason == SIDECAR_FAILED:
         # It was told too early: the first step has seen it in time, but took long to say so.
         sidecars = []
+    if verdict.status in FINAL:
+        sidecars = [x for x in sidecars if x["status"] != UNKNOWN]
     own = verdict_condition(before, verdict, status["observedGeneration"], seen.now)
     status["conditions"] = [*others, own, *sidecars]
     if verdict.status in FINAL:
-        status["completionTime"] = completion_time(status["steps"], verdict, seen.now)
+        status["completionTime"] = completion_time(status["steps"], status["startTime"], verdict, seen.now)
         status["duration"] = format_duration(parse_time(status["startTime"]), parse_time(status["completionTime"]))
         return without_cancellation(status, verdict.reason)
     return status
@@ -156,27 +160,40 @@ def _progress(steps: list[StepStatus]) -> str:
 def _sidecar_condition(old: TaskStatus, new: TaskStatus, deaths: str, now: str) -> list[Condition]:
     """Return the condition that tells of sidecars that died while the steps ran; none where there are none.
 
-    It is of one Pod, and stays with it.
+    It is of one Pod, and stays with it. It is in doubt until the first step has had the time to say that it did not
+    begin for the sidecar. That time counts from when the death was recorded: the node's clock may differ from ours.
     """
     same_pod = old.get("podName") is not None and old.get("podName") == new.get("podName")
     was = condition_of(old if same_pod else {}, SIDECAR_FAILED)
+    is_sure = was.get("status") == "True" or (bool(was) and not _doubt_left(was, now))
     if not deaths:
-        return [was] if was else []
+        return [was] if was and is_sure else []
+    status = "True" if is_sure or new["steps"][0].get("startedAt") else UNKNOWN
     return [
         {
             "type": SIDECAR_FAILED,
-            "status": "True",
+            "status": status,
             "reason": SIDECAR_FAILED,
             "message": deaths,
-            "lastTransitionTime": was.get("lastTransitionTime", now),
+            "lastTransitionTime": was["lastTransitionTime"] if was.get("status") == status else now,
             "observedGeneration": new["observedGeneration"],
         }
     ]
 
 
-def completion_time(steps: list[StepStatus], verdict: Verdict, now: str) -> str:
-    """Return when the last step that ran ended, to the second; now where that did not decide the Task."""
+def _doubt_left(death: Condition, now: str) -> float:
+    """Return after how many seconds the death of a sidecar is sure; 0 where it is, or the clock was set back."""
+    passed = -seconds_until(parse_time(death["lastTransitionTime"]), now)
+    return c.DEATH_TOLD_AFTER - passed if 0 <= passed < c.DEATH_TOLD_AFTER else 0
+
+
+def completion_time(steps: list[StepStatus], start: str, verdict: Verdict, now: str) -> str:
+    """Return when the last step that ran ended, to the second; now where that did not decide the Task.
+
+    The node's clock may be another: nothing ends before the start, or later than now.
+    """
     ends = [s["finishedAt"] for s in steps if s.get("startedAt") and s.get("finishedAt")]
     if not ends or verdict.status == CANCELLED or verdict.reason in (TIMED_OUT, SIDECAR_FAILED):
         return now
-    return max(map(parse_time, ends)).strftime(TIME_FORMAT)
+    latest = max(parse_time(start), *map(parse_time, ends))
+    return min(latest, parse_time(now)).strftime(TIME_FORMAT)

@@ -10,7 +10,7 @@ import typing as t
 
 from .. import _contract as c
 from .._contract import CANCELLED, ENDED, FAILURE, FINAL, PENDING, RUNNING, SKIPPED, SUCCESSFUL
-from .._durations import parse_time, seconds_until
+from .._durations import seconds_until
 from .._kube.shapes import Pod, StepStatus
 from .._pod.life import has_ended, is_ending, is_failed, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
 from .conditions import SUSPENDED, WAITING_FOR_POD, Verdict, condition_of
@@ -163,29 +163,13 @@ def _fault_words(pod: ObservedPod, sidecar: SidecarEnd) -> str:
     return f"{words}; {_log_of(pod, name)}"
 
 
-def deaths_of_sidecars(pod: ObservedPod, now: str) -> str:
-    """Return which sidecars have died while the steps ran, and how, in words; empty where none is to be told of."""
+def deaths_of_sidecars(pod: ObservedPod) -> str:
+    """Return which sidecars have died while the steps ran, and how, in words; empty where none has."""
     return "; ".join(
         f'sidecar "{sidecar.name}" ended while the steps ran: {cause_of(sidecar.end)}; {_log_of(pod, sidecar.name)}'
         for sidecar in pod.dead_sidecars
-        if sidecar.end and not _told_in(pod, sidecar, now)
+        if sidecar.end
     )
-
-
-def next_death_in(pod: ObservedPod, now: str) -> float | None:
-    """Return after how many seconds the death of a sidecar is to be told; None without one that is not yet told."""
-    waits = (_told_in(pod, sidecar, now) for sidecar in pod.dead_sidecars)
-    return min((wait for wait in waits if wait), default=None)
-
-
-def _told_in(pod: ObservedPod, sidecar: SidecarEnd, now: str) -> float:
-    """Return how many seconds are to pass until a sidecar's death may be told: the first step may not have begun."""
-    has_begun, since = pod.steps[0].get("startedAt"), sidecar.since
-    if has_begun or since is None:
-        return 0
-    passed = -seconds_until(parse_time(since), now)
-    # The node's clock may be another.
-    return c.DEATH_TOLD_AFTER - passed if 0 <= passed < c.DEATH_TOLD_AFTER else 0
 
 
 def _log_of(pod: ObservedPod, container: str) -> str:

@@ -118,6 +118,17 @@ def test_a_task_that_has_ended_expires_when_its_time_to_live_has_passed(word):
     assert expiry(changed(task, ttlSecondsAfterFinished=0)).minute == 20
 
 
+def test_the_time_to_live_counts_from_the_verdict_if_the_nodes_clock_is_behind():
+    said = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": FINISHED}
+    task = make_task("a", ttlSecondsAfterFinished=90)
+    recorded(task, "Successful", completionTime="2024-01-06T19:20:00Z", conditions=[said])
+    assert expiry(task) == datetime.datetime(2024, 1, 6, 22, 21, 30, tzinfo=datetime.UTC)
+    # The verdict of an earlier run was the same, and came before it.
+    said["lastTransitionTime"] = "2024-01-06T19:20:00Z"
+    recorded(task, "Successful", completionTime=FINISHED, conditions=[said])
+    assert expiry(task) == datetime.datetime(2024, 1, 6, 22, 21, 30, tzinfo=datetime.UTC)
+
+
 def test_a_task_that_has_not_ended_does_not_expire():
     assert expiry(recorded(make_task("a", ttlSecondsAfterFinished=0))) is None
     ended = recorded(make_task("a", ttlSecondsAfterFinished=0), "Failure", "StepFailed", completionTime=FINISHED)

@@ -328,7 +328,7 @@ def test_pods_that_are_ending_are_looked_at_now_and_then():
     assert looked(task, pod) == 30
 
 
-@pytest.mark.parametrize(("ttl", "seconds"), [(None, None), (0, 1), (5, 1), (90, 85), (3600, 3595)])
+@pytest.mark.parametrize(("ttl", "seconds"), [(None, None), (0, 1), (5, 5), (90, 90)])
 def test_a_task_that_has_ended_is_looked_at_when_it_expires(ttl, seconds):
     task = make_task("a", **({} if ttl is None else {"ttlSecondsAfterFinished": ttl}))
     assert looked(task, pod_of(1, "Succeeded", a=ended())) == seconds
@@ -533,7 +533,10 @@ def test_a_sidecar_that_dies_beside_the_steps_is_told_once_and_decides_nothing()
     task = make_task("a", sidecars=[make_step("web")])
     healthy = compute_status(task, [beside(1, RUNNING, RUNNING)], None, CREATED)
     assert of_sidecars(healthy) == []
-    status = compute_status({**task, "status": healthy}, [beside(1, RUNNING, DEAD)], None, NOW)
+    doubtful = compute_status({**task, "status": healthy}, [beside(1, RUNNING, DEAD)], None, CREATED)
+    assert [x["status"] for x in of_sidecars(doubtful)] == ["Unknown"]
+    assert [e.reason for e in compute_events(healthy, doubtful)] == []
+    status = compute_status({**task, "status": doubtful}, [beside(1, RUNNING, DEAD)], None, NOW)
     words = (
         'sidecar "web" ended while the steps ran: exit code 3: no such port; '
         "its log: kubectl logs task-pod-demo-1 -c web"
@@ -541,7 +544,7 @@ def test_a_sidecar_that_dies_beside_the_steps_is_told_once_and_decides_nothing()
     (told,) = of_sidecars(status)
     assert (told["status"], told["reason"], told["message"]) == ("True", "SidecarFailed", words)
     assert (verdict(status), status["conditions"][0]["type"]) == (("Running", "Running"), "Succeeded")
-    assert Event("Warning", "SidecarFailed", words) in compute_events(healthy, status)
+    assert Event("Warning", "SidecarFailed", words) in compute_events(doubtful, status)
     # It stays as it was, and in the status of the Task that has ended.
     again = compute_status({**task, "status": status}, [beside(1, RUNNING, DEAD)], None, LATER)
     assert again == status
@@ -550,37 +553,70 @@ def test_a_sidecar_that_dies_beside_the_steps_is_told_once_and_decides_nothing()
     assert [e.reason for e in compute_events(status, end)] == ["StepSucceeded", "Completed"]
 
 
-def test_a_death_is_told_once_the_first_step_has_had_the_time_to_see_it():
+# By the node's clock, which may be another.
+@pytest.mark.parametrize("died", ["2020-01-01T00:00:00Z", "2024-01-06T22:19:54Z", "2030-01-01T00:00:00Z"])
+def test_a_death_is_told_once_the_first_step_has_had_the_time_to_see_it(died):
     task = make_task("a", sidecars=[make_step("web")])
+    pod = beside(1, RUNNING, ended(3, reported=False, finishedAt=died))
 
-    def told(died, step=RUNNING, now=NOW):
-        pod = beside(1, step, ended(3, reported=False, finishedAt=died))
-        status = compute_status(task, [pod], None, now)
-        return bool(of_sidecars(status)), next_look({**task, "status": status}, [pod], None, now)
+    def look(now):
+        task["status"] = compute_status(task, [pod], None, now)
+        return of_sidecars(task["status"])[0]["status"], next_look(task, [pod], None, now)
 
-    assert told("2024-01-06T22:19:54Z") == (True, None)
-    assert told("2024-01-06T22:19:57Z") == (False, 2)
-    # It may have waited for its own container.
-    late = {"running": {"startedAt": "2024-01-06T22:19:59Z"}}
-    assert told("2024-01-06T22:19:54Z", late) == (False, 4)
-    # The clock of its node is not ours.
-    assert told("2024-01-06T22:20:01Z") == (True, None)
-    # The first step's report says that it had begun.
+    assert look("2024-01-06T22:19:55Z") == ("Unknown", 5)
+    assert look("2024-01-06T22:19:58Z") == ("Unknown", 2)
+    assert look("2024-01-06T22:20:00Z") == ("True", None)
+    assert of_sidecars(task["status"])[0]["lastTransitionTime"] == "2024-01-06T22:20:00Z"
+
+
+def test_a_death_is_told_at_once_when_the_first_steps_report_says_that_it_had_begun():
+    task = make_task("a", sidecars=[make_step("web")])
     native = set_states(make_pod(1), a=ended())
     native["status"]["initContainerStatuses"] = [
         {"name": "web", "state": RUNNING, "lastState": ended(3, reported=False, finishedAt="2024-01-06T22:19:54Z")}
     ]
-    assert of_sidecars(compute_status(task, [native], None, "2024-01-06T22:19:55Z"))
+    assert of_sidecars(compute_status(task, [native], None, "2024-01-06T22:19:55Z"))[0]["status"] == "True"
+
+
+def test_a_death_is_not_in_doubt_for_ever_when_our_clock_is_set_back():
+    task = make_task("a", sidecars=[make_step("web")])
+    task["status"] = compute_status(task, [beside(1, RUNNING, DEAD)], None, LATER)
+    status = compute_status(task, [beside(1, RUNNING, DEAD)], None, NOW)
+    assert of_sidecars(status)[0]["status"] == "True"
+
+
+@pytest.mark.parametrize("end", [beside(-1, RUNNING, DEAD), beside(1, RUNNING, RUNNING)])
+def test_a_death_that_is_in_doubt_when_the_pod_is_told_to_end_is_not_told(end):
+    task = make_task("a", sidecars=[make_step("web")])
+    task["status"] = compute_status(task, [beside(1, RUNNING, DEAD)], None, NOW)
+    assert of_sidecars(compute_status(task, [end], None, NOW)) == []
 
 
 def test_what_was_told_too_early_is_taken_back():
     task = make_task("a", sidecars=[make_step("web")])
     dead = ended(3, reported=False, finishedAt="2024-01-06T22:19:30Z")
-    status = compute_status(task, [beside(1, RUNNING, dead)], None, NOW)
-    assert of_sidecars(status)
+    for now in (CREATED, NOW):
+        task["status"] = compute_status(task, [beside(1, RUNNING, dead)], None, now)
+    assert of_sidecars(task["status"])[0]["status"] == "True"
     pod = beside(-1, ended(1, "Skipped", sidecar="web"), dead)
-    status = compute_status({**task, "status": status}, [pod], None, LATER)
+    status = compute_status(task, [pod], None, LATER)
     assert (verdict(status), of_sidecars(status)) == (("Failure", "SidecarFailed"), [])
+
+
+# A node whose clock is another.
+
+
+@pytest.mark.parametrize(
+    ("finished", "end", "duration"),
+    [
+        ("2024-01-06T22:19:55.250Z", "2024-01-06T22:19:55Z", "31s"),
+        ("2030-01-01T00:00:00.000Z", NOW, "36s"),
+        ("2020-01-01T00:00:00.000Z", CREATED, "0s"),
+    ],
+)
+def test_a_task_ends_between_its_start_and_now(finished, end, duration):
+    status = compute_status(make_task("a"), [pod_of(1, "Succeeded", a=ended(finishedAt=finished))], None, NOW)
+    assert (status["completionTime"], status["duration"]) == (end, duration)
 
 
 def test_what_a_sidecar_did_in_one_pod_is_not_told_of_the_next():
