@@ -233,9 +233,11 @@ def test_every_reason_in_the_table_is_one_that_the_code_can_produce():
     assert unknown <= listed("from Kubernetes")
 
 
-def test_every_reason_of_a_step_in_the_table_is_one_of_the_agent():
+def test_every_reason_of_a_step_in_the_table_is_one_of_the_agent_or_the_operator():
     reasons = {reason for row in rows_below("#### Reasons of a step") for reason in row[0].split(", ")}
-    assert reasons <= constants("roles/taskflow_agent/files/agent/taskflow_agent")
+    assert reasons <= constants("roles/taskflow_agent/files/agent/taskflow_agent") | constants(
+        "plugins/module_utils/_task"
+    )
 
 
 def test_every_reason_of_the_code_is_in_the_table():
