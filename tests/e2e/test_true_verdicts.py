@@ -53,7 +53,7 @@ def test_a_hook_that_fails_while_its_step_waits_is_a_failure_and_retried(cluster
         (
             "forged",
             """printf '{{"state":"Succeeded","exitCode":0}}' >{0}""",
-            "the command has written /taskflow/run/1/done",
+            "/taskflow/run/1/done was written while the command ran",
         ),
     ],
 )

@@ -111,9 +111,9 @@ def begin(options: StepOptions) -> None:
 
 
 def check_done_file(options: StepOptions, outcome: Outcome) -> None:
-    """Make a failure of a step whose command has left a done file of its own: the next step may have believed it."""
+    """Make a failure of a step whose command has written a done file: the next step may have believed it."""
     if options.done is not None and outcome.lets_pass and lies_at(options.done):
-        text = f"the command has written {options.done}, by which its agent tells the next step how it ended"
+        text = f"{options.done} was written while the command ran: only the agent may tell the next step how it ended"
         complain(text)
         outcome.fail(BAD_DONE_FILE, text)
 

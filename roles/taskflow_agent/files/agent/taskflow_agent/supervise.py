@@ -145,7 +145,6 @@ def conclude(supervisor: Supervisor, exit_code: int) -> Outcome:
         outcome = Outcome(FAILED, SIGNAL_BASE + signal.SIGKILL if killed else TIMED_OUT, "TimedOut", message)
     elif supervisor.told is not None and outcome.state == FAILED:
         outcome.message = f"signal {supervisor.told} from outside told it to end"
-    outcome.told = supervisor.told
     if supervisor.ordered:
         outcome.state = CANCELLED
         outcome.reason = "Cancelled"
