@@ -16,6 +16,7 @@ from taskflow_controller.options import Options
 from taskflow_controller.process import Parts, Process, Stopping
 from taskflow_controller.proxy import ApiProxy
 from taskflow_controller.reconcile.controller import Controller, Limits
+from taskflow_controller.reconcile.dependent_finalizers import DependentFinalizers
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.runner import AnsibleRunner
@@ -64,8 +65,11 @@ def compose(options: Options, environ: Mapping[str, str]) -> Process:
         proxy=proxy,
         cancelled=stopping.at_once,
     )
-    reconciler = Reconciler(launcher, Objects(api), overrides, cancelled=stopping.at_once, metrics=metrics)
-    controller = Controller(api, watches, reconciler, limits, watched_namespaces(environ), metrics=metrics)
+    objects = Objects(api)
+    reconciler = Reconciler(launcher, objects, overrides, cancelled=stopping.at_once, metrics=metrics)
+    finalizers = DependentFinalizers(objects)
+    namespaces = watched_namespaces(environ)
+    controller = Controller(api, watches, reconciler, limits, namespaces, finalizers=finalizers, metrics=metrics)
     return Process(
         options,
         Parts(

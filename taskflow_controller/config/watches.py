@@ -30,7 +30,7 @@ _SUPPORTED = {
     "watchDependents", "batch", "apiProxy", "runTimeout",
 }  # fmt: skip
 _KIND_FIELDS = {"group", "version", "kind"}
-_DEPENDENT_FIELDS = {*_KIND_FIELDS, "labelSelector", "fields"}
+_DEPENDENT_FIELDS = {*_KIND_FIELDS, "labelSelector", "fields", "finalizer"}
 _FINALIZER_FIELDS = {"name", "playbook", "role", "vars"}
 
 
@@ -42,11 +42,13 @@ class DependentWatch:
         gvk: the kind.
         label_selector: in the form of the API server's query, "" for all objects.
         fields: an update counts if the value at one of them changed; None: if anything but the status changed.
+        finalizer: what the playbook puts on such objects; it goes when their owner is gone. "" for nothing.
     """
 
     gvk: GroupVersionKind
     label_selector: str
     fields: tuple[FieldPath, ...] | None
+    finalizer: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,12 +242,18 @@ def _finalizer(entry: Entry, environ: Mapping[str, str], warnings: list[str]) ->
     if not isinstance(content, LocatedDict):
         raise entry.error("finalizer", f"must be a mapping, not {content!r}")
     finalizer = Entry(entry.path, f"{entry.name}: finalizer", content).spelled(_FINALIZER_FIELDS, warnings)
-    name = finalizer.string("name")
+    name = _finalizer_name(finalizer, "name")
     if not name:
         raise finalizer.error("name", "is required")
-    if not QUALIFIED_NAME.fullmatch(name):
-        raise finalizer.error("name", f"must be a name such as example.com/finalizer, not {name!r}")
     return Finalizer(name, _command(finalizer, environ), finalizer.variables("vars"))
+
+
+def _finalizer_name(entry: Entry, field: str) -> str:
+    """Return a finalizer's name, or "" if the field is not given."""
+    name = entry.string(field)
+    if name and not QUALIFIED_NAME.fullmatch(name):
+        raise entry.error(field, f"must be a name such as example.com/finalizer, not {name!r}")
+    return name
 
 
 def _blacklist(entry: Entry, warnings: list[str]) -> frozenset[GroupVersionKind]:
@@ -262,6 +270,7 @@ def _dependents(entry: Entry, warnings: list[str]) -> tuple[DependentWatch, ...]
                 gvk=_gvk(item),
                 label_selector=item.selector("labelSelector"),
                 fields=fields or None,
+                finalizer=_finalizer_name(item, "finalizer"),
             )
         )
     return tuple(dependents)

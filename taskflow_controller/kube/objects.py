@@ -90,15 +90,24 @@ class Objects:
             ApiException: the server refuses.
             urllib3.exceptions.HTTPError: there is no answer.
         """
+        found = self.find(gvk, *namespace_and_name(obj))
+        return found if found and found["metadata"].get("uid") == obj["metadata"].get("uid") else None
+
+    def find(self, gvk: GroupVersionKind, namespace: str, name: str) -> Object | None:
+        """Return the object of a name as it is now, or None if there is none, or the API server does not have the kind.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         try:
-            found = self._api.get(object_path(gvk, self._resource(gvk), *namespace_and_name(obj)))
+            return self._api.get(object_path(gvk, self._resource(gvk), namespace, name))
         except KindNotServedError:
             return None
         except ApiException as exc:
             if exc.status == NOT_FOUND:
                 return None
             raise
-        return found if found["metadata"].get("uid") == obj["metadata"].get("uid") else None
 
     def change(self, gvk: GroupVersionKind, obj: Object, patch_for: PatchFor, patience: Patience) -> Object | None:
         """Change an object and return the result, or None if the object is gone.

@@ -20,6 +20,7 @@ class Stored:
     version: str
     created: str
     labels: Labels
+    deleting: bool
 
     @classmethod
     def of(cls, obj: Object) -> "Stored":
@@ -31,6 +32,7 @@ class Stored:
             metadata.get("resourceVersion") or "",
             metadata.get("creationTimestamp") or "",
             metadata.get("labels") or {},
+            bool(metadata.get("deletionTimestamp")),
         )
 
     def decode(self) -> Object:

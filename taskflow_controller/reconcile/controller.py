@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from taskflow_controller.config.watches import DependentWatch, Watch
@@ -13,6 +13,7 @@ from taskflow_controller.kube.informers import Change, ResourceInformer, Watched
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, ResourceKey
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkItem, WorkQueue
+from taskflow_controller.reconcile.dependent_finalizers import DependentFinalizers, Rule
 from taskflow_controller.reconcile.leftovers import LeftoverSearch
 from taskflow_controller.reconcile.own_changes import is_own_change
 from taskflow_controller.reconcile.reconciler import Reconciler
@@ -21,7 +22,7 @@ from taskflow_controller.runs.launcher import Work
 from taskflow_controller.serve.metrics import Metrics, Outcome
 from taskflow_controller.triggers.causes import Cause, Causes
 from taskflow_controller.triggers.dependents import DependentKinds
-from taskflow_controller.triggers.predicates import keep_only
+from taskflow_controller.triggers.predicates import FINALIZERS, keep_only
 from taskflow_controller.triggers.routing import Router, Routes
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Controller:
         reconciler: serves the resources.
         limits: how many runs may go on at once.
         namespaces: where to watch; empty for everywhere.
+        finalizers: takes the finalizers off dependents whose owner is gone.
         metrics: counts what happens.
 
     Attributes:
@@ -77,9 +79,10 @@ class Controller:
         limits: Limits,
         namespaces: tuple[str, ...] = (),
         *,
+        finalizers: DependentFinalizers,
         metrics: Metrics | None = None,
     ) -> None:
-        self._reconciler = reconciler
+        self._reconciler, self._finalizers = reconciler, finalizers
         self._watches = {watch.gvk: watch for watch in watches}
         kind_limits = {watch.gvk: limits.for_watch(watch) for watch in watches}
         self._metrics = metrics or Metrics(kind_limits)
@@ -96,9 +99,10 @@ class Controller:
         self.dependents = DependentKinds(api, namespaces, self._used_kind_changed)
         primaries = []
         for watch in watches:
-            primaries.append(self._watch_primary(api, watch, namespaces))
+            primary = self._watch_primary(api, watch, namespaces)
+            primaries.append(primary)
             for dependent in watch.dependents:
-                self._watch_dependent(api, watch, dependent, namespaces)
+                self._watch_dependent(api, watch, dependent, primary, namespaces)
         self._leftovers = LeftoverSearch(primaries, reconciler, self.queue.add)
         self._workers = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
@@ -121,11 +125,13 @@ class Controller:
         self._working = True
         for worker in self._workers:
             worker.start()
+        self._finalizers.start()
         self._leftovers.start()
 
     def shut_down(self, timeout: float) -> bool:
         """Start no more runs, and wait up to ``timeout`` seconds for the others. Return whether all have ended."""
         self._leftovers.stop()
+        self._finalizers.shut_down()
         self.queue.shut_down()
         return self.queue.drain(timeout)
 
@@ -153,6 +159,7 @@ class Controller:
         dead = [str(informer) for informer in self._all_informers() if not informer.alive]
         started = (worker for worker in self._workers if worker.ident is not None)
         dead += [worker.name for worker in started if not worker.is_alive()]
+        dead += filter(None, [self._finalizers.problem()])
         return f"not running: {', '.join(dead)}" if dead else None
 
     def _all_informers(self) -> list[ResourceInformer]:
@@ -182,20 +189,38 @@ class Controller:
         return kind
 
     def _watch_dependent(
-        self, api: ApiServer, watch: Watch, dependent: DependentWatch, namespaces: tuple[str, ...]
+        self,
+        api: ApiServer,
+        watch: Watch,
+        dependent: DependentWatch,
+        primary: WatchedKind,
+        namespaces: tuple[str, ...],
     ) -> None:
-        router = self._routers[watch.gvk]
+        router, store, fields = self._routers[watch.gvk], Store(), dependent.fields
+        held: Callable[[Change], None] | None = None
+        if dependent.finalizer:
+            owners = self._stores[watch.gvk]
+            rule = Rule(dependent.finalizer, dependent.gvk, watch.gvk, owners, lambda: primary.synced, store)
+            held, fields = self._finalizers.add(rule), fields and (*fields, FINALIZERS)
+
+        def changed(change: Change) -> None:
+            if held:
+                held(change)
+            self._enqueue(router.dependent(dependent, change))
+
         kind = for_namespaces(
             api,
             dependent.gvk,
             namespaces,
-            on_change=lambda change: self._enqueue(router.dependent(dependent, change)),
+            on_change=changed,
+            store=store,
             label_selector=dependent.label_selector,
-            trim=functools.partial(keep_only, fields=dependent.fields),
+            trim=functools.partial(keep_only, fields=fields),
         )
         self.informers += kind.informers
 
     def _primary_changed(self, watch: Watch, change: Change) -> None:
+        self._finalizers.owner_changed(change)
         if not watch.selector:
             self.dependents.changed(watch.gvk, change)
         self._enqueue(self._routers[watch.gvk].primary(change))

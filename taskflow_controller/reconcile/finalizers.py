@@ -71,7 +71,7 @@ class FinalizerKeeper:
             ApiException: the server refuses.
             urllib3.exceptions.HTTPError: there is no answer.
         """
-        return self._objects.change(key.gvk, obj, lambda known: _removal(known, name), self._patience)
+        return self._objects.change(key.gvk, obj, lambda known: removal(known, name), self._patience)
 
 
 def _addition(obj: Object, name: str) -> Patch | None:
@@ -83,7 +83,8 @@ def _addition(obj: Object, name: str) -> Patch | None:
     return Patch({"metadata": {**unchanged, "finalizers": [*names, name]}}, MERGE_PATCH)
 
 
-def _removal(obj: Object, name: str) -> Patch | None:
+def removal(obj: Object, name: str) -> Patch | None:
+    """Return the patch that removes a finalizer from an object, or None if it has no such finalizer."""
     names = finalizers_of(obj)
     if name not in names:
         return None

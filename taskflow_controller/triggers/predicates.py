@@ -10,6 +10,7 @@ _BOOKKEEPING = frozenset({"resourceVersion", "managedFields", "selfLink"})
 # Fields about the object's deletion, not about its content.
 _LIFECYCLE = {"finalizers", "ownerReferences"}
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "ownerReferences")
+FINALIZERS = ("metadata", "finalizers")
 _OWNER_ANNOTATIONS = ("operator-sdk/primary-resource", "operator-sdk/primary-resource-type")
 _NEEDED = (
     ("apiVersion",),

@@ -1,6 +1,7 @@
 """Maps a change to the watched resources that need a run, each with the cause."""
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 
@@ -40,10 +41,14 @@ class Router:
             yield ResourceKey(gvk, *namespace_and_name(change.new or change.old or {})), Cause.event(reason)
 
     def dependent(self, dependent: DependentWatch, change: Change) -> Routes:
-        """Yield the owner of a dependent that the watches file names, if it needs a run."""
+        """Yield the owner of a dependent that the watches file names, if it needs a run; also one that it has lost."""
         reason = _judged(functools.partial(dependent_reason, fields=dependent.fields), change)
         if reason:
-            for key in owner_keys(change.new or change.old or {}, self._watch.gvk, self._owners, controlling=True):
+            owners = (
+                owner_keys(obj, self._watch.gvk, self._owners, controlling=True)
+                for obj in filter(None, (change.new, change.old))
+            )
+            for key in dict.fromkeys(itertools.chain.from_iterable(owners)):
                 yield key, Cause.event(reason)
 
     def used_kind(self, change: Change) -> Routes:

@@ -76,8 +76,8 @@ class FakeStream:
 class FakeCluster:
     """Objects of any kind, by the path of their lists. Each change gets the next resource version.
 
-    ``requests`` notes (verb, path, query), where the verb is find, list or watch. ``before`` is called with them
-    first, and may raise. ``page_size`` is the most that a page has.
+    ``requests`` notes (verb, path, query), where the verb is find, get, list, patch or watch. ``before`` is called with
+    them first, and may raise. ``page_size`` is the most that a page has.
     """
 
     def __init__(self, page_size: int = 500) -> None:
@@ -101,8 +101,20 @@ class FakeCluster:
         return self._change("ADDED" if self._key(obj) not in self.objects else "MODIFIED", obj)
 
     def delete(self, obj: Object) -> Object:
-        """Delete an object; its last state is ``obj`` as it is given."""
+        """Delete an object; its last state is ``obj`` as it is given.
+
+        One with finalizers is only marked, and stays until they are gone.
+        """
+        if obj["metadata"].get("finalizers"):
+            return self._change("MODIFIED", {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "now"}})
         return self._change("DELETED", obj)
+
+    def leave(self, obj: Object) -> Object:
+        """Have the watches told that an object is gone, as when a selector does not show it any more; it stays."""
+        there = self.objects[self._key(obj)]
+        last = self._change("DELETED", obj)
+        self.objects[self._key(obj)] = there
+        return last
 
     def bookmark(self, kind: str) -> int:
         """Have the watches of a kind come to a new version, and return that."""
@@ -110,14 +122,16 @@ class FakeCluster:
         return self.version
 
     def paths(self, verb: str) -> list[str]:
-        """The paths of the requests of a kind: find, list or watch."""
+        """The paths of the requests of a kind: find, get, list, patch or watch."""
         return [path for done, path, _query in self.requests if done == verb]
 
     def resource(self, gvk: GroupVersionKind) -> ApiResource:
         self._request("find", gvk.kind, {})
         return ApiResource(plural_of(gvk.kind), self.namespaced)
 
-    def get(self, path: str, query: dict[str, Any]) -> Object:
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Object:
+        if query is None:
+            return self._get(path)
         self._request("list", path, query)
         with self.changed:
             if "continue" in query:
@@ -131,6 +145,38 @@ class FakeCluster:
             end = start + min(self.page_size, query["limit"])
             more = {"continue": f"{version}:{end}"} if end < len(items) else {}
             return copy.deepcopy({"metadata": {"resourceVersion": str(version), **more}, "items": items[start:end]})
+
+    def _get(self, path: str) -> Object:
+        self._request("get", path, {})
+        with self.changed:
+            return copy.deepcopy(self._at(path))
+
+    def patch(self, path: str, body: list[Object], content_type: str) -> Object:
+        """Apply a JSON patch that tests and removes. An object that is deleted goes with its last finalizer."""
+        self._request("patch", path, {})
+        assert content_type == "application/json-patch+json"
+        with self.changed:
+            obj = copy.deepcopy(self._at(path))
+            for step in body:
+                *parents, last = step["path"].strip("/").split("/")
+                place: Any = obj
+                for key in parents:
+                    place = place[key]
+                place_key = int(last) if isinstance(place, list) else last
+                if step["op"] == "remove":
+                    del place[place_key]
+                elif place[place_key] != step["value"]:
+                    raise refusal(422, "Invalid")
+            metadata = obj["metadata"]
+            is_gone = metadata.get("deletionTimestamp") and not metadata.get("finalizers")
+            return self._change("DELETED" if is_gone else "MODIFIED", obj)
+
+    def _at(self, path: str) -> Object:
+        *above, plural, name = path.split("/")
+        key = (plural, above[-1] if "namespaces" in above else "", name)
+        if key not in self.objects:
+            raise refusal(404, "NotFound")
+        return self.objects[key]
 
     def stream(self, path: str, query: dict[str, Any], read_timeout: float) -> FakeStream:
         self._request("watch", path, query)

@@ -86,14 +86,15 @@ def test_watch_dependents() -> None:
 - {group: example.com, version: v1, kind: Widget, playbook: play.yml, manageStatus: false, watchDependents: [
     {version: v1, kind: Pod, labelSelector: {matchLabels: {a: b}, matchExpressions: [
       {key: c, operator: In, values: [d, e]}, {key: f, operator: Exists}, {key: g, operator: DoesNotExist}]},
-     fields: [status.phase, "metadata.annotations[a.com/x]", [data, "a[b].c"]]},
+     fields: [status.phase, "metadata.annotations[a.com/x]", [data, "a[b].c"]], finalizer: a.com/kept},
     {group: apps, version: v1, kind: Deployment}]}
 """
     pod, deployment = load(text).watches[0].dependents
     assert pod.gvk == GroupVersionKind("", "v1", "Pod")
     assert pod.label_selector == "a=b,c in (d,e),f,!g"
     assert pod.fields == (("status", "phase"), ("metadata", "annotations", "a.com/x"), ("data", "a[b].c"))
-    assert deployment.fields is None and deployment.label_selector == ""
+    assert pod.finalizer == "a.com/kept"
+    assert deployment.fields is None and deployment.label_selector == "" and deployment.finalizer == ""
 
 
 def test_defaults_of_what_shapes_a_run() -> None:
@@ -246,6 +247,11 @@ def test_collection_from_ansible_cfg(project: Path) -> None:
             {"watchDependents": "[{version: v1, kind: Pod, labelSelector: {a: b}}]"},
             7,
             "labelSelector: unknown key 'a'",
+        ),
+        (
+            {"watchDependents": "[{version: v1, kind: Pod, finalizer: a b}]"},
+            7,
+            "watchDependents item 1: finalizer: must be a name such as example.com/finalizer, not 'a b'",
         ),
     ],
 )

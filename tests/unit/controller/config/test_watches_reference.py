@@ -44,6 +44,7 @@ def test_examples_are_taken() -> None:
         ("metadata", "annotations", "example.com/size"),
         ("data", "a key.with[brackets]"),
     )
+    assert dependent.finalizer == "cache.example.com/counted"
 
 
 def test_message_of_the_example() -> None:

@@ -19,6 +19,7 @@ from taskflow_controller.kube.api import plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, ResourceKey
 from taskflow_controller.kube.objects import Objects
 from taskflow_controller.reconcile.controller import Controller, Limits
+from taskflow_controller.reconcile.dependent_finalizers import DependentFinalizers
 from taskflow_controller.reconcile.reconciler import Reconciler
 from taskflow_controller.runs.launcher import Launcher
 from taskflow_controller.runs.run_events import RunCounts
@@ -96,7 +97,11 @@ def setup(api: FakeCluster, tmp_path: Path):
     }
     rest = {"snake_case_parameters": True, "watch_annotations_changes": False, "max_concurrent": None}
     watch = Watch(
-        gvk=WIDGET, dependents=(DependentWatch(POD, "", (("status", "phase"),)),), verbosity=3, **fields, **rest
+        gvk=WIDGET,
+        dependents=(DependentWatch(POD, "", (("status", "phase"),), "example.com/kept"),),
+        verbosity=3,
+        **fields,
+        **rest,
     )
     runner = FakeRunner()
     workspaces = Workspaces(tmp_path)
@@ -104,7 +109,7 @@ def setup(api: FakeCluster, tmp_path: Path):
     launcher = Launcher(runner, workspaces, overrides, environment={}, cancelled=lambda: False)
     objects = Objects(api)  # type: ignore[arg-type]
     reconciler = Reconciler(launcher, objects, overrides, cancelled=lambda: False)
-    controller = Controller(api, [watch], reconciler, Limits(2))  # type: ignore[arg-type]
+    controller = Controller(api, [watch], reconciler, Limits(2), finalizers=DependentFinalizers(objects))  # type: ignore[arg-type]
     controller.start_workers()
     controller.start_informers()
     until(lambda: len(api.streams) == 2)
@@ -155,6 +160,19 @@ def test_deleted_is_cleaned_up_without_a_run(setup) -> None:
     setup.api.delete(widget())
     until(lambda: not setup.path.exists())
     assert len(setup.runner.requests) == 1
+
+
+def test_a_dependents_finalizer_goes_with_its_owner(setup) -> None:
+    setup.api.put(widget())
+    kept = pod()
+    kept["metadata"]["finalizers"] = ["example.com/kept"]
+    setup.api.put(kept)
+    until(lambda: len(setup.runner.requests) == 1 and not setup.controller.queue.working())
+    setup.api.delete(widget())
+    until(lambda: not setup.api.objects["pods", "ns", "p"]["metadata"]["finalizers"])
+    assert setup.controller.thread_problem() is None
+    setup.controller.shut_down(5)
+    until(lambda: "dependent-finalizers" in (setup.controller.thread_problem() or ""))
 
 
 def test_failure_and_bug_are_retried_then_forgotten(setup, caplog: pytest.LogCaptureFixture) -> None:

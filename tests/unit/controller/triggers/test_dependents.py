@@ -13,6 +13,7 @@ from taskflow_controller.kube.api import KindNotServedError
 from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind
 from taskflow_controller.reconcile.controller import Controller, Limits
+from taskflow_controller.reconcile.dependent_finalizers import DependentFinalizers
 from taskflow_controller.triggers.dependents import DependentKind, DependentKinds, is_watched_for
 
 WIDGET = WATCH.gvk
@@ -113,7 +114,7 @@ def controller(api: FakeCluster) -> Iterator[Any]:
     for name in ("w", "v"):
         api.put(widget(name))
     watches = [WATCH, dataclasses.replace(OTHER, selector="a=b")]
-    controller: Any = Controller(api, watches, None, Limits(1))  # type: ignore[arg-type]
+    controller: Any = Controller(api, watches, None, Limits(1), finalizers=DependentFinalizers(None))  # type: ignore[arg-type]
     controller.queued = queued = []
     controller.queue.add = lambda key, cause: queued.append((key.name, str(cause)))
     controller.start_informers()

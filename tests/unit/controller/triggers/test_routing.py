@@ -83,6 +83,18 @@ def test_a_dependent_reconciles_the_owner_that_controls_it() -> None:
     assert not list(router().dependent(DATA, unchanged))
 
 
+def test_the_owner_that_a_dependent_has_lost_is_reconciled_and_its_new_one() -> None:
+    watched = DependentWatch(CONFIG_MAP, "", (("metadata", "ownerReferences"),))
+    metadata = owned_by("w")
+    metadata["ownerReferences"][0]["controller"] = True
+    lost = Change(CONFIG_MAP, config_map("a", metadata), config_map("a", {"namespace": "ns"}))
+    assert told(router().dependent(watched, lost)) == [(key("w"), "ConfigMap c metadata.ownerReferences changed")]
+    other = owned_by("v")
+    other["ownerReferences"][0]["controller"] = True
+    found = told(router().dependent(watched, Change(CONFIG_MAP, config_map("a", metadata), config_map("a", other))))
+    assert [name for name, _ in found] == [key("v"), key("w")]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "names"),
     [
