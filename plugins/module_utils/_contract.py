@@ -26,6 +26,8 @@ RETRY_ANNOTATION = GROUP + "/retry"
 SIDECAR_ANNOTATION = GROUP + "/sidecar-failed"
 # "true" on the Pod of a run that spec.cancel ended.
 CANCELLED_ANNOTATION = GROUP + "/cancelled"
+# On a Pod: it stays, though somebody deletes it, until the operator has recorded its end.
+TRACKING_FINALIZER = GROUP + "/task-tracking"
 # On a Task: its order goes no further than this number; any other value holds it where it is.
 HOLD_ANNOTATION = GROUP + "/hold-order"
 POD_NAME_PREFIX = "task-pod-"
@@ -93,6 +95,9 @@ RESERVED_PATHS = ("/taskflow", PODINFO_DIR)
 # Where a container writes its termination message by default; and where the kernel's own files are.
 DEFAULT_MESSAGE_PATH = "/dev/termination-log"
 KERNEL_PATHS = ("/proc", "/sys", "/dev")
+
+# Where a Pod finds the namespace that it is in.
+OWN_NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 DEFAULT_AGENT_IMAGE = "docker.io/taskflow/agent:v" + COLLECTION_VERSION
 AGENT_IMAGE_ENV = "TASKFLOW_AGENT_IMAGE"

@@ -13,6 +13,8 @@ description:
   - Creates the Pod of a C(Task) (C(api.practice.com/v1alpha1)) when one is due, and deletes those of its earlier specs.
   - At most one Pod of a Task is alive at any time. While one of an earlier spec or attempt is still ending, none is
     created. A Pod's name follows from the Task, its spec and the attempt, so that none can be made twice.
+  - A Pod of that name counts as the Task's if its UID is in the status, or if it is what this module would make.
+    Otherwise the module fails with the reason V(PodNameTaken), and leaves that Pod alone.
   - A Task that has its verdict gets no new Pod. A Pod that was deleted or lost before that is replaced, until three
     have been lost; one that failed is, as often as C(spec.retries) says.
   - A Task with C(spec.suspend) has no Pod. One with C(spec.cancel), or whose C(spec.timeout) has passed, gets none.
@@ -63,6 +65,7 @@ action:
   description:
     - What was done.
     - V(created) a Pod; V(kept) the one that is there; V(waiting) for a Pod of an earlier spec or attempt to end;
+      V(adopted) one that was made before, and that the status does not speak of yet;
       V(suspended) says that the Task is not to run now; V(finished) that no Pod is due, for the Task has its verdict
       or was cancelled; V(expired) that it was deleted, for its time to live had passed; V(absent) that there is no such
       Task.

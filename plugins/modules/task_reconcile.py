@@ -15,10 +15,24 @@ description:
     was there already, and the status only where the Task still is.
   - A Task that can't have its Pod has the reason recorded in its status. That is no failure of the module;
     RV(requeue_after) tells when it is tried again.
+  - A Pod is the Task's if its UID is in the status, or if it is exactly what this module would make; its labels, owner
+    and annotations prove nothing. Where labels or owner were taken off it, they are put back.
   - A Task and its Pods are read once, where the three modules read them thrice. What is written is conditional on what
     was read; a Task that somebody changed meanwhile is read afresh and done once more.
   - Of many Tasks those whose images have to be looked up come last. One whose registry has not answered lately fails
     with the reason V(ImageLookupPending), and has all the time that a look-up may take when it is tried again alone.
+options:
+  track_pods:
+    description:
+      - Whether a Pod that is made has the finalizer C(api.practice.com/task-tracking). Such a Pod stays, though
+        somebody deletes it or its node goes, until this module has recorded how it ended; so no success is lost and
+        run again.
+      - The module takes the finalizer off when the Task has its verdict, or its next Pod. It can't for a Task that has
+        been deleted, so something else has to do that; the operator's controller does. Leave it V(false) in a cluster
+        without the operator, or such Pods stay for ever.
+      - Pods in the namespace in which this module itself runs never have it, for that namespace could not be deleted.
+    type: bool
+    default: false
 author:
   - The taskflow.operator contributors (@taskflow)
 extends_documentation_fragment:
@@ -162,13 +176,19 @@ resources:
 """
 
 from ansible_collections.taskflow.operator.plugins.module_utils._image.registry import HAS_DXF
-from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import POD_ARGUMENTS, run_module
+from ansible_collections.taskflow.operator.plugins.module_utils._module.run_module import (
+    POD_ARGUMENTS,
+    TRACK_ARGUMENTS,
+    run_module,
+)
 
 
 def main() -> None:
     """Run the module."""
     run_module(
-        lambda reconciler, found, _target: reconciler.reconcile(found), POD_ARGUMENTS, libraries={"python-dxf": HAS_DXF}
+        lambda reconciler, found, _target: reconciler.reconcile(found),
+        {**POD_ARGUMENTS, **TRACK_ARGUMENTS},
+        libraries={"python-dxf": HAS_DXF},
     )
 
 

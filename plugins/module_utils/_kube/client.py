@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
 import typing as t
 import uuid
@@ -132,12 +133,19 @@ class Api:
             if error.reason not in (NOT_FOUND, CONFLICT):
                 raise
 
-    def emit(self, thing: t.Mapping[str, t.Any], event: Event) -> None:
-        """Record an Event on an object that says of what kind it is. One that can't be written is let go."""
+    def emit(self, thing: t.Mapping[str, t.Any], event: Event, once: str = "") -> None:
+        """Record an Event on an object that says of what kind it is. One that can't be written is let go.
+
+        Args:
+            thing: the object.
+            event: what is told.
+            once: tells it from others; as long as there is one that was told with this, it is not told again.
+        """
         metadata, now = thing["metadata"], timestamp()
+        suffix = hashlib.sha256(f"{metadata['uid']}/{event.reason}/{once}".encode()).hexdigest() if once else ""
         body = {
             "metadata": {
-                "name": f"{metadata['name'][:200]}.{uuid.uuid4().hex[:16]}",
+                "name": f"{metadata['name'][:200]}.{(suffix or uuid.uuid4().hex)[:16]}",
                 "namespace": metadata["namespace"],
             },
             "involvedObject": {

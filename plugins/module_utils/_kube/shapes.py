@@ -39,6 +39,7 @@ class Metadata(t.TypedDict, total=False):
     annotations: dict[str, str]
     finalizers: list[str]
     ownerReferences: list[OwnerReference]
+    finalizers: list[str]
 
 
 class Condition(t.TypedDict, total=False):
@@ -186,6 +187,7 @@ class TaskStatus(t.TypedDict, total=False):
     steps: list[StepStatus]
     results: dict[str, str]
     podName: str
+    podUID: str
     order: str
     attempts: int
     retries: int

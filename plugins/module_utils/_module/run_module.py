@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
@@ -48,6 +49,8 @@ POD_ARGUMENTS: Arguments = {
     "agent_image": {"type": "str", "fallback": (env_fallback, [c.AGENT_IMAGE_ENV])},
     **LOOKUP_ARGUMENTS,
 }
+# Of the module that looks after a Task's Pods until the end.
+TRACK_ARGUMENTS: Arguments = {"track_pods": {"type": "bool", "default": False}}
 # What a Task may be given beside its name.
 PROBLEM_ARGUMENTS: Arguments = {
     "problem": {
@@ -132,7 +135,22 @@ def _reconciler(module: AnsibleModule, api: Api) -> Reconciler:
     if not POD_ARGUMENTS.keys() <= params.keys():
         return Reconciler(TaskApi(api), module.check_mode)
     images = Images(api, lambda: lookup_settings(params), for_many=len(params["tasks"] or []) > 1)
-    return Reconciler(TaskApi(api), module.check_mode, params["agent_image"] or c.DEFAULT_AGENT_IMAGE, images)
+    return Reconciler(
+        TaskApi(api),
+        module.check_mode,
+        params["agent_image"] or c.DEFAULT_AGENT_IMAGE,
+        images,
+        own_namespace=own_namespace() if params.get("track_pods") else "",
+        track_pods=bool(params.get("track_pods")),
+    )
+
+
+def own_namespace() -> str:
+    """Return the namespace that this runs in; "" outside of a Pod."""
+    try:
+        return Path(c.OWN_NAMESPACE_FILE).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def results_of(

@@ -48,15 +48,20 @@ def label_value(name: str) -> str:
     return name[: NAME_MAX - len(digest) - 1].rstrip("-.") + "-" + digest
 
 
-def pod_name(task: Task, attempt: int) -> str:
+def pod_name(task: Task, attempt: int, spec: str = "") -> str:
     """Return the name of an attempt's Pod: always the same, so that it can't be made twice.
 
     It is short enough to be a label and a host name.
+
+    Args:
+        task: the Task.
+        attempt: the attempt's number.
+        spec: the spec_hash() of the attempt's run; that of the present one where it is empty.
     """
     metadata = task["metadata"]
     room = NAME_MAX - SUFFIX_LENGTH - 1
     start = (c.POD_NAME_PREFIX + metadata["name"].replace(".", "-"))[:room].rstrip("-")
-    digest = hashlib.sha256(f"{metadata['uid']}/{spec_hash(task)}/{attempt}".encode()).digest()
+    digest = hashlib.sha256(f"{metadata['uid']}/{spec or spec_hash(task)}/{attempt}".encode()).digest()
     return f"{start}-{''.join(SUFFIX_LETTERS[byte % len(SUFFIX_LETTERS)] for byte in digest[:SUFFIX_LENGTH])}"
 
 

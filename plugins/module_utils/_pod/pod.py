@@ -53,6 +53,7 @@ def build_pod(
     *,
     attempt: Attempt = FIRST_ATTEMPT,
     native_sidecars: bool = False,
+    tracked: bool = False,
 ) -> Pod:
     """Build the Pod of one attempt of a Task.
 
@@ -63,6 +64,7 @@ def build_pod(
         image_configs: what each image of images_to_look_up() runs by itself.
         attempt: which Pod of the run it is.
         native_sidecars: whether the cluster has them (init containers with restartPolicy Always).
+        tracked: whether the Pod has the finalizer that keeps it until its end is recorded.
 
     Raises:
         InvalidSpec: a field is wrong, or holds what the operator needs for itself.
@@ -90,6 +92,8 @@ def build_pod(
     else:
         pod_spec["automountServiceAccountToken"] = False
     metadata = _pod_metadata(task, template.get("metadata") or {}, attempt)
+    if tracked:
+        metadata["finalizers"] = [c.TRACKING_FINALIZER]
     return {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata, "spec": t.cast(PodSpec, pod_spec)}
 
 

@@ -11,13 +11,13 @@ import typing as t
 
 from .. import _contract as c
 from .._contract import Object
-from .._errors import CONFLICT, ORDER_CONFLICT, REFUSED, TaskError
+from .._errors import CONFLICT, NOT_FOUND, ORDER_CONFLICT, REFUSED, TaskError
 from .._kube.client import Api
 from .._kube.event import Event
 from .._kube.kind import POD, TASK
-from .._kube.owner import is_owned_by
+from .._kube.owner import is_owned_by, owner_reference, owners_of
 from .._kube.shapes import Pod, Task, TaskStatus
-from .._pod.identity import task_selector
+from .._pod.identity import task_labels, task_selector
 
 # The first version of Kubernetes that takes init containers that go on beside the others.
 NATIVE_SIDECARS_SINCE = (1, 29)
@@ -45,9 +45,15 @@ class TaskApi:
         """Replace the Task's status, provided that nobody has changed the Task since it was read; return the Task."""
         return self.api.replace_status(TASK, task, status)
 
-    def emit(self, task: Task, event: Event) -> None:
-        """Record an Event on the Task; one that can't be written is let go."""
-        self.api.emit(task, event)
+    def emit(self, task: Task, event: Event, once: str = "") -> None:
+        """Record an Event on the Task; one that can't be written is let go.
+
+        Args:
+            task: the Task.
+            event: what is told.
+            once: tells it from others; as long as there is one that was told with this, it is not told again.
+        """
+        self.api.emit(task, event, once)
 
     def has_native_sidecars(self) -> bool:
         """Tell whether the cluster takes init containers that go on beside the others (1.29 and later)."""
@@ -63,6 +69,10 @@ class TaskApi:
         uids = [task["metadata"]["uid"] for task in tasks]
         return [pod for pod in pods if any(is_owned_by(pod, uid) for uid in uids)]
 
+    def get_pod(self, namespace: str, name: str) -> Pod | None:
+        """Return the Pod, whosever it is; None when there is none."""
+        return self.api.get(POD, namespace, name)
+
     def create_pod(self, pod: Pod, dry_run: bool = False) -> Pod:
         """Create the Pod and return it. A dry run asks the API server whether it would be taken.
 
@@ -74,6 +84,37 @@ class TaskApi:
     def delete_pod(self, pod: Pod) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""
         self.api.delete(POD, pod)
+
+    def reclaim_pod(self, task: Task, pod: Pod) -> Pod:
+        """Put the Task's labels, and the Task as the owner, back on its Pod, and return the Pod.
+
+        Raises:
+            TaskError: Conflict, when somebody has changed the Pod since it was read.
+        """
+        metadata = pod["metadata"]
+        changes = _adding("/metadata/labels", metadata.get("labels"), task_labels(task["metadata"]["name"]))
+        if not is_owned_by(pod, task["metadata"]["uid"]):
+            owners = [*owners_of(pod), owner_reference(TASK, task)]
+            changes.append({"op": "add", "path": "/metadata/ownerReferences", "value": owners})
+        unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+        what = f"put labels and owner of Pod {metadata['namespace']}/{metadata['name']} back"
+        return _patch_as_read(self.api, pod, what, [unchanged, *changes], CONFLICT)
+
+    def release_pod(self, pod: Pod) -> None:
+        """Take the finalizer off this very Pod that keeps it; nothing happens when it is gone.
+
+        Raises:
+            TaskError: Conflict, when somebody has changed the Pod's finalizers since it was read.
+        """
+        metadata = pod["metadata"]
+        path = f"/metadata/finalizers/{metadata['finalizers'].index(c.TRACKING_FINALIZER)}"
+        changes = [{"op": "test", "path": path, "value": c.TRACKING_FINALIZER}, {"op": "remove", "path": path}]
+        what = f"take the finalizer off Pod {metadata['namespace']}/{metadata['name']}"
+        try:
+            _patch_as_read(self.api, pod, what, changes, CONFLICT)
+        except TaskError as error:
+            if error.reason != NOT_FOUND:
+                raise
 
     def set_order(self, pod: Pod, order: int, cancelled: bool = False) -> Pod:
         """Change the Pod's order, provided it still is what it was, and return the Pod.
@@ -118,19 +159,39 @@ def change_pod(api: Api, pod: Pod, order: int, changes: t.Sequence[Object] = ())
     metadata = pod["metadata"]
     before = metadata["annotations"].get(c.ORDER_ANNOTATION)
     patch = [
-        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         # Somebody may have removed it; a missing value can't be tested for.
         *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if before is not None else []),
         _annotating(c.ORDER_ANNOTATION, str(order)),
         *changes,
     ]
     what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
+    return _patch_as_read(api, pod, what, patch, ORDER_CONFLICT)
+
+
+def _patch_as_read(api: Api, pod: Pod, what: str, changes: t.Sequence[Object], conflict: str) -> Pod:
+    """Change this very Pod by a JSON patch, and return it.
+
+    Raises:
+        TaskError: with the reason ``conflict``, when a test of the patch says that it is not what was read.
+    """
+    same = {"op": "test", "path": "/metadata/uid", "value": pod["metadata"]["uid"]}
     try:
-        return api.patch(POD, pod, what, patch)
+        return api.patch(POD, pod, what, [same, *changes])
     except TaskError as error:
         if error.reason not in (CONFLICT, REFUSED):
             raise
-        raise TaskError(ORDER_CONFLICT, error.message) from error
+        raise TaskError(conflict, error.message) from error
+
+
+def _adding(path: str, before: t.Mapping[str, str] | None, values: t.Mapping[str, str]) -> list[Object]:
+    """Return the part of a JSON patch that adds values to a mapping, which may be missing."""
+    if before is None:
+        return [{"op": "add", "path": path, "value": dict(values)}]
+    return [
+        {"op": "add", "path": f"{path}/{key.replace('/', '~1')}", "value": value}
+        for key, value in values.items()
+        if before.get(key) != value
+    ]
 
 
 def _annotating(annotation: str, value: str) -> Object:

@@ -11,8 +11,10 @@ from .. import _contract as c
 from .._contract import PENDING
 from .._errors import TaskError
 from .._kube.shapes import Pod
+from .._pod.adoption import is_recorded
 from .._pod.identity import Attempt
-from .._pod.life import has_ended, is_ending, is_in_the_way, is_told_to_end
+from .._pod.life import has_ended, is_ending, is_told_to_end
+from .._pod.tracking import blocks
 from .losses import loss_of
 from .observed import Observed
 from .run import is_of_run
@@ -71,7 +73,7 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
         return Plan("kept", pod, delete)
     if pod and not has_ended(pod):
         return Plan("waiting", pod, delete, end=pod if current and current.holders else None)
-    if any(map(is_in_the_way, others)):
+    if any(blocks(other, seen.now) for other in others):
         return Plan("waiting", pod, delete)
     _check_losses(attempt, pod)
     return Plan("created", pod, delete, attempt=attempt, why=why)
@@ -94,7 +96,7 @@ def _next_attempt(seen: Observed) -> tuple[Attempt | None, str]:
     current = seen.current
     if current is None:
         number, retry = int(seen.recorded.get("attempts", 0)), int(seen.recorded.get("retries", 0))
-        return Attempt(number + 1, retry), "the one before was lost" if number else ""
+        return Attempt(number + 1, retry), _loss_in_words(seen) if number else ""
     number, retry = current.attempt.number, current.attempt.retry
     if not has_ended(current.pod) and not current.is_over:
         return None, ""
@@ -104,6 +106,24 @@ def _next_attempt(seen: Observed) -> tuple[Attempt | None, str]:
     if loss_of(current.pod) and state.status == PENDING:
         return Attempt(number + 1, retry), f"the one before was lost: {state.reason}"
     return None, ""
+
+
+def _loss_in_words(seen: Observed) -> str:
+    """Return what became of the last attempt's Pod, which has not decided the Task."""
+    name, words = seen.recorded.get("podName"), "the one before was lost"
+    if is_removed(seen):
+        return f"{words}: its Pod {name} was removed before its end was known"
+    pod = next((pod for pod in seen.pods if is_recorded(seen.recorded, pod)), None)
+    if pod is None:
+        return words
+    loss = loss_of(pod)
+    return f"{words}: {loss[0]}" if loss else f"{words}: Pod {name} was deleted"
+
+
+def is_removed(seen: Observed) -> bool:
+    """Tell whether the last attempt's Pod is gone though nobody has seen how it ended."""
+    uid = seen.recorded.get("podUID")
+    return bool(uid) and not seen.is_finished and not any(is_recorded(seen.recorded, pod) for pod in seen.pods)
 
 
 def _check_losses(attempt: Attempt, last: Pod | None) -> None:
@@ -122,6 +142,6 @@ def _check_losses(attempt: Attempt, last: Pod | None) -> None:
 
 def _is_kept(seen: Observed, pod: Pod) -> bool:
     """Tell whether a Pod stays for its logs: an earlier attempt of this run that has ended, or the one that decided."""
-    if seen.is_finished and pod["metadata"]["name"] == seen.recorded.get("podName"):
+    if seen.is_finished and is_recorded(seen.recorded, pod):
         return True
     return is_of_run(seen.task, pod) and (has_ended(pod) or is_told_to_end(pod))

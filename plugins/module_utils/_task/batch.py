@@ -11,7 +11,8 @@ import typing as t
 from .._contract import Object
 from .._errors import CONFLICTS, UNREACHABLE, Postponed, TaskError
 from .._kube.owner import is_owned_by
-from .._kube.shapes import Pod, Task
+from .._kube.shapes import Pod, Task, TaskStatus
+from .._pod.adoption import is_recorded
 from .api import TaskApi
 
 T = t.TypeVar("T")
@@ -26,10 +27,14 @@ class Found:
     """A Task, None where there is none, and every Pod that it owns.
 
     As they were read; whoever changes a Pod puts in what the API server made of it.
+
+    Attributes:
+        made: the UIDs of the Pods that have turned out to be the operator's; None as long as nobody has asked.
     """
 
     task: Task | None
     pods: list[Pod]
+    made: set[str] | None = None
 
 
 class Target(t.NamedTuple):
@@ -87,12 +92,31 @@ def _read(api: TaskApi, targets: t.Sequence[Target], attempt: _Attempts) -> list
     tasks = [attempt(api.get_task, target.namespace, target.name) for target in targets]
     there = [task for task in tasks if task is not None and not isinstance(task, Exception)]
     pods = _pods_by_uid(api, there, attempt)
-    return [task if isinstance(task, Exception) else _found(task, pods) for task in tasks]
+    return [task if isinstance(task, Exception) else _found(api, task, pods, attempt) for task in tasks]
 
 
-def _found(task: Task | None, pods_by_uid: t.Mapping[str, list[Pod] | Exception]) -> Found | Exception:
-    pods = pods_by_uid[task["metadata"]["uid"]] if task else []
-    return pods if isinstance(pods, Exception) else Found(task, pods)
+def _found(
+    api: TaskApi, task: Task | None, pods_by_uid: t.Mapping[str, list[Pod] | Exception], attempt: _Attempts
+) -> Found | Exception:
+    if task is None:
+        return Found(None, [])
+    pods = pods_by_uid[task["metadata"]["uid"]]
+    if isinstance(pods, Exception):
+        return pods
+    missed = attempt(_missed_pods, api, task, pods)
+    return missed if isinstance(missed, Exception) else Found(task, [*pods, *missed])
+
+
+def _missed_pods(api: TaskApi, task: Task, pods: t.Sequence[Pod]) -> list[Pod]:
+    """Return the Pod that the Task's status speaks of, where the list has not shown it though it is there.
+
+    Somebody may have taken its labels or its owner off. Before another takes its place, it is read by its name.
+    """
+    status: TaskStatus = task.get("status") or {}
+    if not status.get("podUID") or any(is_recorded(status, pod) for pod in pods):
+        return []
+    pod = api.get_pod(task["metadata"]["namespace"], status["podName"])
+    return [pod] if pod is not None and is_recorded(status, pod) else []
 
 
 def _pods_by_uid(api: TaskApi, tasks: t.Iterable[Task], attempt: _Attempts) -> dict[str, list[Pod] | Exception]:

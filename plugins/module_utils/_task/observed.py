@@ -13,7 +13,8 @@ import typing as t
 from .. import _contract as c
 from .._durations import seconds_until
 from .._kube.shapes import Pod, StepStatus, Task, TaskSpec, TaskStatus
-from .._pod.identity import Attempt
+from .._pod.adoption import is_named_for, is_recorded
+from .._pod.identity import Attempt, pod_name
 from .._pod.life import attempt_of, is_ending, parse_order, sidecar_failure, standing_order, written_order
 from .containers import Containers, is_real_end
 from .reports import SidecarEnd
@@ -24,7 +25,13 @@ from .steps import deciding, ends_of_steps, has_failed, passed, step_statuses
 
 @dataclasses.dataclass(frozen=True)
 class ObservedPod(Containers):
-    """A Pod of a Task, and what its containers come to."""
+    """A Pod of a Task, and what its containers come to.
+
+    Attributes:
+        told: which of the run's Pods it is, where the Task's status says so.
+    """
+
+    told: Attempt | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +52,7 @@ class ObservedPod(Containers):
     @functools.cached_property
     def attempt(self) -> Attempt:
         """Which of the run's Pods it is."""
-        return attempt_of(self.pod)
+        return self.told or attempt_of(self.pod)
 
     @functools.cached_property
     def steps(self) -> list[StepStatus]:
@@ -89,10 +96,12 @@ class Observed:
 
     Attributes:
         task: the Task; its status knows of each cancelled run.
-        pods: every Pod that the Task owns.
+        pods: every Pod that is the Task's by its name or its UID.
         now: the time, as RFC 3339 in UTC.
         recorded: its status where that speaks of the present run; else an empty one.
         current: the Pod of the present run, if there is one.
+        claimed: a Pod that has the name of the next attempt; nobody knows yet whether the operator made it.
+        strangers: Pods with the labels and the owner of the Task's that the operator did not make.
     """
 
     task: Task
@@ -100,6 +109,8 @@ class Observed:
     now: str
     recorded: TaskStatus
     current: ObservedPod | None
+    claimed: Pod | None = None
+    strangers: tuple[Pod, ...] = ()
 
     @property
     def spec(self) -> TaskSpec:
@@ -142,38 +153,67 @@ class Observed:
         return self.is_cancelled or self.is_time_up
 
 
-def observe(task: Task, pods: t.Iterable[Pod], now: str) -> Observed:
+def observe(task: Task, pods: t.Iterable[Pod], now: str, made: t.Collection[str] | None = None) -> Observed:
     """Return what there is of a Task.
 
     Args:
         task: the Task, as the API server returns it.
         pods: every Pod that the Task owns.
         now: the time, as RFC 3339 in UTC.
+        made: the UIDs of the Pods that are known to be the operator's, beside the one that the status knows. None where
+            nobody can tell whether a Pod is: then its name is enough.
     """
     pods = tuple(pods)
-    task = with_cancellations(task, pods)
+    named = tuple(pod for pod in pods if _is_known(task, pod, made) or is_named_for(task, pod))
+    task = with_cancellations(task, [pod for pod in named if _is_known(task, pod, made)])
     recorded = recorded_status(task)
-    return Observed(task, pods, now, recorded, _current_pod(task, pods, recorded))
+    own = tuple(pod for pod in named if not _is_double(recorded, pod))
+    known = [pod for pod in own if _is_known(task, pod, made)]
+    current = _current_pod(task, known, recorded)
+    claimed = next((pod for pod in own if pod not in known and _is_claimed(task, pod, recorded)), None)
+    strangers = tuple(pod for pod in pods if pod not in own)
+    return Observed(task, named, now, recorded, current, claimed, strangers)
 
 
-def _current_pod(task: Task, pods: t.Sequence[Pod], recorded: TaskStatus) -> ObservedPod | None:
+def _is_known(task: Task, pod: Pod, made: t.Collection[str] | None) -> bool:
+    """Tell whether a Pod is one that the operator made."""
+    if is_recorded(task.get("status") or {}, pod):
+        return True
+    return is_named_for(task, pod) if made is None else pod["metadata"].get("uid") in made
+
+
+def _is_double(recorded: TaskStatus, pod: Pod) -> bool:
+    """Tell whether a Pod has taken the name of the one that the status speaks of."""
+    return pod["metadata"]["name"] == recorded.get("podName") and not is_recorded(recorded, pod)
+
+
+def _is_claimed(task: Task, pod: Pod, recorded: TaskStatus) -> bool:
+    """Tell whether a Pod has the name of the attempt that is due next in the present run."""
+    attempt, retries = attempt_of(pod), recorded.get("retries", 0)
+    is_next = pod["metadata"]["name"] == pod_name(task, recorded.get("attempts", 0) + 1)
+    return is_next and is_of_run(task, pod) and attempt.retry in (retries, retries + 1)
+
+
+def _current_pod(task: Task, known: t.Sequence[Pod], recorded: TaskStatus) -> ObservedPod | None:
     """Return the Pod of the Task's present run: that of the last attempt. None without one.
 
     One that somebody deletes is lost, unless all of its steps had passed by then, or one had failed.
     """
     # After the last attempt's Pod is gone, those of failed attempts before it are not taken for it.
-    last = int(recorded.get("attempts", 0))
-    of_run = [ObservedPod(task, pod, *_recorded_of(recorded, pod)) for pod in pods if is_of_run(task, pod)]
+    last = recorded.get("attempts", 0)
+    of_run = [_recorded_pod(task, pod, recorded) for pod in known if recorded and is_recorded(recorded, pod)]
+    others = [ObservedPod(task, pod) for pod in known if not is_recorded(recorded, pod) and is_of_run(task, pod)]
+    of_run += [seen for seen in others if seen.attempt.number > last or not recorded.get("podName")]
     candidates = [
         seen for seen in of_run if seen.attempt.number >= last and (not is_ending(seen.pod) or _had_ended(seen))
     ]
     return max(candidates, key=lambda seen: (seen.attempt.number, seen.name), default=None)
 
 
-def _recorded_of(recorded: TaskStatus, pod: Pod) -> tuple[tuple[StepStatus, ...], str | None]:
-    """Return the steps and the order that are recorded of a Pod; nothing of another one."""
-    is_same = recorded.get("podName") == pod["metadata"]["name"]
-    return (tuple(recorded.get("steps") or ()), recorded.get("order")) if is_same else ((), None)
+def _recorded_pod(task: Task, pod: Pod, recorded: TaskStatus) -> ObservedPod:
+    """Return the Pod that the status speaks of. Which attempt it is, somebody may have changed on the Pod itself."""
+    told = Attempt(recorded.get("attempts", 1), recorded.get("retries", 0))
+    return ObservedPod(task, pod, tuple(recorded.get("steps") or ()), recorded.get("order"), told)
 
 
 def _had_ended(seen: ObservedPod) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from .. import _contract as c
 from .._contract import Object
@@ -14,19 +15,26 @@ from .._image.batch import Images
 from .._kube import event
 from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
+from .._pod.adoption import is_as_built
 from .._pod.identity import Attempt
-from .._pod.life import written_order
+from .._pod.life import attempt_of, is_ending, written_order
 from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import resolve
 from .api import TaskApi
-from .attempts import Plan, plan_pods
+from .attempts import Plan, is_removed, plan_pods
 from .batch import Found
 from .conditions import condition_of
+from .custody import name_taken, reclaim, release, tell_of_removal, tell_of_strangers
 from .events import compute_events
-from .observed import observe
+from .observed import Observed, observe
 from .order import orders_to_come, orders_to_write, put_back
 from .record import claim_room, write_status
+from .release import next_release
 from .status import compute_status, next_look
+from .verdict import is_suspended
+
+# Seconds after which a Task is looked at again whose Pod has just turned out to be the operator's.
+ADOPTED_PAUSE = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +48,17 @@ class Reconciler:
         check_mode: True to change nothing.
         agent_image: the image that holds the agent.
         images: tells what images run by themselves; only Pods need it.
+        own_namespace: the one that the operator itself runs in; "" where it is in none.
+        track_pods: whether a Pod that is made stays, though it is deleted, until its end is recorded. It does not in
+            the operator's own namespace: that could not be deleted, for the operator would go first.
     """
 
     api: TaskApi
     check_mode: bool
     agent_image: str = c.DEFAULT_AGENT_IMAGE
     images: Images | None = None
+    own_namespace: str = ""
+    track_pods: bool = False
 
     def reconcile(self, found: Found) -> Object:
         """Have the Pod, then set its order, then record the status; a Task that can't have its Pod records why.
@@ -61,9 +74,10 @@ class Reconciler:
             if error.reason == ORDER_CONFLICT:
                 raise
             recorded = self.record_status(found, error)
+            released = self._release(found, recorded)
             diff = [recorded["diff"]] if recorded["changed"] else []
             summary = {**_summary("failed", recorded), "message": error.message}
-            return {**summary, "changed": recorded["changed"], "deleted": [], "diff": diff}
+            return {**summary, "changed": recorded["changed"] or released, "deleted": [], "diff": diff}
         except Exception as error:
             self.record_status(found, TaskError("Error", describe(error)))
             raise
@@ -71,14 +85,17 @@ class Reconciler:
             return made
         if made["action"] == "created":
             found.pods.append(made["pod"])
+            found.made = {*(found.made or ()), made["pod"]["metadata"].get("uid", "")}
         if found.task and (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
             found.pods = self.api.pods_of([found.task])
         advanced = self.advance_order(found) if made["action"] == "kept" else {"changed": False}
         recorded = self.record_status(found)
+        released = self._release(found, recorded)
+        _look_again(recorded, ADOPTED_PAUSE if made["action"] == "adopted" else None)
         done = [made, advanced, recorded]
         return {
             **_summary(made["action"], recorded),
-            "changed": any(result["changed"] for result in done),
+            "changed": released or any(result["changed"] for result in done),
             "deleted": made["deleted"],
             "diff": [result["diff"] for result in done if result["changed"]],
         }
@@ -97,51 +114,129 @@ class Reconciler:
         task = found.task
         if task is None:
             return {"changed": False, "action": "absent", "deleted": []}
-        seen = observe(task, found.pods, timestamp())
+        seen = self._look_at_own(found, task)
         if seen.is_expired:
             if not self.check_mode:
                 self.api.delete_task(task)
             return {"changed": True, "action": "expired", "deleted": []}
+        if seen.claimed and not seen.is_finished and self._adopt(found, task, seen, seen.claimed):
+            seen = observe(task, found.pods, timestamp(), found.made)
+            if not is_suspended(seen):
+                # What is done with it waits until its UID is recorded: until then only its content tells whose it is.
+                return _result_of(Plan("adopted", seen.current.pod if seen.current else None), None)
         plan = plan_pods(seen)
         if plan.attempt and not seen.recorded and not self.check_mode:
             task = found.task = claim_room(self.api, task, compute_status(seen, None))
         if not self.check_mode:
-            for pod in plan.delete:
-                self.api.delete_pod(pod)
-            if plan.end:
-                ended = self.api.end_pod(plan.end, plan.fault)
-                found.pods[found.pods.index(plan.end)] = ended
-                plan = dataclasses.replace(plan, current=ended)
-        return _result_of(plan, self._create_pod(task, plan, plan.attempt) if plan.attempt else None)
+            plan = self._clear(found, plan)
+        return _result_of(plan, None) if plan.attempt is None else self._next_pod(found, task, seen, plan, plan.attempt)
 
-    def _create_pod(self, task: Task, plan: Plan, attempt: Attempt) -> Pod | None:
-        """Build and create the Pod of one attempt, and say so in an Event; None when it is there already."""
-        resolved = resolve(task)
+    def _clear(self, found: Found, plan: Plan) -> Plan:
+        """Delete and end the Pods that the plan says, and return the plan as it is then."""
+        for pod in plan.delete:
+            self.api.delete_pod(pod)
+        if plan.end is None:
+            return plan
+        ended = self.api.end_pod(plan.end, plan.fault)
+        found.pods[found.pods.index(plan.end)] = ended
+        return dataclasses.replace(plan, current=ended)
+
+    def _next_pod(self, found: Found, task: Task, seen: Observed, plan: Plan, attempt: Attempt) -> Object:
+        """Have the Pod that is due: a new one, or the one that was made before and not recorded."""
+        pod, is_new = self._create_pod(task, plan, attempt)
+        if pod and not is_new:
+            found.pods = [*(other for other in found.pods if _name_of(other) != _name_of(pod)), pod]
+            found.made = {*(found.made or ()), pod["metadata"]["uid"]}
+            return _result_of(dataclasses.replace(plan, action="adopted", current=pod), None)
+        if pod and not self.check_mode and is_removed(seen):
+            tell_of_removal(self.api, task, seen.recorded["podName"])
+        return _result_of(plan, pod)
+
+    def _look_at_own(self, found: Found, task: Task) -> Observed:
+        """Return what there is of the Task, once its Pod has what was taken off it, and others' have been told of."""
+        found.made = found.made or set()
+        if not self.check_mode:
+            reclaim(self.api, found, task)
+        seen = observe(task, found.pods, timestamp(), found.made)
+        if not self.check_mode:
+            tell_of_strangers(self.api, seen)
+        return seen
+
+    def _adopt(self, found: Found, task: Task, seen: Observed, pod: Pod) -> bool:
+        """Tell whether a Pod is the operator's own, made before its UID could be recorded, and note it if so.
+
+        Raises:
+            TaskError: PodNameTaken: it is not, and the Task needs a Pod of this name.
+        """
+        attempt = attempt_of(pod)
+        if is_as_built(pod, self._build_pod(task, attempt)):
+            found.made = {*(found.made or ()), pod["metadata"].get("uid", "")}
+            return True
+        if is_ending(pod) or seen.shall_stop or is_suspended(seen):
+            return False
+        raise name_taken(pod, attempt.number)
+
+    def _build_pod(self, task: Task, attempt: Attempt) -> Pod:
+        """Build the Pod of one attempt."""
+        resolved, namespace = resolve(task), task["metadata"]["namespace"]
         native = bool(resolved.sidecars) and self.api.has_native_sidecars()
         configs = {}
         if self.images:
-            images, namespace = images_to_look_up(resolved, native), task["metadata"]["namespace"]
+            images = images_to_look_up(resolved, native)
             configs = self.images.configs(namespace, resolved.account, resolved.pull_secrets, images)
+        tracked = self.track_pods and namespace != self.own_namespace
+        return build_pod(
+            task, resolved, self.agent_image, configs, attempt=attempt, native_sidecars=native, tracked=tracked
+        )
+
+    def _create_pod(self, task: Task, plan: Plan, attempt: Attempt) -> tuple[Pod | None, bool]:
+        """Have the Pod of one attempt, and tell whether it was made now; no Pod while one of its name is ending.
+
+        Raises:
+            TaskError: PodNameTaken: somebody else has made a Pod of its name.
+        """
+        built = self._build_pod(task, attempt)
         try:
-            pod = self.api.create_pod(
-                build_pod(task, resolved, self.agent_image, configs, attempt=attempt, native_sidecars=native),
-                dry_run=self.check_mode,
-            )
+            pod = self.api.create_pod(built, dry_run=self.check_mode)
         except TaskError as error:
-            if error.reason == ALREADY_EXISTS:
-                return None
-            raise
+            if error.reason != ALREADY_EXISTS:
+                raise
+            return self._pod_there(built, attempt), False
         if not self.check_mode:
             again = f" (attempt {attempt.number}, {plan.why})" if plan.why else ""
             self.api.emit(task, event.created(f"Pod {_name_of(pod)}{again}"))
-        return pod
+        return pod, True
+
+    def _pod_there(self, built: Pod, attempt: Attempt) -> Pod | None:
+        """Return the Pod that has the name of one that was to be made; None where that is going.
+
+        Raises:
+            TaskError: PodNameTaken: somebody else has made it.
+        """
+        pod = self.api.get_pod(built["metadata"]["namespace"], _name_of(built))
+        if pod is None or (is_ending(pod) and not is_as_built(pod, built)):
+            return None
+        if is_as_built(pod, built):
+            return pod
+        raise name_taken(pod, attempt.number)
+
+    def _release(self, found: Found, recorded: Object) -> bool:
+        """Let the Pods go whose ends are recorded now, and tell whether there were any.
+
+        One that can't go yet has the Task looked at again.
+        """
+        if found.task is None or self.check_mode:
+            return False
+        seen = observe(found.task, found.pods, timestamp(), found.made)
+        _look_again(recorded, next_release(seen))
+        return release(self.api, seen, recorded["status"])
 
     def advance_order(self, found: Found) -> Object:
         """Set the order annotation to what the steps' states call for."""
         task = found.task
         if task is None:
             return {"changed": False}
-        seen = observe(task, found.pods, timestamp())
+        seen = observe(task, found.pods, timestamp(), found.made)
         if seen.current is None:
             return {"changed": False}
         current, pod = seen.current, seen.current.pod
@@ -172,7 +267,7 @@ class Reconciler:
         task = found.task
         if task is None:
             return {"changed": False}
-        seen = observe(task, found.pods, timestamp())
+        seen = observe(task, found.pods, timestamp(), found.made)
         before: TaskStatus = task.get("status") or {}
         after = compute_status(seen, problem)
         again = next_look(seen, after, problem)
@@ -189,6 +284,12 @@ class Reconciler:
             "diff": {"before": before, "after": after},
             **({"requeue_after": again} if again else {}),
         }
+
+
+def _look_again(recorded: Object, after: float | None) -> None:
+    """Have the Task looked at again after so many seconds, if it is not before."""
+    if after is not None:
+        recorded["requeue_after"] = min(recorded.get("requeue_after", math.inf), max(1, math.ceil(after)))
 
 
 def _result_of(plan: Plan, created: Pod | None) -> Object:

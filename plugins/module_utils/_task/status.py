@@ -12,6 +12,7 @@ from .._contract import CANCELLED, FAILED, FAILURE, FINAL, PENDING, RUNNING, SUC
 from .._durations import TIME_FORMAT, format_duration, parse_time, seconds_until
 from .._errors import TaskError
 from .._kube.shapes import Condition, StepStatus, Task, TaskStatus
+from .._pod.adoption import is_recorded
 from .._pod.life import has_ended
 from .conditions import CONDITION, WAITING_FOR_POD, Verdict, condition_of, verdict_condition
 from .observed import Observed, ObservedPod
@@ -42,7 +43,7 @@ def compute_status(seen: Observed, problem: TaskError | None) -> TaskStatus:
     """
     old, pod, marks = seen.recorded, seen.current, marks_of(seen.task)
     if seen.is_finished:
-        is_same = pod is not None and old.get("podName") == pod.name
+        is_same = pod is not None and is_recorded(old, pod.pod)
         status: TaskStatus = {**old, **marks, **(_of_pod(pod) if pod and is_same else {})}
         reason = condition_of(old).get("reason", "")
         if "steps" in status:  # a status that was cut has none
@@ -140,6 +141,7 @@ def _of_pod(pod: ObservedPod) -> TaskStatus:
     """Return the fields of the status that come straight from the Pod."""
     fields: TaskStatus = {
         "podName": pod.name,
+        **_uid_of(pod),
         "order": str(pod.order),
         "attempts": pod.attempt.number,
         "retries": pod.attempt.retry,
@@ -147,6 +149,11 @@ def _of_pod(pod: ObservedPod) -> TaskStatus:
     }
     results = {name: value for step in pod.steps for name, value in (step.get("results") or {}).items()}
     return {**fields, "results": results} if results else fields
+
+
+def _uid_of(pod: ObservedPod) -> TaskStatus:
+    uid = pod.pod["metadata"].get("uid")
+    return {"podUID": uid} if uid else {}
 
 
 def _progress(steps: list[StepStatus]) -> str:

@@ -12,7 +12,8 @@ from .. import _contract as c
 from .._contract import CANCELLED, ENDED, FAILURE, FINAL, PENDING, RUNNING, SKIPPED, SUCCESSFUL
 from .._durations import seconds_until
 from .._kube.shapes import Pod, StepStatus
-from .._pod.life import has_ended, is_ending, is_failed, is_in_the_way, is_terminal, is_told_to_end, sidecar_failure
+from .._pod.life import has_ended, is_ending, is_failed, is_terminal, is_told_to_end, sidecar_failure
+from .._pod.tracking import blocks
 from .conditions import SUSPENDED, WAITING_FOR_POD, Verdict, condition_of
 from .losses import loss_of, overuse_of
 from .observed import Observed, ObservedPod
@@ -81,7 +82,7 @@ def _judge_without_pod(seen: Observed) -> Verdict:
     if seen.is_time_up:
         return _timed_out(seen)
     for pod in seen.pods:
-        if is_in_the_way(pod):
+        if blocks(pod, seen.now):
             return waits_for(pod, seen.now)
     return Verdict(PENDING, WAITING_FOR_POD, "the Pod is about to be made")
 

@@ -62,7 +62,7 @@ def make_pod(
     if of:
         annotations["api.practice.com/spec-hash"] = spec_hash(of)
     return {
-        "metadata": {"name": name, "creationTimestamp": CREATED, "annotations": annotations},
+        "metadata": {"name": name, "uid": f"uid-of-{name}", "creationTimestamp": CREATED, "annotations": annotations},
         "status": {"phase": phase},
     }
 

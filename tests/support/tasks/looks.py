@@ -9,9 +9,15 @@ from ansible_collections.taskflow.operator.plugins.module_utils._errors import T
 from ansible_collections.taskflow.operator.plugins.module_utils._task import attempts as _attempts
 from ansible_collections.taskflow.operator.plugins.module_utils._task import order as _order
 from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import ObservedPod, observe
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import Observed, ObservedPod
+from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import observe as _observe
 
 Object = dict[str, Any]
+
+
+def observe(task: Object, pods: Sequence[Object], now: str) -> Observed:
+    """Return what there is of a Task; each of the Pods is one that the operator has made."""
+    return _observe(task, pods, now, {pod["metadata"].get("uid") for pod in pods})
 
 
 def compute_status(task: Object, pods: Sequence[Object], problem: TaskError | None, now: str) -> Object:

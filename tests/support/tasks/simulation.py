@@ -16,7 +16,10 @@ from unittest import mock
 
 from ansible_collections.taskflow.operator.plugins.module_utils._durations import parse_time
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import ALREADY_EXISTS, TaskError
-from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.kind import TASK
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.owner import owner_reference
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.adoption import is_astray
+from ansible_collections.taskflow.operator.plugins.module_utils._pod.identity import spec_hash, task_labels
 from ansible_collections.taskflow.operator.plugins.module_utils._task import reconcile as _reconcile
 from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found, Target, serve_all
 
@@ -108,9 +111,19 @@ class SimulatedPod:
         return self.api["metadata"]["name"]
 
     @property
+    def uid(self) -> str:
+        return self.api["metadata"]["uid"]
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether a finalizer keeps it."""
+        return bool(self.api["metadata"].get("finalizers"))
+
+    @property
     def is_alive(self) -> bool:
         """Whether anything runs in it, or still may."""
-        return not self.is_lost and not all(agent.has_ended for agent in self.agents)
+        never_begins = self.api["metadata"].get("deletionTimestamp") and not self.api["spec"].get("nodeName")
+        return not self.is_lost and not never_begins and not all(agent.has_ended for agent in self.agents)
 
     @property
     def has_passed(self) -> bool:
@@ -138,7 +151,7 @@ class SimulatedPod:
                 yield self.end_by_deadline
         if self.api["status"] != self._status():
             yield self.post
-        if ending and not self.is_alive:
+        if ending and not self.is_alive and not self.is_tracked:
             yield self.reap
 
     def _actions_of_agents(self, ending: bool) -> Iterator[Action]:
@@ -159,7 +172,12 @@ class SimulatedPod:
                 if found:
                     yield found
             elif not agent.has_ended and not ending and not self._holds_steps():
-                yield agent.start
+                yield lambda agent=agent: self.start(agent)
+
+    def start(self, agent: Agent) -> None:
+        """Start a container; the Pod has a node by then."""
+        self.api["spec"]["nodeName"] = "node-1"
+        agent.start()
 
     def _holds_steps(self) -> bool:
         """Whether the kubelet waits for a native sidecar: not for ever, for it runs for a moment each time."""
@@ -272,11 +290,18 @@ class SimulatedPod:
 
     def reap(self) -> None:
         """Tell the API server that the Pod is gone."""
-        self._world.pods.pop(self.name, None)
+        if self._world.pods.get(self.name) is self:
+            del self._world.pods[self.name]
 
 
 class World:
-    """The API server with one Task, in the place of the TaskApi that the modules talk to."""
+    """The API server with one Task, in the place of the TaskApi that the modules talk to.
+
+    ``tracks`` says whether the operator has the Pods stay until their ends are recorded. ``reads`` has the name of each
+    Pod that it has asked for by name.
+    """
+
+    tracks, own_namespace = False, ""
 
     def __init__(
         self,
@@ -293,6 +318,8 @@ class World:
         self.made: list[SimulatedPod] = []
         self.events: list[tuple[str, str]] = []
         self.clock = START
+        self.reads: list[str] = []
+        self._told: set[tuple[str, str]] = set()
         self._uids = 0
 
     @property
@@ -314,7 +341,13 @@ class World:
         return copy.deepcopy(self.task)
 
     def pods_of(self, _tasks: Sequence[Object] = ()) -> list[Object]:
-        return [copy.deepcopy(pod.api) for pod in self.pods.values()]
+        """Return the Pods that labels and owner show."""
+        return [copy.deepcopy(pod.api) for pod in self.pods.values() if not is_astray(self.task, pod.api)]
+
+    def get_pod(self, _namespace: str, name: str) -> Object | None:
+        self.reads.append(name)
+        found = self.pods.get(name)
+        return copy.deepcopy(found.api) if found else None
 
     def has_native_sidecars(self) -> bool:
         return self.native
@@ -327,24 +360,54 @@ class World:
             raise TaskError(ALREADY_EXISTS, f"{name} is there")
         assert self.status.get("status") not in FINAL or not self._is_current(self.status), "it has its verdict"
         assert not [p.name for p in self.pods.values() if p.is_alive], "another Pod is alive"
+        assert not self._is_done_by(pod), "a Pod of this run has succeeded"
         self._uids += 1
-        pod["metadata"].update(uid=f"pod-{self._uids}", creationTimestamp=self.now)
+        pod["metadata"].update(uid=f"pod-{self._uids}", creationTimestamp=self.now, resourceVersion="1")
         pod["status"] = {"phase": "Pending"}
         made = SimulatedPod(copy.deepcopy(pod), self.task["spec"], self.outcomes(self.task["spec"], pod), self)
         self.pods[name] = made
         self.made.append(made)
         return pod
 
+    def _is_done_by(self, pod: Object) -> bool:
+        """Whether a Pod that is still there has done what a new one would do again."""
+        digest = pod["metadata"]["annotations"]["api.practice.com/spec-hash"]
+        cancelled = "api.practice.com/cancelled"
+        there = [
+            p for p in self.made if self.pods.get(p.name) is p and cancelled not in p.api["metadata"]["annotations"]
+        ]
+        return any(p.has_passed and not p.is_spent and p.spec_hash == digest for p in there)
+
     def delete_pod(self, pod: Object) -> None:
         found = self._find(pod)
         if found is None:
             return
-        if found.api["status"]["phase"] in ("Succeeded", "Failed"):
+        is_over = found.api["status"]["phase"] in ("Succeeded", "Failed")
+        if is_over and not found.is_tracked:
             found.reap()
         else:
-            due = self.clock + datetime.timedelta(seconds=GRACE)
+            grace = 0 if is_over else GRACE
+            due = self.clock + datetime.timedelta(seconds=grace)
             found.api["metadata"].setdefault("deletionTimestamp", due.strftime("%Y-%m-%dT%H:%M:%SZ"))
-            found.api["metadata"]["deletionGracePeriodSeconds"] = GRACE
+            found.api["metadata"].setdefault("deletionGracePeriodSeconds", grace)
+
+    def release_pod(self, pod: Object) -> None:
+        found = self._find(pod)
+        if found is None:
+            return
+        assert self.tracks and found.is_tracked, "nothing keeps it"
+        assert not found.is_alive, "something runs in it"
+        del found.api["metadata"]["finalizers"]
+        if found.api["metadata"].get("deletionTimestamp"):
+            found.reap()
+
+    def reclaim_pod(self, task: Object, pod: Object) -> Object:
+        found = self._find(pod)
+        assert found and is_astray(task, found.api), "it has all that it needs"
+        metadata = found.api["metadata"]
+        metadata["labels"] = {**metadata.get("labels", {}), **task_labels(task["metadata"]["name"])}
+        metadata["ownerReferences"] = [owner_reference(TASK, task)]
+        return copy.deepcopy(found.api)
 
     def set_order(self, pod: Object, order: int, cancelled: bool = False) -> Object:
         found = self._find(pod)
@@ -386,8 +449,10 @@ class World:
             assert named.spec_hash == status["specHash"], "the Pod is that of another spec"
         self.task["status"] = copy.deepcopy(status)
 
-    def emit(self, _task: Object, event: Any) -> None:
-        self.events.append((event.type, event.reason))
+    def emit(self, _task: Object, event: Any, once: str = "") -> None:
+        if not once or (event.reason, once) not in self._told:
+            self.events.append((event.type, event.reason))
+        self._told.add((event.reason, once))
 
     def _find(self, pod: Object) -> SimulatedPod | None:
         found = self.pods.get(pod["metadata"]["name"])
@@ -432,7 +497,9 @@ class World:
 
     def serve(self, method: Callable[[Any, Found], Object], up_to: int = 3) -> Object | Exception:
         """Serve the Task with one of the reconciler's methods, and return what came of it."""
-        reconciler = _reconcile.Reconciler(self, check_mode=False, agent_image="agent:1")
+        reconciler = _reconcile.Reconciler(
+            self, check_mode=False, agent_image="agent:1", own_namespace=self.own_namespace, track_pods=self.tracks
+        )
         target = Target("default", "demo")
 
         def dies(*_args: Any) -> None:

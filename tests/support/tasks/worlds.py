@@ -49,6 +49,14 @@ class Worlds:
         # The server knows labels, not owners.
         return [pod for (_, name), world in sorted(self.worlds.items()) if name in names for pod in world.pods_of()]
 
+    def get_pod(self, namespace: str, name: str) -> Object | None:
+        self._call("get_pod", name)
+        found = (world.get_pod(namespace, name) for world in self.worlds.values() if name in world.pods)
+        return next(found, None)
+
+    def release_pod(self, pod: Object) -> None:
+        self._of_pod("release_pod", pod).release_pod(pod)
+
     def has_native_sidecars(self) -> bool:
         return False
 
@@ -67,8 +75,8 @@ class Worlds:
     def set_status(self, task: Object, status: Object) -> None:
         self._of_task("set_status", task).set_status(task, status)
 
-    def emit(self, task: Object, event: Any) -> None:
-        self._of_task("emit", task).emit(task, event)
+    def emit(self, task: Object, event: Any, once: str = "") -> None:
+        self._of_task("emit", task).emit(task, event, once)
 
     def state(self, name: str, namespace: str = "default") -> Object:
         """Return all that there is of a Task."""

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.taskflow.operator.plugins.module_utils._contract import TRACKING_FINALIZER
 from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import ObservedPod
 from ansible_collections.taskflow.operator.plugins.module_utils._task.order import next_order
 from hypothesis import given, settings
@@ -88,6 +90,24 @@ def test_what_changes_a_task_starts_a_run(path, value):
     before, after = make_pod(of=make_task("a")), pod_with(path, value)
     assert decided(before) != decided(after)
     assert path in reason_for(before, after)
+
+
+@pytest.mark.parametrize("path", ["metadata.labels.taskname", "metadata.ownerReferences"])
+def test_what_makes_a_pod_a_tasks_starts_a_run_when_somebody_changes_it(path):
+    """Whoever takes off the label that the selector asks for has the Pod look deleted, which starts one, too."""
+    (dependent,) = TASK.dependents
+    assert dependent.label_selector == "type=taskpod"
+    assert path in reason_for(make_pod(of=make_task("a")), pod_with(path, []))
+
+
+def test_the_finalizer_that_the_playbook_puts_on_pods_is_taken_off_by_the_controller():
+    (dependent,) = TASK.dependents
+    (play,) = yaml.safe_load((ROOT / "playbooks" / "task.yml").read_text())
+    (module,) = (task["taskflow.operator.task_reconcile"] for task in play["tasks"])
+    assert (dependent.finalizer, TASK.vars) == (TRACKING_FINALIZER, {"taskflow_track_pods": True})
+    role = yaml.safe_load((ROOT / "roles" / "taskflow_operator" / "vars" / "main.yml").read_text())
+    assert role["taskflow_operator_finalizer"] == TRACKING_FINALIZER
+    assert module["track_pods"] == "{{ taskflow_track_pods | default(false) }}"
 
 
 def test_the_reason_of_a_lost_pod_starts_a_run():

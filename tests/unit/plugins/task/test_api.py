@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from ansible_collections.taskflow.operator.plugins.module_utils._kube.client import Api
+from ansible_collections.taskflow.operator.plugins.module_utils._kube.event import Event
 from ansible_collections.taskflow.operator.plugins.module_utils._task.api import TaskApi
 
 ORDER = "/metadata/annotations/taskorder"
@@ -66,3 +67,87 @@ def test_what_somebody_else_has_changed_is_a_conflict(reason, told):
     with pytest.raises(TaskError) as caught:
         TaskApi(cluster).end_pod(pod(taskorder="0"), "it failed")
     assert caught.value.reason == told
+
+
+# Whose the Pod is.
+
+TASK = {
+    "apiVersion": "api.practice.com/v1alpha1",
+    "kind": "Task",
+    "metadata": {"name": "demo", "namespace": "team-a", "uid": "task-uid", "resourceVersion": "1"},
+}
+LABELS = {"type": "taskpod", "taskname": "demo"}
+OWNER = {
+    "apiVersion": "api.practice.com/v1alpha1",
+    "kind": "Task",
+    "name": "demo",
+    "uid": "task-uid",
+    "controller": True,
+    "blockOwnerDeletion": True,
+}
+VERSION = {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+
+
+def reclaimed(**metadata):
+    cluster = Recorder()
+    there = {"metadata": {**pod()["metadata"], "resourceVersion": "7", **metadata}}
+    TaskApi(cluster).reclaim_pod(TASK, there)
+    ((method, path, body),) = cluster.requests
+    assert (method, path, body[:2]) == ("PATCH", "/api/v1/namespaces/team-a/pods/p", [UID, VERSION])
+    return body[2:]
+
+
+def test_labels_and_owner_are_put_back_beside_those_of_others():
+    other = {"kind": "Other", "uid": "o"}
+    assert reclaimed() == [
+        {"op": "add", "path": "/metadata/labels", "value": LABELS},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": [OWNER]},
+    ]
+    assert reclaimed(labels={"type": "taskpod", "taskname": "x", "own": "y"}, ownerReferences=[other]) == [
+        {"op": "add", "path": "/metadata/labels/taskname", "value": "demo"},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": [other, OWNER]},
+    ]
+    assert reclaimed(labels={"own": "y"}, ownerReferences=[OWNER]) == [
+        {"op": "add", "path": "/metadata/labels/type", "value": "taskpod"},
+        {"op": "add", "path": "/metadata/labels/taskname", "value": "demo"},
+    ]
+
+
+def kept(cluster, *finalizers):
+    there = pod()
+    there["metadata"]["finalizers"] = [*finalizers]
+    TaskApi(cluster).release_pod(there)
+
+
+def test_only_the_operators_own_finalizer_is_taken_off():
+    cluster = Recorder()
+    kept(cluster, "a.example.com/x", "api.practice.com/task-tracking", "b.example.com/y")
+    path = "/metadata/finalizers/1"
+    tested = {"op": "test", "path": path, "value": "api.practice.com/task-tracking"}
+    assert cluster.requests == [
+        ("PATCH", "/api/v1/namespaces/team-a/pods/p", [UID, tested, {"op": "remove", "path": path}])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("NotFound", None), ("Refused", "Conflict"), ("Conflict", "Conflict"), ("Forbidden",) * 2]
+)
+def test_a_pod_that_is_gone_need_not_be_let_go(reason, told):
+    cluster = Recorder(TaskError(reason, "no"))
+    if told is None:
+        kept(cluster, "api.practice.com/task-tracking")
+        return
+    with pytest.raises(TaskError) as caught:
+        kept(cluster, "api.practice.com/task-tracking")
+    assert caught.value.reason == told
+
+
+def test_what_is_told_once_has_always_the_same_name():
+    """A second Event of that name is refused."""
+    cluster = Recorder()
+    warning = Event("Warning", "ForeignPod", "it looks like one")
+    for once in ("uid-1", "uid-1", "uid-2", "", ""):
+        TaskApi(cluster).emit(TASK, warning, once)
+    names = [body["metadata"]["name"] for _, _, body in cluster.requests]
+    assert names[0] == names[1]
+    assert len(set(names)) == 4

@@ -154,7 +154,8 @@ def test_a_deleted_pod_is_replaced_when_it_is_gone(pods):
     if pods:
         assert (plan.action, plan.current, plan.attempt) == ("waiting", None, None)
     else:
-        assert (plan.action, plan.attempt, plan.why) == ("created", Attempt(2, 0), "the one before was lost")
+        assert (plan.action, plan.attempt) == ("created", Attempt(2, 0))
+        assert plan.why == "the one before was lost: its Pod task-pod-demo-1 was removed before its end was known"
 
 
 def test_an_evicted_pod_is_replaced_at_once_and_stays():

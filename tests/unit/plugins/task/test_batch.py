@@ -104,8 +104,8 @@ def test_a_task_sees_only_the_pods_that_it_owns():
 def test_a_task_that_changed_meanwhile_is_read_afresh():
     cluster = Worlds([world_of("a")], {"a": [("set_status", CONFLICT)]})
     (outcome,) = serve(cluster, "a")
-    # Its Pod was made the first time.
-    assert outcome["action"] == "kept"
+    # Its Pod was made the first time, and not recorded.
+    assert outcome["action"] == "adopted"
     assert [method for method, _ in cluster.calls].count("get_task") == 2
     assert [reason for _, reason in cluster.state("a")["events"]].count("Created") == 1
 

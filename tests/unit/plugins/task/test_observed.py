@@ -17,7 +17,7 @@ def test_the_steps_are_read_once_whatever_is_decided_from_them(monkeypatch, dele
     monkeypatch.setattr(_observed, "step_statuses", lambda containers: calls.append(containers) or read(containers))
     task = make_task("a", "b", timeout="1h", retries=1, sidecars=[make_step("web")])
     pod = set_states(make_pod(1, of=task), a=ended(), b=RUNNING, web=RUNNING)
-    seen = _observed.observe(task, [ending(pod) if deleted else pod], NOW)
+    seen = _observed.observe(task, [ending(pod) if deleted else pod], NOW, {pod["metadata"]["uid"]})
     plan_pods(seen)
     if seen.current:
         orders_to_come(seen.current, seen.shall_stop)

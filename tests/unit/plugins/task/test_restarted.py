@@ -47,7 +47,8 @@ def test_the_order_does_not_fall_behind():
 def test_another_pods_steps_are_not_these():
     task = recorded(three_steps(), with_pod(ended(), RUNNING, RUNNING))
     pod = copy.deepcopy(with_pod(RUNNING, RUNNING, RUNNING, order=1))
-    pod["metadata"]["name"] += "-other"
+    pod["metadata"].update(name="another", uid="another")
+    pod["metadata"]["annotations"]["api.practice.com/attempt"] = "2"
     assert compute_status(task, [pod], None, NOW)["steps"][0]["state"] == "Running"
 
 

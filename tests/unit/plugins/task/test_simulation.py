@@ -286,8 +286,9 @@ BY_HAND = (None, "0", "1", "2", "3", "99", "+1", "01", "\uff11", "-5", "")
 class Life:
     """A Task whose spec, Pods and cluster change all the time. Each event takes a number that says how."""
 
-    def __init__(self, handoff, skew=0):
+    def __init__(self, handoff, skew=0, tracks=False):
         self.world = World(make_task("zeta", "alpha", handoff=handoff), self._outcomes, skew=skew)
+        self.world.tracks = tracks
         self.variant, self.losses = "plain", 0
 
     def _outcomes(self, _spec, pod):
@@ -341,6 +342,11 @@ class Life:
         if pods:
             pods[number % len(pods)].set_by_hand(BY_HAND[number % len(BY_HAND)])
 
+    def labels_or_owner_go(self, number):
+        for pod in self.world.pods.values():
+            if pod.uid == self.world.status.get("podUID"):
+                pod.api["metadata"].pop(("labels", "ownerReferences")[number % 2], None)
+
     def time_passes(self, number):
         self.world.clock += datetime.timedelta(seconds=number)
 
@@ -356,7 +362,7 @@ class Life:
             assert spec.get("suspend"), f"{word}, {reason}"
             assert (word, reason, self.world.pods) == ("Pending", "Suspended", {})
             return
-        assert not any(pod.is_alive for pod in self.world.pods.values())
+        assert not any(pod.is_alive or pod.is_tracked for pod in self.world.pods.values())
         assert status.get("order", "0") in ("-1", "0", "1", "2")
         named = self.world.pods.get(status.get("podName"))
         if word == "Successful":
@@ -380,6 +386,7 @@ WEIGHTS = {
     Life.control_field_changes: 5,
     Life.pod_is_lost: 3,
     Life.order_is_set_by_hand: 2,
+    Life.labels_or_owner_go: 2,
     Life.time_passes: 1,
 }
 EVENT = st.tuples(
@@ -389,9 +396,9 @@ EVENTS = st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_si
 
 
 @settings(max_examples=100, deadline=None)
-@given(EVENTS, st.sampled_from(["Local", "Annotation"]), st.sampled_from([0, -3, 3, 3600]))
-def test_whatever_happens_to_a_task_it_comes_to_its_end(events, handoff, skew):
-    life = Life(handoff, skew)
+@given(EVENTS, st.sampled_from(["Local", "Annotation"]), st.sampled_from([0, -3, 3, 3600]), st.booleans())
+def test_whatever_happens_to_a_task_it_comes_to_its_end(events, handoff, skew, tracks):
+    life = Life(handoff, skew, tracks)
     for event, number in events:
         event(life, number)
         life.check_pods()
