@@ -65,7 +65,6 @@ action:
   description:
     - What was done.
     - V(created) a Pod; V(kept) the one that is there; V(waiting) for a Pod of an earlier spec or attempt to end;
-      V(adopted) one that was made before, and that the status does not speak of yet;
       V(suspended) says that the Task is not to run now; V(finished) that no Pod is due, for the Task has its verdict
       or was cancelled; V(expired) that it was deleted, for its time to live had passed; V(absent) that there is no such
       Task.
@@ -76,6 +75,12 @@ pod:
   description: The Pod of the present run.
   returned: when there is one
   type: dict
+adopted:
+  description:
+    - Whether the Pod that was kept is one that the status does not speak of yet. It has turned out to be what this
+      module would make.
+  returned: when that is so
+  type: bool
 deleted:
   description: The names of the Pods that were deleted.
   returned: success

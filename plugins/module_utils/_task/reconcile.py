@@ -88,10 +88,12 @@ class Reconciler:
             found.made = {*(found.made or ()), made["pod"]["metadata"].get("uid", "")}
         if found.task and (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
             found.pods = self.api.pods_of([found.task])
-        advanced = self.advance_order(found) if made["action"] == "kept" else {"changed": False}
+        is_adopted = made.get("adopted", False)
+        goes_on = made["action"] == "kept" and not is_adopted
+        advanced = self.advance_order(found) if goes_on else {"changed": False}
         recorded = self.record_status(found)
         released = self._release(found, recorded)
-        _look_again(recorded, ADOPTED_PAUSE if made["action"] == "adopted" else None)
+        _look_again(recorded, ADOPTED_PAUSE if is_adopted else None)
         done = [made, advanced, recorded]
         return {
             **_summary(made["action"], recorded),
@@ -123,7 +125,7 @@ class Reconciler:
             seen = observe(task, found.pods, timestamp(), found.made)
             if not is_suspended(seen):
                 # What is done with it waits until its UID is recorded: until then only its content tells whose it is.
-                return _result_of(Plan("adopted", seen.current.pod if seen.current else None), None)
+                return {**_result_of(Plan("kept", seen.current.pod if seen.current else None), None), "adopted": True}
         plan = plan_pods(seen)
         if plan.attempt and not seen.recorded and not self.check_mode:
             task = found.task = claim_room(self.api, task, compute_status(seen, None))
@@ -147,7 +149,7 @@ class Reconciler:
         if pod and not is_new:
             found.pods = [*(other for other in found.pods if _name_of(other) != _name_of(pod)), pod]
             found.made = {*(found.made or ()), pod["metadata"]["uid"]}
-            return _result_of(dataclasses.replace(plan, action="adopted", current=pod), None)
+            return {**_result_of(dataclasses.replace(plan, action="kept", current=pod), None), "adopted": True}
         if pod and not self.check_mode and is_removed(seen):
             tell_of_removal(self.api, task, seen.recorded["podName"])
         return _result_of(plan, pod)

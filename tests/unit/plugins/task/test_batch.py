@@ -105,7 +105,7 @@ def test_a_task_that_changed_meanwhile_is_read_afresh():
     cluster = Worlds([world_of("a")], {"a": [("set_status", CONFLICT)]})
     (outcome,) = serve(cluster, "a")
     # Its Pod was made the first time, and not recorded.
-    assert outcome["action"] == "adopted"
+    assert (outcome["action"], outcome["requeue_after"]) == ("kept", 1)
     assert [method for method, _ in cluster.calls].count("get_task") == 2
     assert [reason for _, reason in cluster.state("a")["events"]].count("Created") == 1
 

@@ -119,7 +119,7 @@ def test_a_pod_that_was_made_and_not_recorded_is_recorded_by_the_next_look(kind)
     world = world_of(kind)
     pod = unrecorded(world)
     result = world.round()
-    assert (result["action"], result["requeue_after"]) == ("adopted", 1)
+    assert (result["action"], result["requeue_after"]) == ("kept", 1)
     assert (world.status["podName"], world.status["podUID"]) == (pod.name, pod.uid)
     world.settle()
     assert (world.made, world.status["status"]) == ([pod], "Successful")
@@ -129,7 +129,7 @@ def test_one_that_nobody_lists_is_found_by_its_name():
     world = world_of()
     pod = unrecorded(world)
     del pod.api["metadata"]["labels"]
-    assert world.round()["action"] == "adopted"
+    assert world.round()["action"] == "kept"
     world.settle()
     assert (world.made, world.status["status"]) == ([pod], "Successful")
     assert pod.api["metadata"]["labels"] == LABELS
@@ -242,7 +242,7 @@ def test_what_others_add_to_a_pod_makes_it_nobody_elses():
     spec["volumes"].append({"name": "token", "projected": {}})
     pod.api["metadata"]["annotations"]["added"] = "x"
     pod.api["metadata"]["annotations"]["taskorder"] = "1"
-    assert world.round()["action"] == "adopted"
+    assert world.round()["action"] == "kept"
     assert world.status["podUID"] == pod.uid
 
 
