@@ -71,12 +71,12 @@ PARTS = (
             "_kube": "",
         },
         shared="_contract _errors _durations",
-            pure="_contract _durations _errors _build/build _build/observed _build/plan _build/status _build/verdict "
-            "_image/credentials _image/name _kube/event _kube/kind _kube/owner _kube/shapes _kube/size "
-            "_module/wanted _pod/adoption _pod/agent _pod/identity _pod/life _pod/merge _pod/pod _pod/resources "
-            "_pod/spec _pod/tracking _pod/variables _task/attempts _task/conditions _task/containers _task/events "
-            "_task/fit _task/losses _task/observed _task/order _task/release _task/reports _task/run "
-            "_task/sidecars _task/status _task/steps _task/unstartable _task/verdict _task/waiting",
+        pure="_contract _durations _errors _build/build _build/observed _build/plan _build/status _build/verdict "
+        "_image/credentials _image/name _kube/event _kube/kind _kube/owner _kube/shapes _kube/size "
+        "_module/wanted _pod/adoption _pod/agent _pod/identity _pod/life _pod/merge _pod/pod _pod/resources "
+        "_pod/spec _pod/tracking _pod/variables _task/attempts _task/conditions _task/containers _task/events "
+        "_task/fit _task/losses _task/observed _task/order _task/release _task/reports _task/run "
+        "_task/sidecars _task/status _task/steps _task/unstartable _task/verdict _task/waiting",
     ),
 )
 # What talks to somebody, or looks at a clock.
