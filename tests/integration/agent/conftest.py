@@ -1,5 +1,6 @@
 """The real executable, and steps that run in it like the containers of one Pod."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -77,6 +78,7 @@ class Pod:
         self.directory = directory
         self.order_file = directory / "podinfo" / "order"
         self._steps: list[Step] = []
+        self._runs = itertools.count(1)
 
     def run_directory(self, name: object) -> pathlib.Path:
         path = self.directory / "run" / str(name)
@@ -128,7 +130,8 @@ class Pod:
         return ["--await", str(run / "ready"), "--sidecar", f"{name}={run / 'done'}"]
 
     def run(self, *arguments, **options) -> Step:
-        step = self.start(1, *arguments, **options)
+        """Run a step of its own: the first is number 1, and no other has begun in its directory."""
+        step = self.start(next(self._runs), *arguments, **options)
         step.wait()
         return step
 
