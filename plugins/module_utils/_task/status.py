@@ -172,10 +172,11 @@ def _sidecar_condition(old: TaskStatus, new: TaskStatus, deaths: str, now: str) 
     """
     same_pod = old.get("podName") is not None and old.get("podName") == new.get("podName")
     was = condition_of(old if same_pod else {}, SIDECAR_FAILED)
-    is_sure = was.get("status") == "True" or (bool(was) and not _doubt_left(was, now))
+    was_sure = was.get("status") == "True"
     if not deaths:
-        return [was] if was and is_sure else []
-    status = "True" if is_sure or new["steps"][0].get("startedAt") else UNKNOWN
+        return [was] if was_sure else []
+    is_sure = was_sure or bool(new["steps"][0].get("startedAt")) or (bool(was) and not _doubt_left(was, now))
+    status = "True" if is_sure else UNKNOWN
     return [
         {
             "type": SIDECAR_FAILED,

@@ -74,16 +74,25 @@ def stops_the_task(status: StepStatus) -> bool:
     return status["state"] in (FAILED, SKIPPED, CANCELLED) and not status.get("continued")
 
 
-def deciding(statuses: t.Sequence[StepStatus]) -> list[tuple[int, StepStatus]]:
+def deciding(statuses: t.Sequence[StepStatus], stopped: bool = False) -> list[tuple[int, StepStatus]]:
     """Return the steps that count by now, with their numbers from 1.
 
     One that was ended before its turn does not count while another has its turn: that one goes on to its end, and keeps
     its results. The steps after it are skipped at once, and do not count before it does.
+
+    Args:
+        statuses: all steps.
+        stopped: whether the Task was told to end: then what was ended before its turn would not have run anyway.
     """
     turn = passed(statuses) + 1
-    idle = all(step["state"] == WAITING for step in statuses[turn - 1 : turn])
+    idle = not stopped and not any(map(_has_begun, statuses[turn - 1 : turn]))
     numbered = enumerate(statuses, start=1)
     return [(number, step) for number, step in numbered if number <= turn or idle or not _ended_early(step)]
+
+
+def _has_begun(status: StepStatus) -> bool:
+    """Tell whether a step runs, or has ended by its own; one that waits, or was cancelled until then, has not begun."""
+    return status["state"] != WAITING and not (status["state"] == CANCELLED and not status.get("startedAt"))
 
 
 def _ended_early(status: StepStatus) -> bool:

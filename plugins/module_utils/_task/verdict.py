@@ -113,8 +113,8 @@ def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
         return _timed_out(seen)
     sidecar = pod.refusing_sidecar
     refused = Verdict(FAILURE, SIDECAR_FAILED, _fault_words(pod, sidecar)) if sidecar else None
-    found = refused or _overuse(pod) or failed_step(pod.steps) or _skipped_step(pod.steps)
-    found = found or _stopped(seen, pod) or _failed_pod(pod.pod)
+    failed = failed_step(pod.steps, seen.shall_stop) or _skipped_step(pod.steps)
+    found = refused or _overuse(pod) or failed or _stopped(seen, pod) or _failed_pod(pod.pod)
     return None if _may_be_lost(pod) else found
 
 
@@ -177,9 +177,14 @@ def _log_of(pod: ObservedPod, container: str) -> str:
     return f"its log: kubectl logs {pod.name} -c {container}"
 
 
-def failed_step(steps: t.Sequence[StepStatus]) -> Verdict | None:
-    """Return the verdict that the first failed step is, once it counts; None without one."""
-    for number, step in deciding(steps):
+def failed_step(steps: t.Sequence[StepStatus], stopped: bool = False) -> Verdict | None:
+    """Return the verdict that the first failed step is, once it counts; None without one.
+
+    Args:
+        steps: all of them.
+        stopped: whether the Task was told to end.
+    """
+    for number, step in deciding(steps, stopped):
         if has_failed(step):
             who = f'step "{step["name"]}" ({number} of {len(steps)})'
             return Verdict(FAILURE, STEP_FAILED, f"{who} {_failure_of(step)}")

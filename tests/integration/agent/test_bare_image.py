@@ -47,7 +47,7 @@ def image(agent, busybox, tmp_path):
 
 def test_a_whole_step(image):
     step = image(
-        "--ready", "/run/ready", "--done", "/run/done", "--termination-log", "/run/missing",
+        "--ready", "/run/ready", "--done", "/run/done", "--termination-log", "/run/ready",
         "--command", "/bin/busybox", "sh", "-c",
         "/bin/busybox id -u; /bin/busybox cat /run/done /run/ready; ! echo > /x",
     )  # fmt: skip

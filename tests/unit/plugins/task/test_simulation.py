@@ -148,6 +148,8 @@ def test_whatever_is_killed_the_task_ends(steps, choices, handoff, retries):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 4), st.integers(1, 3), CHOICES, st.sampled_from(["Local", "Annotation"]), st.integers(0, 1))
+@example(2, 1, [0, 1, 0, 0, 0], "Annotation", 0)
+@example(2, 1, [0], "Annotation", 1)
 def test_a_step_that_is_ended_before_its_turn_fails_the_task_then(count, early, choices, handoff, retries):
     early = min(early, count - 1)
     world = World(task_of([(OK, True)] * count, handoff, retries=retries), lambda _spec, _pod: [OK])

@@ -585,11 +585,12 @@ def test_a_death_is_not_in_doubt_for_ever_when_our_clock_is_set_back():
     assert of_sidecars(status)[0]["status"] == "True"
 
 
+@pytest.mark.parametrize("now", [NOW, LATER])
 @pytest.mark.parametrize("end", [beside(-1, RUNNING, DEAD), beside(1, RUNNING, RUNNING)])
-def test_a_death_that_is_in_doubt_when_the_pod_is_told_to_end_is_not_told(end):
+def test_a_death_that_is_in_doubt_when_the_pod_is_told_to_end_is_not_told(end, now):
     task = make_task("a", sidecars=[make_step("web")])
     task["status"] = compute_status(task, [beside(1, RUNNING, DEAD)], None, NOW)
-    assert of_sidecars(compute_status(task, [end], None, NOW)) == []
+    assert of_sidecars(compute_status(task, [end], None, now)) == []
 
 
 def test_what_was_told_too_early_is_taken_back():

@@ -26,6 +26,7 @@ EARLY = ended(143, reason="EndedBeforeItsTurn", told=15, startedAt=None, finishe
 OLD_SIGNAL = ended(143, reason="Signal", signal=15)
 KILLED = ended(137, reported=False)
 OOM = ended(137, reported=False, reason="OOMKilled")
+NEVER_RAN = ended(1, "Cancelled", startedAt=None, finishedAt=None)
 NEVER_STARTED = ended(128, reported=False, reason="StartError")
 # A long time before the Pod was deleted, or after, by the clock of a node.
 PAST, FUTURE = "2020-01-01T00:00:00.000Z", "2030-01-01T00:00:00.000Z"
@@ -197,3 +198,12 @@ def test_while_nothing_runs_it_fails_the_task_at_once(handoff, a):
     assert orders_to_come(task, pod)[-1:] == [-1]
     pod["metadata"]["annotations"]["taskorder"] = "-1"
     assert verdict(compute_status(task, [pod], None, NOW)) == ("Failure", "StepFailed")
+    # The step that waited ends by that order; nobody has cancelled the Task.
+    pod = set_states(make_pod(-1, "Failed"), a=NEVER_RAN, b=EARLY)
+    assert verdict(compute_status(task, [pod], None, NOW)) == ("Failure", "StepFailed")
+
+
+@pytest.mark.parametrize("a", [ended(143, "Cancelled"), NEVER_RAN])
+def test_a_task_that_its_spec_told_to_end_is_not_failed_by_it(a):
+    pod = set_states(make_pod(-1, "Failed"), a=a, b=EARLY)
+    assert verdict(compute_status(make_task("a", "b", cancel=True), [pod], None, NOW)) == ("Cancelled", "Cancelled")
