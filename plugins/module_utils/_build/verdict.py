@@ -13,6 +13,7 @@ from .._durations import format_duration, later, parse_time, seconds_until
 from .._kube.shapes import Build, Condition, Job, StepStatus
 from .._pod.life import has_ended, is_ending, is_failed
 from .._task.conditions import SUSPENDED, Verdict, condition_of
+from .._task.losses import loss_of
 from .._task.observed import Observed, ObservedPod
 from .._task.reports import STOPPED_CODES
 from .._task.steps import has_failed, passed
@@ -22,7 +23,6 @@ from .._task.verdict import (
     RETRYING,
     TIMED_OUT,
     failed_step,
-    loss_of,
     outcome,
 )
 from .._task.waiting import POD_STUCK, on_the_way, waits_for

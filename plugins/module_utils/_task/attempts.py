@@ -131,11 +131,11 @@ def _check_losses(attempt: Attempt, last: Pod | None) -> None:
     losses = attempt.number - 1 - attempt.retry
     if losses >= c.MAX_LOSSES:
         loss = loss_of(last) if last else None
-        cause = f"{loss[0]}: {loss[1]}" if loss else "it was deleted, or removed with its node"
+        cause = f"{loss[0]}: {loss[1]}" if loss else "deleted, or removed with its node"
         raise TaskError(
             "PodLost",
             f"{losses} Pods of this Task were deleted or lost before it had ended; it is not tried again. "
-            f"Of the last one Kubernetes says: {cause}",
+            f"The last one: {cause}",
             permanent=True,
         )
 

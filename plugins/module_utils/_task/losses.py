@@ -53,7 +53,8 @@ def loss_of(pod: Pod) -> tuple[str, str] | None:
     if disruption:
         told = disruption.get("reason") or DISRUPTION_CONDITION
         return told, disruption.get("message") or told
-    return _forgotten(status)
+    # Where the kubelet gives another reason, such as DeadlineExceeded, it forgets what had yet to start.
+    return None if reason else _forgotten(status)
 
 
 def overuse_of(pod: Pod) -> str:

@@ -45,7 +45,7 @@ def test_a_pod_starts_its_steps_end_one_by_one_and_it_succeeds():
         ["Succeeded", "Running"],
         ["Succeeded", "Succeeded"],
     ]
-    pods = [{**make_pod(), "status": report} for report in reports()]
+    pods = [{**make_pod(annotations={"taskorder": "0"}), "status": report} for report in reports()]
     assert [ObservedPod(TASK, pod).is_over for pod in pods] == [False, False, False, True]
     assert [orders_to_come(ObservedPod(TASK, pod)) for pod in pods] == [[], [1], [1, 2], [1, 2]]
 

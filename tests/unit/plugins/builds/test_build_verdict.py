@@ -143,7 +143,7 @@ def test_a_failure_waits_for_the_jobs_end_and_tells_of_the_next_try():
     assert (last["phase"], condition_of(last)["reason"], last["podName"]) == ("Failure", "StepFailed", "site-2")
 
 
-LOST = {"reason": "Evicted", "message": "the node was low on memory"}
+LOST = {"reason": "Evicted", "message": "The node was low on resource: memory. "}
 
 
 def test_a_lost_pod_is_told_as_such_and_is_no_fault_of_a_step():
@@ -151,12 +151,14 @@ def test_a_lost_pod_is_told_as_such_and_is_no_fault_of_a_step():
     found = condition_of(status(build, pod, job=make_job(build, "BackoffLimitExceeded")))
     assert (found["status"], found["reason"]) == ("False", "PodLost")
     assert found["message"] == (
-        "Pod site-1 was lost before its steps had ended: the node was low on memory; "
+        "Pod site-1 was lost before its steps had ended: The node was low on resource: memory.; "
         "spec.backoffLimit is 0, which allows no other try"
     )
     build = make_build(backoffLimit=1)
     found = condition_of(status(build, pod))
-    words = "Pod site-1 was lost before its steps had ended: the node was low on memory; retry 1 of 1 follows"
+    words = (
+        "Pod site-1 was lost before its steps had ended: The node was low on resource: memory.; retry 1 of 1 follows"
+    )
     assert (found["reason"], found["message"]) == ("PodLost", words)
 
 

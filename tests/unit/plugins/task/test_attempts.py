@@ -186,8 +186,8 @@ def test_a_lost_pod_is_replaced_until_three_have_been_lost(attempt, retry, due, 
     with pytest.raises(TaskError, match="3 Pods of this Task") as caught:
         plan_pods(task, pods)
     assert (caught.value.reason, caught.value.permanent) == ("PodLost", True)
-    cause = "Evicted: The node was low on resource: memory." if is_there else "it was deleted, or removed with its node"
-    assert caught.value.message.endswith(f"Of the last one Kubernetes says: {cause}")
+    cause = "Evicted: The node was low on resource: memory." if is_there else "deleted, or removed with its node"
+    assert caught.value.message.endswith(f"The last one: {cause}")
 
 
 def on_a_node(pod):

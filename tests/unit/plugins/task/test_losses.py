@@ -83,6 +83,12 @@ def test_what_no_node_admits_is_a_failure_with_the_kubelets_words(reason):
     assert judged(pod) == ("Failure", "PodFailed", f"{reason}: Pod was rejected: no")
 
 
+@pytest.mark.parametrize("reason", ["Evicted", "DeadlineExceeded"])
+def test_what_the_kubelet_forgets_as_it_ends_a_pod_is_no_loss(reason):
+    gone = ended(137, reported=False, **GONE)
+    assert loss_of(failed_pod(reason, OVERUSES[0], a=gone, b=gone)) is None
+
+
 @pytest.mark.parametrize(
     ("states", "lost"),
     [
