@@ -37,7 +37,6 @@ class Metadata(t.TypedDict, total=False):
     deletionGracePeriodSeconds: int
     labels: dict[str, str]
     annotations: dict[str, str]
-    finalizers: list[str]
     ownerReferences: list[OwnerReference]
     finalizers: list[str]
 

@@ -10,22 +10,18 @@ import math
 
 from .. import _contract as c
 from .._contract import Object
-from .._errors import ALREADY_EXISTS, ORDER_CONFLICT, Postponed, TaskError, describe
-from .._image.batch import Images
-from .._kube import event
+from .._errors import ORDER_CONFLICT, Postponed, TaskError, describe
 from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_as_built
 from .._pod.identity import Attempt
 from .._pod.life import attempt_of, is_ending, written_order
-from .._pod.pod import build_pod, images_to_look_up
-from .._pod.spec import resolve
-from .api import TaskApi
 from .attempts import Plan, is_removed, plan_pods
 from .batch import Found
 from .conditions import condition_of
 from .custody import name_taken, reclaim, release, tell_of_removal, tell_of_strangers
 from .events import compute_events
+from .making import PodMaker
 from .observed import Observed, observe
 from .order import orders_to_come, orders_to_write, put_back
 from .record import claim_room, write_status
@@ -38,27 +34,11 @@ ADOPTED_PAUSE = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconciler:
+class Reconciler(PodMaker):
     """What it takes to do something for a Task.
 
     Each method takes a Task as it was found, writes only a difference, and returns a module's result.
-
-    Args:
-        api: asks the API server.
-        check_mode: True to change nothing.
-        agent_image: the image that holds the agent.
-        images: tells what images run by themselves; only Pods need it.
-        own_namespace: the one that the operator itself runs in; "" where it is in none.
-        track_pods: whether a Pod that is made stays, though it is deleted, until its end is recorded. It does not in
-            the operator's own namespace: that could not be deleted, for the operator would go first.
     """
-
-    api: TaskApi
-    check_mode: bool
-    agent_image: str = c.DEFAULT_AGENT_IMAGE
-    images: Images | None = None
-    own_namespace: str = ""
-    track_pods: bool = False
 
     def reconcile(self, found: Found) -> Object:
         """Have the Pod, then set its order, then record the status; a Task that can't have its Pod records why.
@@ -145,7 +125,7 @@ class Reconciler:
 
     def _next_pod(self, found: Found, task: Task, seen: Observed, plan: Plan, attempt: Attempt) -> Object:
         """Have the Pod that is due: a new one, or the one that was made before and not recorded."""
-        pod, is_new = self._create_pod(task, plan, attempt)
+        pod, is_new = self.create_pod(task, attempt, plan.why)
         if pod and not is_new:
             found.pods = [*(other for other in found.pods if _name_of(other) != _name_of(pod)), pod]
             found.made = {*(found.made or ()), pod["metadata"]["uid"]}
@@ -171,55 +151,11 @@ class Reconciler:
             TaskError: PodNameTaken: it is not, and the Task needs a Pod of this name.
         """
         attempt = attempt_of(pod)
-        if is_as_built(pod, self._build_pod(task, attempt)):
+        if is_as_built(pod, self.build(task, attempt)):
             found.made = {*(found.made or ()), pod["metadata"].get("uid", "")}
             return True
         if is_ending(pod) or seen.shall_stop or is_suspended(seen):
             return False
-        raise name_taken(pod, attempt.number)
-
-    def _build_pod(self, task: Task, attempt: Attempt) -> Pod:
-        """Build the Pod of one attempt."""
-        resolved, namespace = resolve(task), task["metadata"]["namespace"]
-        native = bool(resolved.sidecars) and self.api.has_native_sidecars()
-        configs = {}
-        if self.images:
-            images = images_to_look_up(resolved, native)
-            configs = self.images.configs(namespace, resolved.account, resolved.pull_secrets, images)
-        tracked = self.track_pods and namespace != self.own_namespace
-        return build_pod(
-            task, resolved, self.agent_image, configs, attempt=attempt, native_sidecars=native, tracked=tracked
-        )
-
-    def _create_pod(self, task: Task, plan: Plan, attempt: Attempt) -> tuple[Pod | None, bool]:
-        """Have the Pod of one attempt, and tell whether it was made now; no Pod while one of its name is ending.
-
-        Raises:
-            TaskError: PodNameTaken: somebody else has made a Pod of its name.
-        """
-        built = self._build_pod(task, attempt)
-        try:
-            pod = self.api.create_pod(built, dry_run=self.check_mode)
-        except TaskError as error:
-            if error.reason != ALREADY_EXISTS:
-                raise
-            return self._pod_there(built, attempt), False
-        if not self.check_mode:
-            again = f" (attempt {attempt.number}, {plan.why})" if plan.why else ""
-            self.api.emit(task, event.created(f"Pod {_name_of(pod)}{again}"))
-        return pod, True
-
-    def _pod_there(self, built: Pod, attempt: Attempt) -> Pod | None:
-        """Return the Pod that has the name of one that was to be made; None where that is going.
-
-        Raises:
-            TaskError: PodNameTaken: somebody else has made it.
-        """
-        pod = self.api.get_pod(built["metadata"]["namespace"], _name_of(built))
-        if pod is None or (is_ending(pod) and not is_as_built(pod, built)):
-            return None
-        if is_as_built(pod, built):
-            return pod
         raise name_taken(pod, attempt.number)
 
     def _release(self, found: Found, recorded: Object) -> bool:
