@@ -16,7 +16,7 @@ ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED = (
 UNREACHABLE = "APIUnreachable"
 # An object, or a request, is larger than the API server or its etcd takes.
 TOO_LARGE = "TooLarge"
-# Somebody else has changed a Pod's order since it was read.
+# Somebody else has changed a Pod's order, or the Pod, since it was read.
 ORDER_CONFLICT = "OrderConflict"
 # Somebody else was faster: it is looked at once more, read again.
 CONFLICTS = (CONFLICT, ORDER_CONFLICT)

@@ -89,7 +89,7 @@ class TaskApi:
         """Put the Task's labels, and the Task as the owner, back on its Pod, and return the Pod.
 
         Raises:
-            TaskError: Conflict, when somebody has changed the Pod since it was read.
+            TaskError: OrderConflict, when somebody has changed the Pod since it was read.
         """
         metadata = pod["metadata"]
         changes = _adding("/metadata/labels", metadata.get("labels"), task_labels(task["metadata"]["name"]))
@@ -98,7 +98,7 @@ class TaskApi:
             changes.append({"op": "add", "path": "/metadata/ownerReferences", "value": owners})
         unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
         what = f"put labels and owner of Pod {metadata['namespace']}/{metadata['name']} back"
-        return _patch_as_read(self.api, pod, what, [unchanged, *changes], CONFLICT)
+        return _patch_as_read(self.api, pod, what, [unchanged, *changes], ORDER_CONFLICT)
 
     def release_pod(self, pod: Pod) -> None:
         """Take the finalizer off this very Pod that keeps it; nothing happens when it is gone.

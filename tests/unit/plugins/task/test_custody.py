@@ -6,6 +6,7 @@ import copy
 import datetime
 
 import pytest
+from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
 from support.tasks.factory import condition, make_step, make_task, verdict
 from support.tasks.simulation import FAILS, OK, World
 
@@ -95,6 +96,24 @@ def test_a_pod_that_is_recorded_is_the_tasks_whatever_its_annotations_say(mark):
     pod.api["metadata"]["annotations"]["api.practice.com/" + mark] = "7"
     world.settle()
     assert (world.made, world.status["status"], world.status["attempts"]) == ([pod], "Successful", 1)
+
+
+def test_a_pod_that_changes_while_it_is_put_back_is_read_once_more():
+    world = world_of()
+    pod = running(world)
+    del pod.api["metadata"]["labels"]
+    put_back, calls = world.reclaim_pod, []
+
+    def conflict(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise TaskError("OrderConflict", "it has another version")
+        return put_back(*arguments)
+
+    world.reclaim_pod = conflict
+    world.round()
+    assert pod.api["metadata"]["labels"] == LABELS
+    assert (len(calls), world.status["status"]) == (2, "Running")
 
 
 def test_nobody_is_asked_for_a_pod_that_the_list_shows():
