@@ -205,6 +205,9 @@ class Reconciler(PodMaker):
         task = found.task
         if task is None:
             return {"changed": False}
+        if problem is not None:
+            # Whoever could not have the Pod has looked at the one that is there.
+            found.made = found.made or set()
         seen = observe(task, found.pods, timestamp(), found.made)
         before: TaskStatus = task.get("status") or {}
         after = compute_status(seen, problem)

@@ -250,6 +250,17 @@ def test_a_pod_that_has_only_the_name_is_not_judged_and_said_to_be_in_the_way(fo
     assert (world.status["status"], len(world.made)) == ("Successful", 2)
 
 
+@pytest.mark.parametrize("forge", [change_args, change_agent])
+def test_it_is_not_judged_by_the_three_modules_either(forge):
+    world = world_of(World)
+    pod = unrecorded(world)
+    forge(pod.api)
+    succeed(world, pod)
+    for _ in range(3):
+        world.round_by_modules()
+    assert verdict(world.status) == ("Pending", "PodNameTaken")
+
+
 def test_what_others_add_to_a_pod_makes_it_nobody_elses():
     world = world_of()
     pod = unrecorded(world)
@@ -330,6 +341,19 @@ def test_a_pod_that_has_ended_is_let_go_with_the_verdict_and_stays_for_its_logs(
     world.settle()
     (pod,) = world.pods.values()
     assert not pod.is_tracked
+
+
+def test_that_is_one_request_and_nothing_else_is_asked():
+    world = world_of()
+    let_go, calls = world.release_pod, []
+
+    def count(pod):
+        calls.append(pod["metadata"]["uid"])
+        let_go(pod)
+
+    world.release_pod, world.reclaim_pod = count, None
+    world.settle()
+    assert (calls, world.reads) == ([world.status["podUID"]], [])
 
 
 def test_a_failed_attempt_is_let_go_when_the_next_one_is_there():
