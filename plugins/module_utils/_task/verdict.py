@@ -129,7 +129,7 @@ def _never_started(pod: ObservedPod) -> Verdict | None:
 def _overuse(pod: ObservedPod) -> Verdict | None:
     """Return the verdict that the Pod's eviction for a limit of its own is, unless a step had failed by itself."""
     words = overuse_of(pod.pod)
-    by_itself = any(has_failed(step) and step.get("reason") not in ENDED_FROM_OUTSIDE for step in pod.steps)
+    by_itself = any(has_failed(step) and not _is_from_outside(pod, step) for step in pod.steps)
     return Verdict(FAILURE, POD_FAILED, words) if words and not by_itself else None
 
 
@@ -141,10 +141,13 @@ def _may_be_lost(pod: ObservedPod) -> bool:
     """
     if is_terminal(pod.pod) or is_ending(pod.pod) or not has_ended(pod.pod):
         return False
-    if any(has_failed(step) and pod.is_from_outside(step["name"]) for step in pod.steps):
+    if any(has_failed(step) and _is_from_outside(pod, step) for step in pod.steps):
         return True
-    failed = (end for end in [*pod.steps, *pod.refusals] if has_failed(end))
-    return any(end.get("reason") in ENDED_FROM_OUTSIDE for end in failed)
+    return any(has_failed(end) and end.get("reason") in ENDED_FROM_OUTSIDE for end in pod.refusals)
+
+
+def _is_from_outside(pod: ObservedPod, step: StepStatus) -> bool:
+    return step.get("reason") in ENDED_FROM_OUTSIDE or pod.is_from_outside(step["name"])
 
 
 def fault_of_sidecar(pod: ObservedPod) -> str:

@@ -9,6 +9,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._errors import T
 from ansible_collections.taskflow.operator.plugins.module_utils._task import attempts as _attempts
 from ansible_collections.taskflow.operator.plugins.module_utils._task import order as _order
 from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
+from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found
 from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import Observed, ObservedPod
 from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import observe as _observe
 
@@ -18,6 +19,11 @@ Object = dict[str, Any]
 def observe(task: Object, pods: Sequence[Object], now: str) -> Observed:
     """Return what there is of a Task; each of the Pods is one that the operator has made."""
     return _observe(task, pods, now, {pod["metadata"].get("uid") for pod in pods})
+
+
+def found(task: Object, *pods: Object) -> Found:
+    """Return a Task as it was found, with Pods that the operator has made."""
+    return Found(task, list(pods), {pod["metadata"].get("uid") for pod in pods})
 
 
 def compute_status(task: Object, pods: Sequence[Object], problem: TaskError | None, now: str) -> Object:

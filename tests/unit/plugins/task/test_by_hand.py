@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found
 from ansible_collections.taskflow.operator.plugins.module_utils._task.reconcile import Reconciler
 from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states
-from support.tasks.looks import compute_status
+from support.tasks.looks import compute_status, found
 
 FOREIGN = ["99", "+2", "1_0", "-5", "", " 1", "\uff11", "9" * 5000, None]
 
@@ -35,11 +34,11 @@ def pod_with(text, **states):
 
 def advanced(task, pod):
     """Return what was written, the words of the Events, and the Pod as it is then."""
-    api, found = Recorder(), Found(task, [pod])
-    result = Reconciler(api, False).advance_order(found)
+    api, seen = Recorder(), found(task, pod)
+    result = Reconciler(api, False).advance_order(seen)
     assert result["changed"] == bool(api.orders)
     assert all((event.type, event.reason) == ("Warning", "OrderPutBack") for event in api.events)
-    return api.orders, [event.message for event in api.events], found.pods[0]
+    return api.orders, [event.message for event in api.events], seen.pods[0]
 
 
 @pytest.mark.parametrize("text", FOREIGN)
@@ -105,6 +104,6 @@ def test_there_is_no_verdict_before_the_order_is_put_back():
 
 def test_check_mode_puts_nothing_back():
     api = Recorder()
-    result = Reconciler(api, True).advance_order(Found(make_task("a"), [pod_with("99", a=RUNNING)]))
+    result = Reconciler(api, True).advance_order(found(make_task("a"), pod_with("99", a=RUNNING)))
     assert (result["changed"], result["diff"]["before"]) == (True, {"taskorder": "99"})
     assert (api.orders, api.events) == ([], [])

@@ -14,7 +14,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._task.reconcile 
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states
-from support.tasks.looks import compute_status
+from support.tasks.looks import compute_status, found
 
 NOTE = "; the API server did not take the whole status: "
 
@@ -82,10 +82,10 @@ def test_what_was_cut_stays_so(level, more):
 def test_the_first_status_that_fits_is_written_and_the_next_look_writes_nothing():
     task, pod = large_task()
     api = Small(len(json.dumps(cut(full_status(), 2))))
-    result = Reconciler(api, False).record_status(Found(task, [pod]))
+    result = Reconciler(api, False).record_status(found(task, pod))
     assert (api.refused, level_of(api.taken[0]), result["status"]) == (2, 2, api.taken[0])
     task["status"] = api.taken[0]
-    again = Reconciler(api, False).record_status(Found(task, [pod]))
+    again = Reconciler(api, False).record_status(found(task, pod))
     assert (again["changed"], again["status"]) == (False, api.taken[0])
     assert (api.refused, len(api.taken)) == (2, 1)
 
@@ -104,14 +104,14 @@ def test_a_task_that_runs_begins_where_its_status_was_cut_before():
     task, pod = large_task()
     task["status"] = cut(compute_status(task, [set_states(make_pod(1, of=task), a=RUNNING, b=RUNNING)], None, NOW), 3)
     api = Small(math.inf)
-    Reconciler(api, False).record_status(Found(task, [pod]))
+    Reconciler(api, False).record_status(found(task, pod))
     assert [level_of(status) for status in api.taken] == [3]
 
 
 def test_where_no_status_fits_an_event_tells_of_it_and_nothing_is_tried_again():
     task, pod = large_task()
     api = Small(10)
-    result = Reconciler(api, False).record_status(Found(task, [pod]))
+    result = Reconciler(api, False).record_status(found(task, pod))
     assert (result["changed"], result["status"]["status"], "requeue_after" in result) == (False, "Failure", False)
     assert (api.taken, api.events) == ([], ["TooLarge"])
 
@@ -119,10 +119,10 @@ def test_where_no_status_fits_an_event_tells_of_it_and_nothing_is_tried_again():
 def test_a_status_with_something_that_the_schema_refuses_is_cut_as_well():
     task, pod = large_task()
     api = Small(len(json.dumps(cut(full_status(), 3))), refusal="Refused")
-    Reconciler(api, False).record_status(Found(task, [pod]))
+    Reconciler(api, False).record_status(found(task, pod))
     assert level_of(api.taken[0]) == 3
     with pytest.raises(TaskError) as caught:
-        Reconciler(Small(10, refusal="Refused"), False).record_status(Found(task, [pod]))
+        Reconciler(Small(10, refusal="Refused"), False).record_status(found(task, pod))
     assert caught.value.reason == "Refused"
 
 
@@ -131,7 +131,7 @@ def test_other_refusals_are_no_reason_to_cut(refusal):
     task, pod = large_task()
     api = Small(10, refusal)
     with pytest.raises(TaskError):
-        Reconciler(api, False).record_status(Found(task, [pod]))
+        Reconciler(api, False).record_status(found(task, pod))
     assert api.refused == 1
 
 
@@ -146,12 +146,12 @@ def large(monkeypatch):
 
 
 def test_a_large_task_has_a_status_before_its_pod(large):
-    api, found = Small(math.inf), Found(large, [])
-    made = Reconciler(api, False).have_pod(found)
-    assert (made["action"], api.taken) == ("created", [found.task["status"]])
-    assert (found.task["status"]["status"], len(api.pods)) == ("Pending", 1)
+    api, seen = Small(math.inf), Found(large, [])
+    made = Reconciler(api, False).have_pod(seen)
+    assert (made["action"], api.taken) == ("created", [seen.task["status"]])
+    assert (seen.task["status"]["status"], len(api.pods)) == ("Pending", 1)
     # Only once in a run.
-    Reconciler(api, False).have_pod(Found(found.task, []))
+    Reconciler(api, False).have_pod(Found(seen.task, []))
     assert len(api.taken) == 1
 
 

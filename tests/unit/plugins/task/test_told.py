@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import observe
 from support.tasks.factory import (
     NOW,
     RUNNING,
@@ -18,7 +17,7 @@ from support.tasks.factory import (
     verdict,
     waiting,
 )
-from support.tasks.looks import compute_status, orders_to_come, plan_pods
+from support.tasks.looks import compute_status, observe, orders_to_come, plan_pods
 
 SKIPPED = ended(1, "Skipped")
 TOLD = ended(143, reason="Signal", signal=15, told=15)
@@ -186,7 +185,7 @@ def test_what_was_told_to_end_may_have_been_lost_with_its_pod_of_which_the_kubel
     assert compute_status(task, [set_states(make_pod(-1), a=state)], None, NOW)["status"] == "Running"
     pod = set_states(make_pod(-1, "Failed"), a=state)
     assert verdict(compute_status(task, [pod], None, NOW)) == ("Failure", "StepFailed")
-    pod["status"]["reason"] = "Evicted"
+    pod["status"]["reason"] = "Shutdown"
     assert compute_status(task, [pod], None, NOW)["status"] == "Pending"
 
 
