@@ -13,6 +13,12 @@ PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
 ALONE := $(addprefix tests/e2e/test_,demo.py images.py install.py operator.py nodes.py)
 CODE := taskflow_controller plugins roles/taskflow_agent/files/agent
+# The parts of the fault suite: those whose cases run side by side, and the one that disturbs all others.
+comma := ,
+FAULTS := random crash stale containers
+FAULTS_CHOSEN = $(if $(ONLY),$(subst $(comma), ,$(ONLY)),$(FAULTS) nodes)
+FAULTS_TOGETHER = $(patsubst %,tests/faults/test_%.py,$(filter $(FAULTS),$(FAULTS_CHOSEN)))
+FAULTS_ALONE = $(patsubst %,tests/faults/test_%.py,$(filter nodes,$(FAULTS_CHOSEN)))
 KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -63,6 +69,16 @@ test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minu
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadfile $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
 	@echo "==> Running the tests that take the operator away, one at a time (about 10 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
+	@echo "==> Running a sample of the fault suite, three cases at a time (3 minutes)."
+	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=load -m sample tests/faults
+
+.PHONY: faults
+faults: up ## Lose, delay and refuse each write of the operator's; break containers and nodes. ONLY=random,crash,stale,containers,nodes: these parts (an hour)
+	@echo "==> Running the fault suite: $(FAULTS_CHOSEN) (an hour)."
+	@export KUBECONFIG=$(KUBECONFIG_FILE) code=0; \
+	$(if $(FAULTS_TOGETHER),$(PYTEST) --numprocesses=6 --dist=load $(FAULTS_TOGETHER) || code=1;) \
+	$(if $(FAULTS_ALONE),$(PYTEST) $(FAULTS_ALONE) || code=1;) \
+	exit $$code
 
 .PHONY: test-unit
 test-unit: prepare ## Run the tests that need no cluster, and say what of the code they run (two minutes)
