@@ -41,6 +41,7 @@ CASES = [
 def test_every_write_has_a_number(holds: Holds, name: str) -> None:
     """Without a fault no scenario takes more writes than there are cases for it."""
     played = holds(Schedule(name))
+    print(played.told)
     assert played.writes <= SCENARIOS[name].writes, f"{name}: raise its writes\n{played.told}"
 
 

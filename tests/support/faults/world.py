@@ -6,6 +6,7 @@ The Pods run on the cluster's nodes. The operator that is installed there has to
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from support.engine import CommandError
 from support.faults import witness
 from support.faults.api_server import MERGE, TASKS, ApiServer, RefusedError
 from support.faults.fault_proxy import FaultProxy
-from support.faults.invariants import History, told_secrets, violations
+from support.faults.invariants import HEALED_WITHIN, History, told_secrets, violations
 from support.faults.recorder import Recorder
 from support.kubectl import FINAL, OPERATOR_NAMESPACE, ROOT, Object
 from support.nodes import node_run
@@ -33,6 +34,10 @@ PASSED_ON = ("TASKFLOW_AGENT_IMAGE", "TASKFLOW_GIT_IMAGE", "TASKFLOW_REGISTRY_MI
 WAIT = 180.0
 # What a controller may hold more of after a case than after its first: caches of connections, above all.
 MORE_DESCRIPTORS = 24
+# How much later than it is due a verdict may be seen.
+LATE = 15.0
+# As much of a line of a log as is shown.
+SHOWN = 400
 
 
 class World:
@@ -58,6 +63,7 @@ class World:
         # A short path, since Unix sockets may be made in it. Both start empty, and what stays there is rubbish.
         self.home, self.temporary = folder / "home", Path(tempfile.mkdtemp(prefix="faults-"))
         self.home.mkdir()
+        (folder / "ansible.cfg").touch()
         self._environment = self._operators_environment()
         self._operators: list[Controller] = []
         self._descriptors: dict[int, int] = {}
@@ -86,7 +92,7 @@ class World:
         return {
             **{name: installed.get(name, "") for name in PASSED_ON},
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "collections"),
-            "ANSIBLE_CONFIG": "/dev/null",
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
         }
@@ -232,9 +238,11 @@ class World:
         """Wait until a Task has its verdict and no fault is under way, and return its status."""
 
         def verdict() -> bool:
+            if self.proxy.is_calm and time.monotonic() > self.proxy.healed + HEALED_WITHIN + LATE:
+                raise TimeoutError(f"Task {task} has no verdict a minute after the last fault")
             return self.status(task).get("status") in FINAL and self.proxy.is_calm
 
-        self.until(f"Task {task} to end", verdict)
+        self.until(f"Task {task} to end", verdict, 2 * WAIT)
         return self.status(task)
 
     def quiet(self, seconds: float = 1.5) -> None:
@@ -323,9 +331,9 @@ class World:
         """Return what helps to understand a case."""
         parts = {
             "writes": self.proxy.writes,
-            "witness": witness.of_task(self.lines(), task),
+            "witness": list(_without_repeats(witness.of_task(self.lines(), task))),
             "Task": list(_versions(self.history(task).tasks)),
-            "log": self.operator.tail(15).splitlines(),
+            "log": [line[:SHOWN] for line in self.operator.tail(15).splitlines()],
         }
         return "\n".join(f"--- {name}\n" + "\n".join(map(str, lines)) for name, lines in parts.items())
 
@@ -362,6 +370,13 @@ def _text(path: Path) -> str:
         return path.read_text(errors="replace")
     except OSError:  # it went meanwhile
         return ""
+
+
+def _without_repeats(lines: Iterable[witness.Line]) -> Iterator[witness.Line]:
+    """Yield lines, and of those that say the same again and again the last."""
+    for _, same in itertools.groupby(lines, key=lambda line: (line.pod, line.step, line.event)):
+        *_, last = same
+        yield last
 
 
 def _versions(changes: Iterable[Object]) -> Iterator[str]:
