@@ -36,9 +36,10 @@ def scenario(harm: Callable[[World, str], None], ends: frozenset[tuple[str, int]
 
 
 def made_again(world: World, task: str, container: str, before: str) -> None:
-    """Wait until the kubelet has made a step's container again."""
+    """Wait until the kubelet has made a step's container again. By itself it may take more than a minute to miss it."""
 
     def again() -> bool:
+        world.nudge(world.pod(task))
         statuses = world.pod(task)["status"]["containerStatuses"]
         return any(s["name"] == container and before not in s.get("containerID", before) for s in statuses)
 

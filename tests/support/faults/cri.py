@@ -10,22 +10,34 @@ from collections.abc import Iterator
 from support.kubectl import Object
 from support.nodes import crictl, node_run
 
-# Kills the one process whose command line names the sandbox and the shim.
+# Kills the one process that is the shim of a sandbox: its command line has the sandbox's id.
 _KILL_SHIM = """
 for process in /proc/[0-9]*; do
-    line=$(tr '\\0' ' ' <$process/cmdline 2>/dev/null) || continue
-    case $line in *containerd-shim*"$1"*) kill -9 "${process#/proc/}" && echo killed ;; esac
+    grep -q '^containerd-shim' $process/comm 2>/dev/null || continue
+    grep -q "$1" $process/cmdline && kill -9 "${process#/proc/}" && echo killed
 done
+true
 """
-# Takes all inotify instances that a user may have, says so, and holds them until its input ends.
+# Takes all inotify instances that a user may have, says how many, and holds them until its input ends. A process may
+# have fewer descriptors than that.
 _TAKE_INOTIFY = """
 import ctypes, os, resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 19, 1 << 19))
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 os.setuid(int(sys.argv[1]))
-libc, taken = ctypes.CDLL(None, use_errno=True), 0
-while libc.inotify_init1(0) >= 0:
-    taken += 1
-print(taken, flush=True)
+libc, total, taken = ctypes.CDLL(None), 0, most
+while taken > most - 32:
+    receive, send = os.pipe()
+    if not os.fork():
+        taken = 0
+        while libc.inotify_init1(0) >= 0:
+            taken += 1
+        os.write(send, b"%d" % taken)
+        sys.stdin.read()
+        os._exit(0)
+    taken = int(os.read(receive, 20))
+    total += taken
+print(total, flush=True)
 sys.stdin.read()
 """
 

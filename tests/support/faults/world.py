@@ -162,6 +162,11 @@ class World:
         """Delete a Pod, which may be gone."""
         self._delete(f"{self._core}/pods/{name}", {} if grace is None else {"gracePeriodSeconds": grace})
 
+    def nudge(self, pod: Object) -> None:
+        """Have the kubelet look at a Pod now."""
+        path = f"{self._core}/pods/{pod['metadata']['name']}"
+        self.api.request("PATCH", path, {"metadata": {"annotations": {"nudged": str(time.monotonic())}}}, MERGE)
+
     def _delete(self, path: str, options: Object) -> None:
         try:
             self.api.request("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", **options})
