@@ -63,7 +63,7 @@ cluster-lock: prepare ## Write go.mod and go.sum for KUBERNETES=1.38, a line of 
 	@$(BIN)/python -B dev/roles/taskflow_cluster/files/programs/lock.py dev/roles/taskflow_cluster/vars/main/versions.yml "$(KUBERNETES)"
 
 .PHONY: test
-test: test-unit up ## Run all tests; brings the cluster up if it is not (30 minutes, and 15 more the first time)
+test: test-unit up ## Run all tests; brings the cluster up if it is not (35 minutes, and 15 more the first time)
 	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 15 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=2 --dist=loadfile tests/integration
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadfile $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))

@@ -134,6 +134,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultProxy
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client was killed
+            super().handle()
+
     def do_GET(self) -> None:
         if self._may_ask():
             is_watch = parse_qs(urlsplit(self.path).query).get("watch", ["0"])[0] in ("1", "true", "True")

@@ -71,7 +71,8 @@ def one(verdict: str, attempts: int) -> frozenset[tuple[str, int]]:
     return frozenset({(verdict, attempts)})
 
 
-THREE_STEPS = make_spec(step("a", gate("a")), step("b", "sleep 2"), step("c", "sleep 1"))
+# The second fails, and is continued.
+THREE_STEPS = make_spec(step("a", gate("a")), step("b", "sleep 2; exit 7", onError="continue"), step("c", "sleep 1"))
 FAILING = make_spec(step("a", f"{gate('a')}; exit 3"), step("b"))
 SCENARIOS = {
     "create": Scenario(make_spec(step("a", "sleep 1")), _begin, one("Successful", 1), 12, begins=""),

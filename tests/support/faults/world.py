@@ -345,7 +345,7 @@ class World:
     def end(self) -> list[str]:
         """End everything, and return what was left that should not be."""
         self.is_away = True
-        problems = []
+        problems = self._directories_kept()
         if self.operator.process.poll() is None:
             code = self.operator.stop()
             problems += [f"the operator ended with exit code {code}"] if code else []
@@ -354,10 +354,21 @@ class World:
             processes.kill(pid)
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.proxy.close()
-        self.api.request("DELETE", f"api/v1/namespaces/{self.namespace}")
+        self._delete(f"api/v1/namespaces/{self.namespace}", {})
         for node in self.nodes:
             node_run(node, "rm", "-rf", witness.folder_of(self.namespace))
         return problems
+
+    def _directories_kept(self) -> list[str]:
+        """Return which directories of Tasks that are gone the operator still has, a moment later."""
+        kept = self.folder / "runner" / "api.practice.com" / "v1alpha1" / "Task" / self.namespace
+        deadline = time.monotonic() + 20
+        while (names := self._names_in(kept)) and self.operator.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return [f"directories of Tasks that are gone are left: {names}"] if names else []
+
+    def _names_in(self, folder: Path) -> list[str]:
+        return sorted({path.name for path in folder.glob("*")} - set(self.recorder.now("tasks")))
 
     def _left(self) -> Iterator[str]:
         deadline = time.monotonic() + 20
