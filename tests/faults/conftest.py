@@ -59,7 +59,7 @@ class Worlds:
         """Return the present world; a new one if there is none."""
         if self._world is None:
             world = self._world = World(self._factory.mktemp("world"), workers())
-            world.until("the operator to be ready", lambda: world.operator.probe("/readyz") == 200)
+            world.until("the operator to be ready", lambda: world.operators.present.probe("/readyz") == 200)
         return self._world
 
     def end(self) -> list[str]:

@@ -6,7 +6,7 @@ import threading
 import time
 
 from support.faults.api_server import TASKS, ApiServer
-from support.faults.invariants import Change
+from support.faults.history import Change
 from support.kubectl import Object
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from support.faults.judgement import problems_of, told_of
 from support.faults.schedule import Schedule
 from support.faults.witness import gate, step
 from support.faults.world import World
@@ -114,10 +115,10 @@ def play(world: World, schedule: Schedule, scenario: Scenario | None = None) -> 
         world.quiet()
     except TimeoutError as error:
         problems = [str(error)]
-    writes, told = len(world.proxy.writes), world.told(name)
+    writes, told = len(world.proxy.writes), told_of(world, name)
     world.proxy.arm({})
     world.remove(name)
-    return Played([*problems, *world.found(name)], f"{schedule}\n{told}", writes)
+    return Played([*problems, *problems_of(world, name)], f"{schedule}\n{told}", writes)
 
 
 def _judged(scenario: Scenario, status: Object) -> list[str]:

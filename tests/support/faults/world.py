@@ -6,38 +6,29 @@ The Pods run on the cluster's nodes. The operator that is installed there has to
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import os
-import shutil
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from support.controller import processes
-from support.controller.controller_harness import Controller
 from support.engine import CommandError
 from support.faults import witness
 from support.faults.api_server import MERGE, TASKS, ApiServer, RefusedError
 from support.faults.fault_proxy import FaultProxy
-from support.faults.invariants import HEALED_WITHIN, History, told_secrets, violations
+from support.faults.invariants import HEALED_WITHIN
+from support.faults.operators import Operators
 from support.faults.recorder import Recorder
-from support.kubectl import FINAL, OPERATOR_NAMESPACE, ROOT, Object
+from support.kubectl import FINAL, OPERATOR_NAMESPACE, Object
 from support.nodes import node_run
 
 ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:taskflow-operator"
 PASSED_ON = ("TASKFLOW_AGENT_IMAGE", "TASKFLOW_GIT_IMAGE", "TASKFLOW_REGISTRY_MIRRORS")
 # Longer than any delay and the minute after it; only what never comes ends a wait.
 WAIT = 180.0
-# What a controller may hold more of after a case than after its first: caches of connections, above all.
-MORE_DESCRIPTORS = 24
 # How much later than it is due a verdict may be seen.
 LATE = 15.0
-# As much of a line of a log as is shown.
-SHOWN = 400
 
 
 class World:
@@ -49,7 +40,7 @@ class World:
     """
 
     def __init__(self, folder: Path, nodes: Iterable[str]) -> None:
-        self.folder, self.nodes = folder, list(nodes)
+        self.nodes = list(nodes)
         self.namespace = f"faults-{uuid.uuid4().hex[:6]}"
         self.api = ApiServer(os.environ["KUBECONFIG"])
         self.secrets = {"the step's Secret": f"canary-{uuid.uuid4().hex}", "the operator's token": uuid.uuid4().hex}
@@ -58,17 +49,12 @@ class World:
         self.recorder = Recorder(self.api, self.namespace)
         # With the rights of the operator that is installed, and no others.
         own = ApiServer(os.environ["KUBECONFIG"], {"Impersonate-User": ACCOUNT})
-        self.proxy = FaultProxy(own, self.namespace, self.secrets["the operator's token"], self.kill)
+        self.proxy = FaultProxy(own, self.namespace, self.secrets["the operator's token"], self._kill)
         self.proxy.write_kubeconfig(folder / "kubeconfig")
-        # A short path, since Unix sockets may be made in it. Both start empty, and what stays there is rubbish.
-        self.home, self.temporary = folder / "home", Path(tempfile.mkdtemp(prefix="faults-"))
-        self.home.mkdir()
-        (folder / "ansible.cfg").touch()
-        self._environment = self._operators_environment()
-        self._operators: list[Controller] = []
-        self._descriptors: dict[int, int] = {}
-        self.is_away = False
-        self.start()
+        self.operators = Operators(folder, self.namespace, self._operators_environment())
+
+    def _kill(self) -> None:
+        self.operators.kill()
 
     def _make_namespace(self) -> None:
         self.api.request("POST", "api/v1/namespaces", {"metadata": {"name": self.namespace}})
@@ -89,13 +75,7 @@ class World:
         path = f"apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/taskflow-operator"
         (container,) = self.api.request("GET", path)["spec"]["template"]["spec"]["containers"]
         installed = {variable["name"]: variable.get("value", "") for variable in container["env"]}
-        return {
-            **{name: installed.get(name, "") for name in PASSED_ON},
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "collections"),
-            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-            "HOME": str(self.home),
-            "TMPDIR": str(self.temporary),
-        }
+        return {name: installed.get(name, "") for name in PASSED_ON}
 
     @property
     def _core(self) -> str:
@@ -103,40 +83,15 @@ class World:
 
     # --- the operator
 
-    def start(self) -> None:
-        """Start the operator; its directory is the one that the operator before it had."""
-        name = f"operator{len(self._operators)}"
-        flags = ("--watches-file", str(ROOT / "watches.yaml"), "--runner-dir", str(self.folder / "runner"))
-        more = ("--user-metrics-bind-address", "0", "--log-level", "debug")
-        kubeconfig = self.folder / "kubeconfig"
-        operator = Controller(self.folder, name, self.namespace, (*flags, *more), kubeconfig, **self._environment)
-        self._operators.append(operator)
-
-    @property
-    def operator(self) -> Controller:
-        """The operator that was started last."""
-        return self._operators[-1]
-
-    def kill(self) -> None:
-        """Kill the operator, as a lost node would. It is started again by whoever waits for something."""
-        self.operator.process.kill()
-
-    def tend(self) -> None:
-        """Start the operator again if it was killed, unless it is to stay away."""
-        if not self.is_away and self.operator.process.poll() is not None:
-            self.start()
-
     def stay_away(self) -> None:
         """Kill the operator, and have it stay away until ``come_back``."""
-        self.is_away = True
-        self.kill()
-        self.operator.process.wait(10)
+        self.operators.stay_away()
 
     def come_back(self) -> None:
         """Start the operator again; from now on nothing is wrong any more."""
-        self.is_away = False
+        self.operators.is_away = False
         self.heal()
-        self.tend()
+        self.operators.tend()
 
     def heal(self) -> None:
         """Note that nothing is wrong any more: from now on a minute counts."""
@@ -183,10 +138,6 @@ class World:
         found: Object = (self.task(name) or {}).get("status") or {}
         return found
 
-    def states(self, name: str) -> list[str]:
-        """Return the states of a Task's steps."""
-        return [step["state"] for step in self.status(name).get("steps") or []]
-
     def pods(self, task: str) -> list[Object]:
         """Return a Task's Pods as they are now."""
         pods = self.recorder.now("pods").values()
@@ -208,7 +159,7 @@ class World:
         while not (found := test()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {seconds:g} s for {what}")
-            self.tend()
+            self.operators.tend()
             self.recorder.wait(0.3)
         return found
 
@@ -276,129 +227,24 @@ class World:
         file = f"{witness.folder_of(self.namespace)}/{witness.LINES}"
         return witness.merged({node: node_run(node, "cat", file) for node in self.nodes})
 
-    # --- what came of it
+    # --- the end
+
+    def events(self) -> Object:
+        """Return the namespace's Events."""
+        return self.api.request("GET", f"{self._core}/events")
 
     def remove(self, task: str) -> None:
-        """Delete a Task, and wait until it and its Pods are gone; a minute later they have to be."""
+        """Delete a Task, and wait until it and its Pods are gone. After a minute the history says that they are not."""
         self.delete_task(task)
-        gone = lambda: not self.task(task) and not self.pods(task)  # noqa: E731
-        try:
-            self.until(f"Task {task} to be gone", gone, 60)
-        except TimeoutError:
-            return  # the history says so
-
-    def history(self, task: str) -> History:
-        """Return everything that was seen of the Tasks of a name."""
-        tasks = [c for c in self.recorder.changes("tasks") if c["object"]["metadata"]["name"] == task]
-        labelled = {
-            c["object"]["metadata"]["uid"]
-            for c in self.recorder.changes("pods")
-            if c["object"]["metadata"].get("labels", {}).get("taskname") == task
-        }
-        pods = [c for c in self.recorder.changes("pods") if c["object"]["metadata"]["uid"] in labelled]
-        lines = witness.of_task(self.lines(), task)
-        return History(lines, tasks, pods, self.proxy.healed, {task: self.runs(task)})
-
-    def runs(self, task: str) -> int:
-        """Return how many runs of the playbook a Task has had."""
-        key = f"Task {self.namespace}/{task}"
-        return sum(
-            any(one.get("resource") == key for one in [line, *line.get("resources", [])])
-            for operator in self._operators
-            for line in operator.logged("run started")
-        )
-
-    def found(self, task: str) -> list[str]:
-        """Return everything that is wrong with the Tasks of a name, which were removed."""
-        problems = [self.recorder.problem] if self.recorder.problem else []
-        return [*problems, *violations(self.history(task)), *self._told_secrets(), *self._descriptors_kept()]
-
-    def _told_secrets(self) -> list[str]:
-        events = self.api.request("GET", f"{self._core}/events")
-        tasks = [change["object"] for change in self.recorder.changes("tasks")]
-        pods = [change["object"] for change in self.recorder.changes("pods")]
-        # The operator's own kubeconfig is above the folders that are looked at.
-        files = [*self.folder.glob("*.log"), *(self.folder / "runner").rglob("*"), *self.temporary.rglob("*")]
-        texts = {str(path.relative_to(path.anchor)): _text(path) for path in files if path.is_file()}
-        objects = {"Events": json.dumps(events), "Tasks": json.dumps(tasks), "Pods": json.dumps(pods)}
-        return told_secrets(self.secrets, {**objects, **texts})
-
-    def _descriptors_kept(self) -> list[str]:
-        """Return a problem if an operator holds more and more descriptors, with all of its processes."""
-        process = self.operator.process
-        if process.poll() is not None:
-            return []
-        held = processes.usage(process.pid).descriptors
-        first = self._descriptors.setdefault(process.pid, held)
-        return [f"the operator holds {held} descriptors, at first {first}"] if held > first + MORE_DESCRIPTORS else []
-
-    def told(self, task: str) -> str:
-        """Return what helps to understand a case."""
-        parts = {
-            "writes": self.proxy.writes,
-            "witness": list(_without_repeats(witness.of_task(self.lines(), task))),
-            "Task": list(_versions(self.history(task).tasks)),
-            "log": [line[:SHOWN] for line in self.operator.tail(15).splitlines()],
-        }
-        return "\n".join(f"--- {name}\n" + "\n".join(map(str, lines)) for name, lines in parts.items())
+        with contextlib.suppress(TimeoutError):
+            self.until(f"Task {task} to be gone", lambda: not self.task(task) and not self.pods(task), 60)
 
     def end(self) -> list[str]:
         """End everything, and return what was left that should not be."""
-        self.is_away = True
-        problems = self._directories_kept()
-        if self.operator.process.poll() is None:
-            code = self.operator.stop()
-            problems += [f"the operator ended with exit code {code}"] if code else []
-        problems += self._left()
-        for pid in processes.with_variable("HOME", self.home):
-            processes.kill(pid)
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        kept = self.operators.directories_kept(set(self.recorder.now("tasks")))
+        problems = [*kept, *self.operators.end()]
         self.proxy.close()
         self._delete(f"api/v1/namespaces/{self.namespace}", {})
         for node in self.nodes:
             node_run(node, "rm", "-rf", witness.folder_of(self.namespace))
         return problems
-
-    def _directories_kept(self) -> list[str]:
-        """Return which directories of Tasks that are gone the operator still has, a moment later."""
-        kept = self.folder / "runner" / "api.practice.com" / "v1alpha1" / "Task" / self.namespace
-        deadline = time.monotonic() + 20
-        while (names := self._names_in(kept)) and self.operator.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return [f"directories of Tasks that are gone are left: {names}"] if names else []
-
-    def _names_in(self, folder: Path) -> list[str]:
-        return sorted({path.name for path in folder.glob("*")} - set(self.recorder.now("tasks")))
-
-    def _left(self) -> Iterator[str]:
-        deadline = time.monotonic() + 20
-        while (left := processes.with_variable("HOME", self.home)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        if left:
-            yield f"processes of the operator are left: {left}"
-        files = [*self.temporary.rglob("*"), *self.home.rglob(".ansible/tmp/*"), *(self.folder / "runner").rglob("tmp")]
-        if files:
-            yield f"files of the operator are left: {[str(file) for file in files[:10]]}"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:  # it went meanwhile
-        return ""
-
-
-def _without_repeats(lines: Iterable[witness.Line]) -> Iterator[witness.Line]:
-    """Yield lines, and of those that say the same again and again the last."""
-    for _, same in itertools.groupby(lines, key=lambda line: (line.pod, line.step, line.event)):
-        *_, last = same
-        yield last
-
-
-def _versions(changes: Iterable[Object]) -> Iterator[str]:
-    """Yield what a Task's versions came to, each in a line."""
-    for change in changes:
-        status = change["object"].get("status", {})
-        steps = ",".join(step["state"] for step in status.get("steps") or [])
-        words = (change["type"], status.get("status"), status.get("podName"), status.get("order"), steps)
-        yield f"{change['at']:.2f} " + " ".join(map(str, words))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.faults.invariants import INVARIANTS, MAX_RUNS, History, told_secrets, violations
+from support.faults.history import History
+from support.faults.invariants import INVARIANTS, MAX_RUNS, told_secrets, violations
 from support.faults.witness import BEAT, BEGIN, END, Line
 
 Object = dict[str, Any]
