@@ -25,7 +25,7 @@ PLAY = """
         body: {name: workqueue_depth, description: x, gauge: {set: 1}}
         return_content: true
       register: answer
-      failed_when: answer.status != 400 or 'is taken' not in answer.content
+      failed_when: answer.status != 400 or 'already in use' not in answer.content
     - name: Fail until repaired
       ansible.builtin.fail: {msg: broken}
       when: broken | default(false)

@@ -102,7 +102,7 @@ def test_a_project_of_the_operator_sdk_runs_unchanged(
     assert beside.metadata.labels == {"read": "small"}
     elsewhere = core.read_namespaced_config_map("elsewhere", other_namespace)
     assert elsewhere.metadata.annotations["operator-sdk/primary-resource"] == f"{namespace}/w"
-    assert controller.logged("changes of ConfigMap (v1) reconcile")
+    assert controller.logged("from now on, changes of ConfigMap (v1) reconcile")
 
     count = runs.settle()
     (discovery,) = (controller.runner_dir / ".discovery").glob("k8srcp-*.json")
@@ -144,5 +144,5 @@ def test_without_injection_nothing_is_owned(
     crd.create(namespace, size="small")
     Runs(controller).more_than(0, "the run")
     assert client.CoreV1Api(api).read_namespaced_config_map("beside", namespace).metadata.owner_references is None
-    assert not controller.logged("changes of ConfigMap")
+    assert not controller.logged("from now on, changes of ConfigMap")
     assert controller.stop() == 0
