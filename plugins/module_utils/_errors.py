@@ -14,6 +14,8 @@ ALREADY_EXISTS, CONFLICT, FORBIDDEN, NOT_FOUND, REFUSED = (
     "Refused",
 )
 UNREACHABLE = "APIUnreachable"
+# Nothing new can be made in a namespace that is being deleted.
+NAMESPACE_ENDS = "NamespaceTerminating"
 # An object, or a request, is larger than the API server or its etcd takes.
 TOO_LARGE = "TooLarge"
 # Somebody else has changed a Pod's order, or the Pod, since it was read.
@@ -57,7 +59,9 @@ class Postponed(TaskError):
 
 
 def reason_of(refusal: str, otherwise: str) -> str:
-    """Return the reason of an API server's refusal: that of a quota can be told by its words alone."""
+    """Return the reason of an API server's refusal: some can be told by their words alone."""
+    if "because it is being terminated" in refusal:
+        return NAMESPACE_ENDS
     return "QuotaExceeded" if "exceeded quota" in refusal else otherwise
 
 

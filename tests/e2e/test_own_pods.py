@@ -195,7 +195,14 @@ def test_a_namespace_goes_with_what_runs_in_it() -> None:
 
 def test_pods_in_the_operators_own_namespace_are_not_kept() -> None:
     """It could not be deleted: the operator would go first."""
-    OPERATOR.apply(make_task("own-namespace", shell("a", "true")))
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    OPERATOR.apply(make_task("own-namespace", {**shell("a", "true"), "securityContext": security}))
     try:
         done = OPERATOR.finished("own-namespace")
         assert done["status"]["status"] == "Successful", done["status"]

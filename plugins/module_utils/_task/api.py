@@ -21,6 +21,8 @@ from .._pod.identity import task_labels, task_selector
 
 # The first version of Kubernetes that takes init containers that go on beside the others.
 NATIVE_SIDECARS_SINCE = (1, 29)
+# Text that has one form in JSON only, whoever writes it.
+_PLAIN = re.compile(r"[A-Za-z0-9_+-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,11 +159,13 @@ def change_pod(api: Api, pod: Pod, order: int, changes: t.Sequence[Object] = ())
         TaskError: OrderConflict, when somebody else has changed it since.
     """
     metadata = pod["metadata"]
-    before = metadata["annotations"].get(c.ORDER_ANNOTATION)
+    annotations = metadata.get("annotations")
+    before = (annotations or {}).get(c.ORDER_ANNOTATION)
+    # A missing value can't be tested for, and one that somebody wrote may be encoded in more than one way.
+    is_testable = before is not None and _PLAIN.fullmatch(before)
     patch = [
-        # Somebody may have removed it; a missing value can't be tested for.
-        *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if before is not None else []),
-        _annotating(c.ORDER_ANNOTATION, str(order)),
+        *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if is_testable else []),
+        *_adding("/metadata/annotations", annotations, {c.ORDER_ANNOTATION: str(order)}),
         *changes,
     ]
     what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"

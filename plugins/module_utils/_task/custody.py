@@ -41,9 +41,9 @@ def tell_of_removal(api: TaskApi, task: Task, name: str) -> None:
     api.emit(task, Event(WARNING, "PodRemoved", f"Pod {name} {words}"))
 
 
-def release(api: TaskApi, seen: Observed, status: TaskStatus) -> bool:
+def release(api: TaskApi, seen: Observed, status: TaskStatus, namespace_ends: bool = False) -> bool:
     """Let the Pods go that need not be kept any more, and tell whether there were any."""
-    pods = pods_to_release(seen, status)
+    pods = pods_to_release(seen, status, namespace_ends)
     for pod in pods:
         api.release_pod(pod)
     return bool(pods)

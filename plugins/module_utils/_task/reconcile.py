@@ -10,7 +10,7 @@ import math
 
 from .. import _contract as c
 from .._contract import Object
-from .._errors import ORDER_CONFLICT, Postponed, TaskError, describe
+from .._errors import NAMESPACE_ENDS, ORDER_CONFLICT, Postponed, TaskError, describe
 from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_as_built
@@ -54,7 +54,7 @@ class Reconciler(PodMaker):
             if error.reason == ORDER_CONFLICT:
                 raise
             recorded = self.record_status(found, error)
-            released = self._release(found, recorded)
+            released = self._release(found, recorded, error.reason == NAMESPACE_ENDS)
             diff = [recorded["diff"]] if recorded["changed"] else []
             summary = {**_summary("failed", recorded), "message": error.message}
             return {**summary, "changed": recorded["changed"] or released, "deleted": [], "diff": diff}
@@ -158,7 +158,7 @@ class Reconciler(PodMaker):
             return False
         raise name_taken(pod, attempt.number)
 
-    def _release(self, found: Found, recorded: Object) -> bool:
+    def _release(self, found: Found, recorded: Object, namespace_ends: bool = False) -> bool:
         """Let the Pods go whose ends are recorded now, and tell whether there were any.
 
         One that can't go yet has the Task looked at again.
@@ -167,7 +167,7 @@ class Reconciler(PodMaker):
             return False
         seen = observe(found.task, found.pods, timestamp(), found.made)
         _look_again(recorded, next_release(seen))
-        return release(self.api, seen, recorded["status"])
+        return release(self.api, seen, recorded["status"], namespace_ends)
 
     def advance_order(self, found: Found) -> Object:
         """Set the order annotation to what the steps' states call for."""

@@ -13,15 +13,17 @@ from .._pod.tracking import given_up_in, is_over, is_tracked
 from .observed import Observed
 
 
-def pods_to_release(seen: Observed, status: TaskStatus) -> list[Pod]:
+def pods_to_release(seen: Observed, status: TaskStatus, namespace_ends: bool = False) -> list[Pod]:
     """Return the Pods whose tracking finalizer is to go: their ends are known, or nobody will ask for them.
 
     Args:
         seen: the Task and its Pods.
         status: what has been recorded of them.
+        namespace_ends: whether the Task can have no other Pod, because its namespace is being deleted. It goes after
+            its Pods.
     """
     others = [pod for pod in seen.strangers if pod not in seen.pods]
-    return [pod for pod in (*seen.pods, *others) if is_tracked(pod) and _may_go(seen, pod, status)]
+    return [pod for pod in (*seen.pods, *others) if is_tracked(pod) and _may_go(seen, pod, status, namespace_ends)]
 
 
 def next_release(seen: Observed) -> float | None:
@@ -30,10 +32,10 @@ def next_release(seen: Observed) -> float | None:
     return min((wait for wait in waits if wait is not None and wait > 0), default=None)
 
 
-def _may_go(seen: Observed, pod: Pod, status: TaskStatus) -> bool:
+def _may_go(seen: Observed, pod: Pod, status: TaskStatus, namespace_ends: bool) -> bool:
     if is_ending(seen.task):
         return True
     if not is_over(pod, seen.now) or pod is seen.claimed:
         return False
     # The one that the status speaks of is asked for until the Task has its verdict, or its next Pod.
-    return status.get("status") in FINAL or not is_recorded(status, pod)
+    return namespace_ends or status.get("status") in FINAL or not is_recorded(status, pod)

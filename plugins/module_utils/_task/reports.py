@@ -31,6 +31,8 @@ _TOLD = re.compile(r'"told": ?(\d+)')
 _FORMER_EARLY_END = re.compile(r"ended by signal \d+ before it was started")
 # The agent's exit code for a step that did not run; its exit codes when a program could not be run.
 _DID_NOT_RUN, _NOT_STARTED_CODES = 1, (126, 127)
+# The exit code of runc where it could not execute the container's program.
+_RUNTIME_CODE = 255
 _SIGNAL_BASE = 128
 # The kubelet's word for a container that it starts again, later each time; and after how many starts a sidecar will
 # come to nothing else.
@@ -189,6 +191,8 @@ def _end_without_report(terminated: Terminated, exit_code: int) -> StepStatus:
 
 def _unreported(exit_code: int) -> tuple[str, str]:
     """Return reason and words for an exit code without the agent's report."""
+    if exit_code == _RUNTIME_CODE:
+        return NO_REPORT, "the container could not be started, or has lost its agent's report (see its log)"
     if exit_code > _SIGNAL_BASE:
         return KILLED, "the container was ended from outside, with its agent"
     if exit_code in _NOT_STARTED_CODES:

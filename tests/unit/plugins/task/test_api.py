@@ -49,6 +49,20 @@ def test_the_order_is_changed_from_what_was_read():
     ]
 
 
+@pytest.mark.parametrize("foreign", ["１", "<1>", '"'])
+def test_what_may_be_encoded_in_more_than_one_way_is_not_tested_for(foreign):
+    """The API server compares the bytes of JSON."""
+    assert sent("set_order", 2, taskorder=foreign) == [UID, {"op": "add", "path": ORDER, "value": "2"}]
+
+
+def test_a_pod_may_have_lost_all_of_its_annotations():
+    bare, cluster = pod(), Recorder()
+    del bare["metadata"]["annotations"]
+    TaskApi(cluster).set_order(bare, 2)
+    ((_method, _path, body),) = cluster.requests
+    assert body == [UID, {"op": "add", "path": "/metadata/annotations", "value": {"taskorder": "2"}}]
+
+
 def test_a_pod_is_ended_in_one_go_with_the_order_and_the_words():
     deadline = {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1}
     assert sent("end_pod", "it failed", taskorder="0") == [

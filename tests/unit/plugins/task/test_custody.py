@@ -379,6 +379,25 @@ def test_a_pod_that_is_deleted_while_it_runs_is_lost_and_the_next_one_waits_for_
     assert "PodRemoved" not in reasons(world)
 
 
+def test_a_pod_is_no_obstacle_for_the_end_of_its_namespace():
+    """Its Task goes after it, and can have no other Pod."""
+    world = world_of()
+    pod = running(world)
+    world.delete_pod(pod.api)
+
+    def refuse(_pod, dry_run=False):
+        raise TaskError("NamespaceTerminating", "unable to create new content")
+
+    world.create_pod = refuse
+    world.round()
+    assert pod.is_tracked
+    while pod.is_alive:
+        next(iter(pod.actions()))()
+        pod.post()
+    world.round()
+    assert world.pods == {} and world.status["status"] == "Pending"
+
+
 def test_a_pod_that_never_got_a_node_goes_at_once():
     world = world_of()
     world.round()
