@@ -47,9 +47,10 @@ class Recorder:
             self._changed.wait(seconds)
 
     def _record(self, plural: str, path: str) -> None:
-        version = self._api.request("GET", path)["metadata"]["resourceVersion"]
+        version = ""
         while not self.problem:
             try:
+                version = version or self._api.request("GET", path)["metadata"]["resourceVersion"]
                 version = self._follow(plural, path, version)
             except OSError:  # the server was away for a moment
                 time.sleep(0.5)

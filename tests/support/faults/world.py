@@ -157,8 +157,8 @@ class World:
         """
         deadline = time.monotonic() + seconds
         while not (found := test()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"waited {seconds:g} s for {what}")
+            if self.recorder.problem or time.monotonic() > deadline:
+                raise TimeoutError(self.recorder.problem or f"waited {seconds:g} s for {what}")
             self.operators.tend()
             self.recorder.wait(0.3)
         return found
