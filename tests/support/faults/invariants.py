@@ -120,11 +120,11 @@ def every_task_ends(history: History) -> Iterator[str]:
 
 
 def work_is_bounded(history: History) -> Iterator[str]:
-    """A Task costs no more Pods than its retries and three losses allow, and a bounded number of runs."""
+    """A Task has no Pod after its third loss but those of its retries, and a bounded number of runs."""
     for task in stories(history):
         for generation, pods in itertools.groupby(task.pods, key=lambda pod: pod.generation):
             made = list(pods)
-            may = 1 + made[0].spec.get("retries", 0) + MAX_LOSSES
+            may = made[0].spec.get("retries", 0) + MAX_LOSSES
             if len(made) > may:
                 yield f"{task.name}: generation {generation} had {len(made)} Pods, at most {may} are due"
         if (runs := history.runs.get(task.name, 0)) > MAX_RUNS:

@@ -76,8 +76,8 @@ def one(verdict: str, attempts: int) -> frozenset[tuple[str, int]]:
 THREE_STEPS = make_spec(step("a", gate("a")), step("b", "sleep 2; exit 7", onError="continue"), step("c", "sleep 1"))
 FAILING = make_spec(step("a", f"{gate('a')}; exit 3"), step("b"))
 SCENARIOS = {
-    "create": Scenario(make_spec(step("a", "sleep 1")), _begin, one("Successful", 1), 12, begins=""),
-    "advance": Scenario(THREE_STEPS, go_on, one("Successful", 1), 12),
+    "create": Scenario(make_spec(step("a", "sleep 1")), _begin, one("Successful", 1), 13, begins=""),
+    "advance": Scenario(THREE_STEPS, go_on, one("Successful", 1), 14),
     "fail": Scenario(FAILING, go_on, one("Failure", 1), 8),
     "retry": Scenario(make_spec(step("a", _FAILS_FIRST), step("b"), retries=1), go_on, one("Successful", 2), 16),
     "lose": Scenario(make_spec(step("a", _FIRST_WAITS), step("b")), _lose, one("Successful", 2), 14),
