@@ -49,7 +49,7 @@ def test_the_order_is_changed_from_what_was_read():
     ]
 
 
-@pytest.mark.parametrize("foreign", ["１", "<1>", '"'])
+@pytest.mark.parametrize("foreign", ["\uff11", "<1>", '"'])
 def test_what_may_be_encoded_in_more_than_one_way_is_not_tested_for(foreign):
     """The API server compares the bytes of JSON."""
     assert sent("set_order", 2, taskorder=foreign) == [UID, {"op": "add", "path": ORDER, "value": "2"}]
