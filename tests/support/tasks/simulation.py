@@ -245,6 +245,9 @@ class SimulatedPod:
 
     def lose(self, reason: str) -> None:
         """End everything at once, and post it: the node has run out of something."""
+        for agent in self.agents:
+            if agent.is_up:
+                agent.kill()
         self.post()
         self.is_lost = True
         self.api["status"].update(phase="Failed", reason=reason, message="The node was low on resource: memory. ")
