@@ -53,11 +53,8 @@ def has_ended(pod: Pod) -> bool:
 
 
 def _says_no_more(pod: Pod) -> bool:
-    """Tell whether no kubelet will say any more of a Pod: none has it, its node is gone, or it was deleted by force."""
-    metadata = pod["metadata"]
+    """Tell whether no kubelet will say any more of a Pod: none has it, or its node is gone."""
     if not (pod.get("spec") or {}).get("nodeName"):
-        return True
-    if is_ending(pod) and metadata.get("deletionGracePeriodSeconds") == 0:
         return True
     disruption = disruption_of(pod)
     return disruption is not None and disruption.get("reason") == POD_GC

@@ -10,10 +10,7 @@ import datetime
 from .. import _contract as c
 from .._durations import parse_time, seconds_until
 from .._kube.shapes import Pod
-from .life import has_ended, is_ending, is_failed, is_in_the_way
-
-# What is told of a Pod whose node is gone; then nobody tells of its containers any more.
-NODE_GONE = ("DisruptionTarget", "DeletionByPodGC")
+from .life import has_ended, is_ending, is_in_the_way
 
 
 def is_tracked(pod: Pod) -> bool:
@@ -22,20 +19,13 @@ def is_tracked(pod: Pod) -> bool:
 
 
 def is_over(pod: Pod, now: str) -> bool:
-    """Tell whether nothing runs in the Pod, and nothing will: it has ended, it never can begin, or its node is gone."""
-    return has_ended(pod) or _is_node_gone(pod) or (is_ending(pod) and (_is_unbound(pod) or _is_forced(pod, now)))
+    """Tell whether nothing runs in the Pod, and nothing will: it has ended, it never can begin, or it is given up."""
+    return has_ended(pod) or (is_ending(pod) and (_is_unbound(pod) or _is_forced(pod, now)))
 
 
 def blocks(pod: Pod, now: str) -> bool:
     """Tell whether a new Pod has to wait for this one: something may run in it, or it is about to go by itself."""
     return not is_over(pod, now) if is_tracked(pod) else is_in_the_way(pod)
-
-
-def _is_node_gone(pod: Pod) -> bool:
-    """Tell whether Kubernetes has given the Pod up with its node: the containers' states tell nothing any more."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    told = [(condition["type"], condition.get("reason")) for condition in conditions if condition["status"] == "True"]
-    return is_failed(pod) and NODE_GONE in told
 
 
 def _is_unbound(pod: Pod) -> bool:

@@ -14,7 +14,7 @@ from .._kube.shapes import Pod
 from .._pod.adoption import is_recorded
 from .._pod.identity import Attempt
 from .._pod.life import has_ended, is_ending, is_told_to_end
-from .._pod.tracking import blocks
+from .._pod.tracking import blocks, is_over
 from .losses import loss_of
 from .observed import Observed
 from .run import is_of_run
@@ -71,7 +71,7 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
     attempt, why = _next_attempt(seen)
     if attempt is None:
         return Plan("kept", pod, delete)
-    if pod and not has_ended(pod):
+    if pod and not is_over(pod, seen.now):
         return Plan("waiting", pod, delete, end=pod if current and current.holders else None)
     if any(blocks(other, seen.now) for other in others):
         return Plan("waiting", pod, delete)
@@ -84,8 +84,8 @@ def _plan_end(seen: Observed, delete: tuple[Pod, ...]) -> Plan:
     if seen.current is None:
         return Plan("finished", None, delete)
     pod = seen.current.pod
-    is_over = is_ending(pod) or has_ended(pod) or is_told_to_end(pod)
-    if seen.current.runs_nothing and not is_over:
+    ends_anyway = is_ending(pod) or has_ended(pod) or is_told_to_end(pod)
+    if seen.current.runs_nothing and not ends_anyway:
         # It has no logs of steps to keep.
         return Plan("finished", delete=(*delete, pod))
     return Plan("finished" if seen.is_finished else "kept", pod, delete)
@@ -98,7 +98,7 @@ def _next_attempt(seen: Observed) -> tuple[Attempt | None, str]:
         number, retry = int(seen.recorded.get("attempts", 0)), int(seen.recorded.get("retries", 0))
         return Attempt(number + 1, retry), _loss_in_words(seen) if number else ""
     number, retry = current.attempt.number, current.attempt.retry
-    if not has_ended(current.pod) and not current.is_over:
+    if not is_over(current.pod, seen.now) and not current.is_over:
         return None, ""
     state = judge(seen)
     if state.reason == RETRYING:

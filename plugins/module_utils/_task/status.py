@@ -13,7 +13,7 @@ from .._durations import TIME_FORMAT, format_duration, parse_time, seconds_until
 from .._errors import TaskError
 from .._kube.shapes import Condition, StepStatus, Task, TaskStatus
 from .._pod.adoption import is_recorded
-from .._pod.life import has_ended
+from .._pod.tracking import is_over
 from .conditions import CONDITION, WAITING_FOR_POD, Verdict, condition_of, verdict_condition
 from .observed import Observed, ObservedPod
 from .reports import ENDED_BEFORE_ITS_TURN
@@ -98,7 +98,7 @@ def _verdict(seen: Observed, problem: TaskError | None) -> Verdict:
     if problem and (problem.permanent or pod is None):
         return Verdict(FAILURE if problem.permanent else PENDING, problem.reason, problem.message)
     verdict = judge(seen)
-    if problem and pod and has_ended(pod.pod) and verdict.status not in FINAL:
+    if problem and pod and is_over(pod.pod, seen.now) and verdict.status not in FINAL:
         # The next attempt's Pod can't be made.
         return Verdict(PENDING, problem.reason, f"{problem.message} ({verdict.message})")
     return verdict

@@ -11,6 +11,7 @@ from support.tasks.factory import condition, make_step, make_task, verdict
 from support.tasks.simulation import FAILS, OK, World
 
 LABELS = {"type": "taskpod", "taskname": "demo"}
+RETRY = "api.practice.com/retry"
 
 
 class Tracking(World):
@@ -452,6 +453,51 @@ def test_one_of_a_task_that_has_its_verdict_goes_after_that_minute_too():
     pod.is_lost = True
     world.clock += datetime.timedelta(seconds=60)
     world.round()
+    assert pod.name not in world.pods
+
+
+def lost_by_force(world, pod):
+    """Lose the Pod's node, and have somebody delete the Pod by force."""
+    pod.is_lost = True
+    world.delete_pod(pod.api)
+    pod.api["metadata"].update(deletionTimestamp=world.now, deletionGracePeriodSeconds=0)
+
+
+def test_a_failed_attempt_on_a_lost_node_is_retried_a_minute_after_it_was_deleted_by_force():
+    """Its other step is said to run for ever."""
+    task = make_task(make_step("a"), make_step("b"), retries=1)
+    world = Tracking(task, lambda _spec, pod: [OK if pod["metadata"]["annotations"][RETRY] == "1" else FAILS, OK])
+    world.round()
+    (pod,) = world.made
+    for agent in pod.agents:
+        pod.start(agent)
+    pod.agents[0].runs_command = True
+    pod.agents[0].end("Failed", 3, world.now)
+    pod.post()
+    world.round()
+    world.round()
+    assert verdict(world.status) == ("Running", "Retrying")
+    lost_by_force(world, pod)
+    assert 50 < world.round()["requeue_after"] <= 60
+    assert world.made == [pod]
+    world.clock += datetime.timedelta(seconds=60)
+    world.settle()
+    assert (len(world.made), world.status["status"], world.status["retries"]) == (2, "Successful", 1)
+    assert pod.name not in world.pods
+
+
+def test_one_that_is_deleted_by_force_as_its_node_evicts_it_has_that_minute_too():
+    world = world_of()
+    pod = running(world)
+    running_state = copy.deepcopy(pod.api["status"]["containerStatuses"])
+    lost_by_force(world, pod)
+    pod.api["status"] = {"phase": "Failed", "reason": "Shutdown", "containerStatuses": running_state}
+    for _ in range(3):
+        world.round()
+    assert (world.made, pod.is_tracked) == ([pod], True)
+    world.clock += datetime.timedelta(seconds=60)
+    world.round()
+    assert len(world.made) == 2
     assert pod.name not in world.pods
 
 
