@@ -30,11 +30,13 @@ class Found:
 
     Attributes:
         made: the UIDs of the Pods that have turned out to be the operator's; None as long as nobody has asked.
+        foreign: the UIDs of those that have turned out not to be, though they have the name of one.
     """
 
     task: Task | None
     pods: list[Pod]
     made: set[str] | None = None
+    foreign: set[str] = dataclasses.field(default_factory=set)
 
 
 class Target(t.NamedTuple):

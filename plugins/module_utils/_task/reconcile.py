@@ -155,6 +155,7 @@ class Reconciler(PodMaker):
             found.made = {*(found.made or ()), pod["metadata"].get("uid", "")}
             return True
         if is_ending(pod) or seen.shall_stop or is_suspended(seen):
+            found.foreign.add(pod["metadata"].get("uid", ""))
             return False
         raise name_taken(pod, attempt.number)
 
@@ -166,6 +167,8 @@ class Reconciler(PodMaker):
         if found.task is None or self.check_mode:
             return False
         seen = observe(found.task, found.pods, timestamp(), found.made)
+        if seen.claimed and seen.claimed["metadata"].get("uid") in found.foreign:
+            seen = dataclasses.replace(seen, claimed=None)
         _look_again(recorded, next_release(seen))
         return release(self.api, seen, recorded["status"], namespace_ends)
 

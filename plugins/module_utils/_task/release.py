@@ -35,7 +35,8 @@ def next_release(seen: Observed) -> float | None:
 def _may_go(seen: Observed, pod: Pod, status: TaskStatus, namespace_ends: bool) -> bool:
     if is_ending(seen.task):
         return True
-    if not is_over(pod, seen.now) or pod is seen.claimed:
+    if not is_over(pod, seen.now):
         return False
-    # The one that the status speaks of is asked for until the Task has its verdict, or its next Pod.
-    return namespace_ends or status.get("status") in FINAL or not is_recorded(status, pod)
+    # The one that the status speaks of, or is about to, is asked for until the Task has its verdict, or its next Pod.
+    is_asked_for = pod is seen.claimed or is_recorded(status, pod)
+    return namespace_ends or status.get("status") in FINAL or not is_asked_for
