@@ -101,11 +101,13 @@ class Reconciler(PodMaker):
             if not self.check_mode:
                 self.api.delete_task(task)
             return {"changed": True, "action": "expired", "deleted": []}
-        if seen.claimed and not seen.is_finished and self._adopt(found, task, seen, seen.claimed):
+        claimed = seen.claimed
+        if claimed and not seen.is_finished and self._adopt(found, task, seen, claimed):
             seen = observe(task, found.pods, timestamp(), found.made)
-            if not is_suspended(seen):
+            if seen.current and seen.current.pod is claimed and not is_suspended(seen):
                 # What is done with it waits until its UID is recorded: until then only its content tells whose it is.
-                return {**_result_of(Plan("kept", seen.current.pod if seen.current else None), None), "adopted": True}
+                # One that was lost is not recorded, and the next one waits for its end.
+                return {**_result_of(Plan("kept", seen.current.pod), None), "adopted": True}
         plan = plan_pods(seen)
         if plan.attempt and not seen.recorded and not self.check_mode:
             task = found.task = claim_room(self.api, task, compute_status(seen, None))

@@ -190,6 +190,19 @@ def test_one_of_a_suspended_task_that_is_not_as_it_was_made_does_not_stay_either
     assert (world.made, world.pods, verdict(world.status)) == ([pod], {}, ("Pending", "Suspended"))
 
 
+def test_a_task_that_goes_on_looks_now_and_then_at_the_pod_that_ends_for_its_suspension():
+    world = world_of()
+    pod = running(world)
+    world.change(suspend=True)
+    world.round()
+    world.change(suspend=False)
+    result = world.round()
+    assert (result["action"], result["requeue_after"]) == ("waiting", 30)
+    world.settle()
+    assert (len(world.made), world.status["status"], pod.name in world.pods) == (2, "Successful", True)
+    assert world.made[1].name == pod.name
+
+
 def change_args(pod):
     pod["spec"]["containers"][0]["args"] = ["--command", "true"]
 
