@@ -18,6 +18,7 @@ from .._kube.kind import POD, TASK
 from .._kube.owner import is_owned_by, owner_reference, owners_of
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.identity import task_labels, task_selector
+from .._pod.life import written_order
 
 # The first version of Kubernetes that takes init containers that go on beside the others.
 NATIVE_SIDECARS_SINCE = (1, 29)
@@ -98,9 +99,8 @@ class TaskApi:
         if not is_owned_by(pod, task["metadata"]["uid"]):
             owners = [*owners_of(pod), owner_reference(TASK, task)]
             changes.append({"op": "add", "path": "/metadata/ownerReferences", "value": owners})
-        unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
         what = f"put labels and owner of Pod {metadata['namespace']}/{metadata['name']} back"
-        return _patch_as_read(self.api, pod, what, [unchanged, *changes], ORDER_CONFLICT)
+        return _patch_as_read(self.api, pod, what, [_unchanged(pod), *changes], ORDER_CONFLICT)
 
     def release_pod(self, pod: Pod) -> None:
         """Take the finalizer off this very Pod that keeps it; nothing happens when it is gone.
@@ -158,14 +158,14 @@ def change_pod(api: Api, pod: Pod, order: int, changes: t.Sequence[Object] = ())
     Raises:
         TaskError: OrderConflict, when somebody else has changed it since.
     """
-    metadata = pod["metadata"]
-    annotations = metadata.get("annotations")
-    before = (annotations or {}).get(c.ORDER_ANNOTATION)
+    metadata, before = pod["metadata"], written_order(pod)
     # A missing value can't be tested for, and one that somebody wrote may be encoded in more than one way.
     is_testable = before is not None and _PLAIN.fullmatch(before)
     patch = [
         *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if is_testable else []),
-        *_adding("/metadata/annotations", annotations, {c.ORDER_ANNOTATION: str(order)}),
+        # Somebody may have removed all annotations.
+        *([] if "annotations" in metadata else [_unchanged(pod), *_adding("/metadata/annotations", None, {})]),
+        _annotating(c.ORDER_ANNOTATION, str(order)),
         *changes,
     ]
     what = f"set the order of Pod {metadata['namespace']}/{metadata['name']} from {before} to {order}"
@@ -185,6 +185,11 @@ def _patch_as_read(api: Api, pod: Pod, what: str, changes: t.Sequence[Object], c
         if error.reason not in (CONFLICT, REFUSED):
             raise
         raise TaskError(conflict, error.message) from error
+
+
+def _unchanged(pod: Pod) -> Object:
+    """Return the part of a JSON patch that makes sure that nobody has changed the Pod since it was read."""
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": pod["metadata"]["resourceVersion"]}
 
 
 def _adding(path: str, before: t.Mapping[str, str] | None, values: t.Mapping[str, str]) -> list[Object]:

@@ -55,12 +55,17 @@ def test_what_may_be_encoded_in_more_than_one_way_is_not_tested_for(foreign):
     assert sent("set_order", 2, taskorder=foreign) == [UID, {"op": "add", "path": ORDER, "value": "2"}]
 
 
-def test_a_pod_may_have_lost_all_of_its_annotations():
-    bare, cluster = pod(), Recorder()
+def test_annotations_that_somebody_has_taken_off_altogether_come_back_unless_the_pod_has_changed_since():
+    cluster, bare = Recorder(), pod()
     del bare["metadata"]["annotations"]
+    bare["metadata"]["resourceVersion"] = "7"
     TaskApi(cluster).set_order(bare, 2)
-    ((_method, _path, body),) = cluster.requests
-    assert body == [UID, {"op": "add", "path": "/metadata/annotations", "value": {"taskorder": "2"}}]
+    assert cluster.requests[0][2] == [
+        UID,
+        VERSION,
+        {"op": "add", "path": "/metadata/annotations", "value": {}},
+        {"op": "add", "path": ORDER, "value": "2"},
+    ]
 
 
 def test_a_pod_is_ended_in_one_go_with_the_order_and_the_words():
