@@ -35,12 +35,14 @@ def with_cancellations(task: Task, pods: t.Sequence[Pod]) -> Task:
     """Return the Task with a status that knows of each cancelled run, though only a Pod may tell of it yet.
 
     A Pod that was made after the run that the status speaks of was cancelled is of a new run, and the status is not.
+    Whoever sets spec.cancel raises the Task's generation, so no mark of ours is on a Pod of the present one.
     """
-    marked = [
+    generations = [
         number_of(pod, c.GENERATION_ANNOTATION, 0)
         for pod in pods
         if (pod["metadata"].get("annotations") or {}).get(c.CANCELLED_ANNOTATION)
     ]
+    marked = [generation for generation in generations if generation < task["metadata"]["generation"]]
     status: TaskStatus = task.get("status") or {}
     until = max([*marked, status.get("cancelledGeneration", 0)])
     if until and status.get("observedGeneration", 0) <= until:

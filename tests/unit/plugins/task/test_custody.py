@@ -99,6 +99,16 @@ def test_a_pod_that_is_recorded_is_the_tasks_whatever_its_annotations_say(mark):
     assert (world.made, world.status["status"], world.status["attempts"]) == ([pod], "Successful", 1)
 
 
+def test_nobody_else_cancels_a_run_by_the_operators_mark():
+    """Each Pod of the Task's generation would be taken for one of a cancelled run, and be made again for ever."""
+    world = world_of()
+    pod = running(world)
+    pod.api["metadata"]["annotations"]["api.practice.com/cancelled"] = "true"
+    world.settle()
+    assert (world.made, world.status["status"]) == ([pod], "Successful")
+    assert "cancelledGeneration" not in world.status
+
+
 def test_a_pod_that_changes_while_it_is_put_back_is_read_once_more():
     world = world_of()
     pod = running(world)
