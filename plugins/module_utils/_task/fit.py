@@ -22,8 +22,8 @@ LEVELS = (
 MESSAGES, RESULTS, DETAILS, STEPS = 1, 2, 3, 4
 # How many characters are left of the message of a step, and of a condition.
 STEP_MESSAGE, CONDITION_MESSAGE = 100, 500
-# What is needed of a step that has ended, so that it stays so.
-NEEDED = ("name", "state", "exitCode", "continued", "restarts")
+# What is needed of a step that has ended, so that it stays so, and counts as it did: whether it had its turn.
+NEEDED = ("name", "state", "exitCode", "continued", "restarts", "reason", "startedAt")
 
 
 def fitting(before: TaskStatus, after: TaskStatus) -> list[TaskStatus]:

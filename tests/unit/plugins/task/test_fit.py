@@ -10,12 +10,14 @@ from ansible_collections.taskflow.operator.plugins.module_utils._errors import T
 from ansible_collections.taskflow.operator.plugins.module_utils._task import record as _record
 from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found
 from ansible_collections.taskflow.operator.plugins.module_utils._task.fit import LEVELS, cut, fitting, level_of
+from ansible_collections.taskflow.operator.plugins.module_utils._task.order import orders_to_come
 from ansible_collections.taskflow.operator.plugins.module_utils._task.reconcile import Reconciler
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states
-from support.tasks.looks import compute_status, found
+from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states, verdict
+from support.tasks.looks import compute_status, found, observe
 
+STARTED = "2024-01-06T22:19:30.125Z"
 NOTE = "; the API server did not take the whole status: "
 
 
@@ -62,13 +64,24 @@ def test_the_steps_messages_go_first_then_results_then_details_then_the_steps():
     assert [len(step["message"]) for step in messages["steps"]] == [100, 100]
     assert "results" not in results and not any("results" in step for step in results["steps"])
     assert details["steps"] == [
-        {"name": "a", "state": "Succeeded", "exitCode": 0},
-        {"name": "b", "state": "Failed", "exitCode": 1},
+        {"name": "a", "state": "Succeeded", "exitCode": 0, "startedAt": STARTED},
+        {"name": "b", "state": "Failed", "exitCode": 1, "startedAt": STARTED},
     ]
     assert "steps" not in bare
     for status, words in zip(statuses[1:], LEVELS[1:], strict=True):
         assert (status["status"], status["order"], condition(status)["reason"]) == ("Failure", "-1", "StepFailed")
         assert condition(status)["message"].endswith(NOTE + words)
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+def test_a_step_that_ended_before_its_turn_ends_no_healthy_one_because_the_status_was_cut(level):
+    task = make_task("a", "b")
+    early = {"state": "Failed", "exitCode": 143, "reason": "EndedBeforeItsTurn", "told": 15}
+    states = {"a": RUNNING, "b": {"terminated": {"exitCode": 143, "message": json.dumps(early)}}}
+    pod = set_states(make_pod(1, of=task), **states)
+    task["status"] = cut(compute_status(task, [pod], None, NOW), level)
+    assert verdict(compute_status(task, [pod], None, NOW)) == ("Running", "Running")
+    assert not orders_to_come(observe(task, [pod], NOW).current)
 
 
 @given(st.integers(0, len(LEVELS) - 1), st.integers(0, len(LEVELS) - 1))
