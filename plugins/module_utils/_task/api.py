@@ -16,7 +16,7 @@ from .._kube.client import Api
 from .._kube.event import Event
 from .._kube.kind import POD, TASK
 from .._kube.owner import is_owned_by, owner_reference, owners_of
-from .._kube.shapes import Pod, Task, TaskStatus
+from .._kube.shapes import OwnerReference, Pod, Task, TaskStatus
 from .._pod.identity import task_labels, task_selector
 from .._pod.life import written_order
 
@@ -97,7 +97,9 @@ class TaskApi:
         metadata = pod["metadata"]
         changes = _adding("/metadata/labels", metadata.get("labels"), task_labels(task["metadata"]["name"]))
         if not is_owned_by(pod, task["metadata"]["uid"]):
-            owners = [*owners_of(pod), owner_reference(TASK, task)]
+            # An object has one controller. Another may have made the Pod its own meanwhile, as a ReplicaSet does.
+            others: list[OwnerReference] = [{**owner, "controller": False} for owner in owners_of(pod)]
+            owners = [*others, owner_reference(TASK, task)]
             changes.append({"op": "add", "path": "/metadata/ownerReferences", "value": owners})
         what = f"put labels and owner of Pod {metadata['namespace']}/{metadata['name']} back"
         return _patch_as_read(self.api, pod, what, [_unchanged(pod), *changes], ORDER_CONFLICT)

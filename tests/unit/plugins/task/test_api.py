@@ -117,14 +117,15 @@ def reclaimed(**metadata):
 
 
 def test_labels_and_owner_are_put_back_beside_those_of_others():
-    other = {"kind": "Other", "uid": "o"}
+    # The API server takes one controller only.
+    other = {"kind": "Other", "uid": "o", "controller": True}
     assert reclaimed() == [
         {"op": "add", "path": "/metadata/labels", "value": LABELS},
         {"op": "add", "path": "/metadata/ownerReferences", "value": [OWNER]},
     ]
     assert reclaimed(labels={"type": "taskpod", "taskname": "x", "own": "y"}, ownerReferences=[other]) == [
         {"op": "add", "path": "/metadata/labels/taskname", "value": "demo"},
-        {"op": "add", "path": "/metadata/ownerReferences", "value": [other, OWNER]},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": [{**other, "controller": False}, OWNER]},
     ]
     assert reclaimed(labels={"own": "y"}, ownerReferences=[OWNER]) == [
         {"op": "add", "path": "/metadata/labels/type", "value": "taskpod"},
