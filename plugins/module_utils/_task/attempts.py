@@ -75,7 +75,7 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
         return Plan("waiting", pod, delete, end=pod if current and current.holders else None)
     if any(blocks(other, seen.now) for other in others):
         return Plan("waiting", pod, delete)
-    _check_losses(attempt, pod)
+    _check_losses(attempt, pod or _recorded_pod(seen))
     return Plan("created", pod, delete, attempt=attempt, why=why)
 
 
@@ -113,17 +113,22 @@ def _loss_in_words(seen: Observed) -> str:
     name, words = seen.recorded.get("podName"), "the one before was lost"
     if is_removed(seen):
         return f"{words}: its Pod {name} was removed before its end was known"
-    pod = next((pod for pod in seen.pods if is_recorded(seen.recorded, pod)), None)
+    pod = _recorded_pod(seen)
     if pod is None:
         return words
     loss = loss_of(pod)
     return f"{words}: {loss[0]}" if loss else f"{words}: Pod {name} was deleted"
 
 
+def _recorded_pod(seen: Observed) -> Pod | None:
+    """Return the last attempt's Pod, be it lost; None where it is gone."""
+    return next((pod for pod in seen.pods if is_recorded(seen.recorded, pod)), None)
+
+
 def is_removed(seen: Observed) -> bool:
     """Tell whether the last attempt's Pod is gone though nobody has seen how it ended."""
     uid = seen.recorded.get("podUID")
-    return bool(uid) and not seen.is_finished and not any(is_recorded(seen.recorded, pod) for pod in seen.pods)
+    return bool(uid) and not seen.is_finished and _recorded_pod(seen) is None
 
 
 def _check_losses(attempt: Attempt, last: Pod | None) -> None:

@@ -190,6 +190,16 @@ def test_a_lost_pod_is_replaced_until_three_have_been_lost(attempt, retry, due, 
     assert caught.value.message.endswith(f"The last one: {cause}")
 
 
+def test_the_cause_of_the_last_loss_is_told_of_a_pod_that_somebody_deletes_as_well():
+    """Its finalizer keeps it until the loss is recorded."""
+    pod = evicted(attempt=3)
+    task = recorded(make_task("a"), [pod])
+    task["status"]["podUID"] = pod["metadata"]["uid"]
+    pod["metadata"]["finalizers"] = ["api.practice.com/task-tracking"]
+    with pytest.raises(TaskError, match="The last one: Evicted: The node was low on resource: memory"):
+        plan_pods(task, [ending(pod)])
+
+
 def on_a_node(pod):
     return {**pod, "spec": {"nodeName": "worker", "containers": [{"name": "a", "image": "i"}]}}
 
