@@ -80,6 +80,11 @@ class ObservedPod(Containers):
         return [self.refusing_sidecar.end] if self.refusing_sidecar and self.refusing_sidecar.end else []
 
     @functools.cached_property
+    def has_failed_itself(self) -> bool:
+        """Whether the Pod had failed before it was deleted, or has by a fault of its own."""
+        return _has_failed_itself(self)
+
+    @functools.cached_property
     def failed_sidecar(self) -> SidecarEnd | None:
         """The first sidecar that keeps the first step from its turn."""
         return failed_sidecar(self, self.refusing_sidecar)
@@ -217,13 +222,16 @@ def _recorded_pod(task: Task, pod: Pod, recorded: TaskStatus) -> ObservedPod:
 
 
 def _had_ended(seen: ObservedPod) -> bool:
-    """Tell whether a Pod that is being deleted had decided the Task before, or has by a fault of its own.
+    """Tell whether a Pod that is being deleted had decided the Task before, or has by a fault of its own."""
+    return bool(sidecar_failure(seen.pod)) or seen.all_passed or seen.has_failed_itself
+
+
+def _has_failed_itself(seen: ObservedPod) -> bool:
+    """Tell whether a Pod that is being deleted had failed before, or has by a fault of its own.
 
     What was told to end from outside was told with the Pod, unless it is recorded: no record is made of what ends
     afterwards. When that was does not count, for the node's clock may differ from the API server's.
     """
-    if sidecar_failure(seen.pod) or seen.all_passed:
-        return True
     if any(has_failed(step) and is_real_end(step) for _number, step in deciding(seen.recorded)):
         return True
     refusing = seen.refusing_sidecar

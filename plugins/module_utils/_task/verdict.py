@@ -103,7 +103,7 @@ def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
         return Verdict(FAILURE, SIDECAR_FAILED, fault)
     if pod.all_passed:
         return _success(pod.steps)
-    loss = loss_of(pod.pod)
+    loss = _loss_of(pod)
     if loss and seen.shall_stop:
         return _stopped(seen, pod)
     if loss:
@@ -116,6 +116,14 @@ def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
     failed = failed_step(pod.steps, seen.shall_stop) or _skipped_step(pod.steps)
     found = refused or _overuse(pod) or failed or _stopped(seen, pod) or _failed_pod(pod.pod)
     return None if _may_be_lost(pod) else found
+
+
+def _loss_of(pod: ObservedPod) -> tuple[str, str] | None:
+    """Return reason and message of a loss; None where a step had failed before somebody deleted the Pod.
+
+    A drain says of each Pod that it disrupts it.
+    """
+    return None if is_ending(pod.pod) and pod.has_failed_itself else loss_of(pod.pod)
 
 
 def _never_started(pod: ObservedPod) -> Verdict | None:

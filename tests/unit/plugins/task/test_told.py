@@ -59,6 +59,20 @@ def test_a_step_of_a_pod_that_is_deleted_has_failed_unless_it_was_told_to_end(re
     assert is_lost(deleted(a=ended(3, finishedAt=finished, **report), b=SKIPPED)) == lost
 
 
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [(ended(3, reason="Error"), ("Failure", "StepFailed")), (TOLD, ("Pending", "WaitingForPod"))],
+)
+def test_a_drain_makes_no_loss_of_a_step_that_has_failed_itself(phase, end, told):
+    """It says of each Pod that it disrupts it, and the kubelet says a moment later that the Pod has failed."""
+    task, pod = make_task("a", "b"), deleted(a=end, b=SKIPPED)
+    disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicting"}
+    pod["status"].update(phase=phase, conditions=[disrupted])
+    assert verdict(compute_status(task, [pod], None, NOW)) == told
+    assert plan_pods(task, [pod], NOW).attempt is None
+
+
 def test_what_was_said_of_a_result_is_not_said_of_the_step():
     state = ended(3, reason="Error", **{"result.x": '"told":15'})
     assert not is_lost(deleted(a=state, b=SKIPPED))
