@@ -118,7 +118,7 @@ def sidecar_in(message: str) -> str:
     """Return which sidecar the agent's report of a first step names that did not begin; empty if it names none."""
     try:
         report = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     name = report.get("sidecar") if isinstance(report, dict) else None
     return name if isinstance(name, str) else ""
@@ -220,7 +220,7 @@ def _report(message: str) -> StepStatus | None:
     """Read the agent's termination message as fields of a step's status; None when it is not the agent's."""
     try:
         report = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets: a command may write anything there
         return None
     if not isinstance(report, dict) or report.get("state") not in ENDED or not _is_whole(report.get("exitCode")):
         return None

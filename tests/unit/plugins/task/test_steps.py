@@ -79,7 +79,9 @@ def test_exit_code_0_with_the_report_of_a_failure_is_a_failure():
     assert "continued" not in status
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"state": "Great"}', '{"state": 1}', "{}", '"Succeeded"'])
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "[]", '{"state": "Great"}', '{"state": 1}', "{}", '"Succeeded"', "[" * 4096]
+)
 def test_a_foreign_termination_message_is_not_taken_for_a_report(text):
     status = status_of(ended(2, reported=False, message=text))
     assert (status["state"], status["exitCode"], status["reason"]) == ("Failed", 2, "NoReport")
