@@ -162,9 +162,9 @@ def change_pod(api: Api, pod: Pod, order: int, changes: t.Sequence[Object] = ())
     """
     metadata, before = pod["metadata"], written_order(pod)
     # A missing value can't be tested for, and one that somebody wrote may be encoded in more than one way.
-    is_testable = before is not None and _PLAIN.fullmatch(before)
+    is_plain = before is not None and _PLAIN.fullmatch(before)
     patch = [
-        *([{**_annotating(c.ORDER_ANNOTATION, before), "op": "test"}] if is_testable else []),
+        *([{**_annotating(c.ORDER_ANNOTATION, before or ""), "op": "test"}] if is_plain else []),
         # Somebody may have removed all annotations.
         *([] if "annotations" in metadata else [_unchanged(pod), *_adding("/metadata/annotations", None, {})]),
         _annotating(c.ORDER_ANNOTATION, str(order)),
