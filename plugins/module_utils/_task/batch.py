@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._contract import Object
+from .._contract import FINAL, Object
 from .._errors import CONFLICTS, UNREACHABLE, Postponed, TaskError
 from .._kube.owner import is_owned_by
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_recorded
 from .api import TaskApi
+from .run import recorded_status
 
 T = t.TypeVar("T")
 P = t.ParamSpec("P")
@@ -112,10 +113,12 @@ def _found(
 def _missed_pods(api: TaskApi, task: Task, pods: t.Sequence[Pod]) -> list[Pod]:
     """Return the Pod that the Task's status speaks of, where the list has not shown it though it is there.
 
-    Somebody may have taken its labels or its owner off. Before another takes its place, it is read by its name.
+    Somebody may have taken its labels or its owner off. Before another takes its place, it is read by its name. The run
+    of a Task that has its verdict needs no other.
     """
     status: TaskStatus = task.get("status") or {}
-    if not status.get("podUID") or any(is_recorded(status, pod) for pod in pods):
+    is_needed = status.get("podUID") and recorded_status(task).get("status") not in FINAL
+    if not is_needed or any(is_recorded(status, pod) for pod in pods):
         return []
     pod = api.get_pod(task["metadata"]["namespace"], status["podName"])
     return [pod] if pod is not None and is_recorded(status, pod) else []

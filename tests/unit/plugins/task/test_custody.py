@@ -133,6 +133,19 @@ def test_nobody_is_asked_for_a_pod_that_the_list_shows():
     assert (world.status["status"], world.reads) == ("Successful", [])
 
 
+def test_nor_for_the_pod_of_a_task_that_has_its_verdict_unless_it_is_to_run_again():
+    world = world_of()
+    world.settle()
+    (pod,) = world.pods.values()
+    pod.reap()
+    world.round()
+    assert world.reads == []
+    world.task["spec"]["steps"][0]["args"] = ["another"]
+    world.task["metadata"]["generation"] += 1
+    world.round()
+    assert world.reads == [pod.name]
+
+
 # The Pod that was made, and not recorded.
 
 
