@@ -16,6 +16,7 @@ OF_ONE_RUN = {
     "finishedAt",
     "lastTransitionTime",
     "podName",
+    "podUID",
     "specHash",
     "startAt",
     "startTime",
