@@ -72,7 +72,7 @@ def config_maps(api: client.ApiClient, crd: Crd, namespace: str) -> Iterator[Con
 
 
 @pytest.fixture
-def controller(operate: Operate) -> Controller:
+def controller(operate: Operate, crd: Crd) -> Controller:
     return operate(PLAYBOOK, manageStatus=False, watchDependents=DEPENDENTS).ready()
 
 
