@@ -141,12 +141,12 @@ def test_a_step_that_failed_and_was_continued_is_named(cluster, url):
 
 def test_a_build_that_is_out_of_time_names_the_step_and_the_field(cluster, url):
     steps = [{"name": "wait", "command": ["sleep", "600"]}]
-    cluster.apply(make_build("site", url, steps=steps, activeDeadlineSeconds=40))
+    cluster.apply(make_build("site", url, steps=steps, activeDeadlineSeconds=90))
     build = finished(cluster, "site")
     assert (build["status"]["phase"], condition(build)["reason"]) == ("Failure", "DeadlineExceeded")
     words = condition(build)["message"]
     assert words.startswith('step "wait" (2 of 2) was still running when the time was up, after ')
-    assert "spec.activeDeadlineSeconds allows 40 s" in words
+    assert "spec.activeDeadlineSeconds allows 90 s" in words
     assert {step["state"] for step in build["status"]["steps"]} <= {"Succeeded", "Failed", "Cancelled"}
 
 
