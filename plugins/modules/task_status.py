@@ -111,6 +111,11 @@ status:
   sample:
     status: Running
     progress: 2/4
+is_written:
+  description: False, because etcd has no room for any status of so large a Task. An Event tells of it.
+  returned: when no status could be written
+  type: bool
+  sample: false
 requeue_after:
   description:
     - After how many seconds the Task is to be looked at again though nothing may have changed; its timeout, the end

@@ -85,8 +85,8 @@ class PodMaker:
             TaskError: PodNameTaken: somebody else has made it.
         """
         pod = self.api.get_pod(built["metadata"]["namespace"], built["metadata"]["name"])
-        if pod is None or (is_ending(pod) and not is_as_built(pod, built)):
-            return None
-        if is_as_built(pod, built):
+        if pod is None or is_as_built(pod, built):
             return pod
+        if is_ending(pod):
+            return None
         raise name_taken(pod, attempt.number)

@@ -164,9 +164,9 @@ class Reconciler(PodMaker):
     def _release(self, found: Found, recorded: Object, namespace_ends: bool = False) -> bool:
         """Let the Pods go whose ends are recorded now, and tell whether there were any.
 
-        One that can't go yet has the Task looked at again.
+        One that can't go yet has the Task looked at again. Where no status could be written, nothing is recorded.
         """
-        if found.task is None or self.check_mode:
+        if found.task is None or self.check_mode or not recorded.get("is_written", True):
             return False
         seen = observe(found.task, found.pods, timestamp(), found.made)
         if seen.claimed and seen.claimed["metadata"].get("uid") in found.foreign:
@@ -222,7 +222,7 @@ class Reconciler(PodMaker):
             for change in compute_events(before, recorded or before):
                 self.api.emit(task, change)
             if recorded is None:
-                return {"changed": False, "status": after}
+                return {"changed": False, "status": after, "is_written": False}
             after = recorded
         return {
             "changed": after != before,

@@ -402,6 +402,20 @@ def test_that_is_one_request_and_nothing_else_is_asked():
     assert (calls, world.reads) == ([world.status["podUID"]], [])
 
 
+def test_a_pod_whose_end_can_not_be_recorded_stays():
+    """Without it, nobody would know of its success."""
+    world = world_of()
+    pod = running(world)
+    succeed(world, pod)
+
+    def refuse(_task, _status):
+        raise TaskError("TooLarge", "there is no room")
+
+    world.set_status = refuse
+    world.round()
+    assert pod.is_tracked
+
+
 def test_a_failed_attempt_is_let_go_when_the_next_one_is_there():
     world = world_of(outcomes=[FAILS], retries=1)
     world.settle()
