@@ -75,5 +75,5 @@ def _forgotten(status: PodStatus) -> tuple[str, str] | None:
     ended: list[Terminated] = [state.get("terminated") or {} for state in states]
     failed = [end for end in ended if end.get("exitCode") and step_end(end)["state"] == FAILED]
     if failed and all(end.get("reason") in FORGOTTEN for end in failed):
-        return "ContainerStatusUnknown", "the node does not know how its containers ended; was it started anew?"
+        return "ContainerStatusUnknown", "the node does not know how its containers ended; was it restarted?"
     return None

@@ -5,6 +5,8 @@ import os
 import time
 
 import pytest
+from taskflow_agent.gate import ended_early
+from taskflow_agent.outcome import StepError
 
 SUCCESS = '{"state":"Succeeded","exitCode":0,"reason":"Completed"}'
 
@@ -133,3 +135,14 @@ def test_the_step_before_that_is_ended_early_does_not_end_the_sidecar_of_those_t
     (tmp_path / "1").write_text(SUCCESS)
     assert process.wait(60) == 0
     assert agent.message["reason"] == "Stopped"
+
+
+def test_a_signal_that_comes_with_the_damage_is_told_of():
+    """The Pod may be on its way out: then the step was lost with it."""
+
+    class Gate:
+        def look(self):
+            raise StepError("BadDoneFile", "it is damaged")
+
+    outcome = ended_early(15, Gate())
+    assert (outcome.state, outcome.reason, outcome.told) == ("Failed", "BadDoneFile", 15)

@@ -101,18 +101,22 @@ def wait_at(gate: Gate, watch: DirectoryWatch) -> Outcome | None:
         if number == signal.SIGCHLD:
             reap_strangers()
         elif number in ENDING:
-            return ended_early(number, gate.look())
+            return ended_early(number, gate)
         watch.forget_events()
     return None if answer is True else answer
 
 
-def ended_early(number: int, answer: Outcome | bool) -> Outcome:
+def ended_early(number: int, gate: Gate) -> Outcome:
     """Return how a step ends that a signal ended before its turn: as its order or the step before says, if they do.
 
     Args:
         number: the signal.
-        answer: what the gate says.
+        gate: it is looked at once more. What keeps it from being read is told, too.
     """
+    try:
+        answer = gate.look()
+    except StepError as error:
+        answer = error.outcome
     if isinstance(answer, bool):
         message = f"signal {number} ended it before its turn"
         answer = Outcome(FAILED, SIGNAL_BASE + number, "EndedBeforeItsTurn", message)
