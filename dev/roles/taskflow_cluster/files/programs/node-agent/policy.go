@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -19,6 +20,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 )
+
+// retryPause is how long to wait before a table that nft refused is tried again, though no object has changed.
+const retryPause = time.Second
 
 // nft replaces the table as a whole. What it drops stays dropped, whatever other tables say.
 const policyTemplate = `table ip taskflow
@@ -68,6 +72,7 @@ func enforce(factory informers.SharedInformerFactory, nodeName string) error {
 		if table := p.table(); table != applied {
 			if err := execute(table, "nft", "-f", "-"); err != nil {
 				klog.Error(err)
+				time.AfterFunc(retryPause, func() { notify(nil) })
 				continue
 			}
 			applied = table
