@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._contract import FINAL, Object
+from .._contract import Object
 from .._errors import CONFLICTS, UNREACHABLE, Postponed, TaskError
 from .._kube.owner import is_owned_by
 from .._kube.shapes import Pod, Task, TaskStatus
@@ -113,12 +113,11 @@ def _found(
 def _missed_pods(api: TaskApi, task: Task, pods: t.Sequence[Pod]) -> list[Pod]:
     """Return the Pod that the Task's status speaks of, where the list has not shown it though it is there.
 
-    Somebody may have taken its labels or its owner off. Before another takes its place, it is read by its name. The run
-    of a Task that has its verdict needs no other.
+    Somebody may have taken its labels or its owner off. It is read by its name before another takes its place, or, after
+    the verdict, because it may still have to end, or to be let go.
     """
     status: TaskStatus = task.get("status") or {}
-    is_needed = status.get("podUID") and recorded_status(task).get("status") not in FINAL
-    if not is_needed or any(is_recorded(status, pod) for pod in pods):
+    if not status.get("podUID") or any(is_recorded(status, pod) for pod in pods):
         return []
     pod = api.get_pod(task["metadata"]["namespace"], status["podName"])
     return [pod] if pod is not None and is_recorded(status, pod) else []

@@ -17,7 +17,7 @@ from .._pod.adoption import is_named_for, is_recorded
 from .._pod.identity import Attempt, pod_name
 from .._pod.life import attempt_of, is_ending, parse_order, sidecar_failure, standing_order, written_order
 from .containers import Containers, is_real_end
-from .reports import SidecarEnd
+from .reports import FORGOTTEN, SidecarEnd
 from .run import deadline, expiry, is_of_run, recorded_status, with_cancellations
 from .sidecars import dead_sidecars, failed_sidecar, refusing_sidecar
 from .steps import deciding, ends_of_steps, has_failed, passed, step_statuses
@@ -227,14 +227,25 @@ def _had_ended(seen: ObservedPod) -> bool:
 
 
 def _has_failed_itself(seen: ObservedPod) -> bool:
-    """Tell whether a Pod that is being deleted had failed before, or has by a fault of its own.
+    """Tell whether a Pod has failed by a fault of its own, whatever has become of it since.
 
-    What was told to end from outside was told with the Pod, unless it is recorded: no record is made of what ends
-    afterwards. When that was does not count, for the node's clock may differ from the API server's.
+    What was told to end from outside may have been told with the Pod. When that was does not count, for the node's
+    clock may differ from the API server's.
     """
-    if any(has_failed(step) and is_real_end(step) for _number, step in deciding(seen.recorded)):
+    if is_ending(seen.pod) and _had_failed_before(seen):
         return True
     refusing = seen.refusing_sidecar
     if refusing and refusing.end and not refusing.is_from_outside:
         return True
     return any(has_failed(step) and not seen.is_from_outside(step["name"]) for step in seen.steps)
+
+
+def _had_failed_before(seen: ObservedPod) -> bool:
+    """Tell whether a failure is recorded of a Pod that is being deleted: no record is made of what ends afterwards.
+
+    One that the kubelet had ended before that, such as one that it had evicted, was lost by then.
+    """
+    if (seen.pod.get("status") or {}).get("reason"):
+        return False
+    failed = [step for _number, step in deciding(seen.recorded) if has_failed(step) and is_real_end(step)]
+    return any(step.get("reason") not in FORGOTTEN for step in failed)

@@ -15,7 +15,7 @@ from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_as_built
 from .._pod.identity import Attempt
-from .._pod.life import attempt_of, is_ending, written_order
+from .._pod.life import attempt_of, has_ended, is_ending, written_order
 from .attempts import Plan, is_removed, plan_pods
 from .batch import Found
 from .conditions import condition_of
@@ -69,7 +69,7 @@ class Reconciler(PodMaker):
         if found.task and (made["deleted"] or made["action"] == "waiting") and not self.check_mode:
             found.pods = self.api.pods_of([found.task])
         is_adopted = made.get("adopted", False)
-        goes_on = made["action"] == "kept" and not is_adopted
+        goes_on = made["action"] in ("kept", "finished") and not is_adopted
         advanced = self.advance_order(found) if goes_on else {"changed": False}
         recorded = self.record_status(found)
         released = self._release(found, recorded)
@@ -175,12 +175,16 @@ class Reconciler(PodMaker):
         return release(self.api, seen, recorded["status"], namespace_ends)
 
     def advance_order(self, found: Found) -> Object:
-        """Set the order annotation to what the steps' states call for."""
+        """Set the order annotation to what the steps' states call for.
+
+        A Task that has its verdict may have steps that have yet to read that they shall end, so its Pod's order is put
+        back until they have ended.
+        """
         task = found.task
         if task is None:
             return {"changed": False}
         seen = observe(task, found.pods, timestamp(), found.made)
-        if seen.current is None:
+        if seen.current is None or (seen.is_finished and has_ended(seen.current.pod)):
             return {"changed": False}
         current, pod = seen.current, seen.current.pod
         orders = orders_to_come(current, seen.shall_stop)

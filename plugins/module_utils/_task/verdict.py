@@ -119,11 +119,8 @@ def _end_of(seen: Observed, pod: ObservedPod) -> Verdict | None:
 
 
 def _loss_of(pod: ObservedPod) -> tuple[str, str] | None:
-    """Return reason and message of a loss; None where a step had failed before somebody deleted the Pod.
-
-    A drain says of each Pod that it disrupts it.
-    """
-    return None if is_ending(pod.pod) and pod.has_failed_itself else loss_of(pod.pod)
+    """Return reason and message of a loss; None where a step had failed by itself before the Pod was lost."""
+    return None if pod.has_failed_itself else loss_of(pod.pod)
 
 
 def _never_started(pod: ObservedPod) -> Verdict | None:

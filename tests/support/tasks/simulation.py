@@ -494,7 +494,7 @@ class World:
         self.clock += datetime.timedelta(seconds=1)
         result = self.serve(lambda reconciler, found: reconciler.have_pod(found))
         problem = result if isinstance(result, TaskError) else None
-        if problem is None and result["action"] == "kept":
+        if problem is None and result["action"] in ("kept", "finished"):
             self.serve(lambda reconciler, found: reconciler.advance_order(found))
         self.serve(lambda reconciler, found: reconciler.record_status(found, problem))
 

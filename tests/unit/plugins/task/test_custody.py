@@ -133,17 +133,23 @@ def test_nobody_is_asked_for_a_pod_that_the_list_shows():
     assert (world.status["status"], world.reads) == ("Successful", [])
 
 
-def test_nor_for_the_pod_of_a_task_that_has_its_verdict_unless_it_is_to_run_again():
+def test_the_pod_of_a_task_that_has_its_verdict_is_put_back_as_well():
+    world = world_of()
+    world.settle()
+    (pod,) = world.pods.values()
+    pod.api["metadata"]["labels"] = {}
+    world.round()
+    assert world.reads == [pod.name]
+    assert pod.api["metadata"]["labels"] == LABELS
+
+
+def test_it_may_be_gone():
     world = world_of()
     world.settle()
     (pod,) = world.pods.values()
     pod.reap()
     world.round()
-    assert world.reads == []
-    world.task["spec"]["steps"][0]["args"] = ["another"]
-    world.task["metadata"]["generation"] += 1
-    world.round()
-    assert world.reads == [pod.name]
+    assert (world.reads, world.status["status"], len(world.made)) == ([pod.name], "Successful", 1)
 
 
 # The Pod that was made, and not recorded.

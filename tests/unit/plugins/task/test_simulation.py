@@ -394,11 +394,41 @@ WEIGHTS = {
 EVENT = st.tuples(
     st.sampled_from([event for event, weight in WEIGHTS.items() for _ in range(weight)]), st.integers(0, 100)
 )
+# After the verdict, and before the step that waits has read that it shall end.
+KILLED_AND_ORDER_TAKEN_OFF = [
+    (Life.spec_changes, 1),
+    (Life.operator_looks, 0),
+    (Life.pods_go_on, 4),
+    (Life.operator_looks, 0),
+    (Life.order_is_set_by_hand, 0),
+]
+# Nor has it let its Pod go.
+KILLED_AND_ALL_TAKEN_OFF = [*KILLED_AND_ORDER_TAKEN_OFF, (Life.labels_or_owner_go, 0)]
+CANCELLED_AND_LABELS_TAKEN_OFF = [
+    (Life.operator_looks, 0),
+    (Life.control_field_changes, 0),
+    (Life.pods_go_on, 0),
+    (Life.operator_looks, 0),
+    (Life.labels_or_owner_go, 0),
+]
+# Made, and evicted before that was recorded; then deleted.
+EVICTED_AND_DELETED = [
+    (Life.operator_looks, 4),
+    (Life.pods_go_on, 0),
+    (Life.pod_is_lost, 2),
+    (Life.operator_looks, 0),
+    (Life.control_field_changes, 2),
+]
 EVENTS = st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_size=n))
 
 
 @settings(max_examples=100, deadline=None)
 @given(EVENTS, st.sampled_from(["Local", "Annotation"]), st.sampled_from([0, -3, 3, 3600]), st.booleans())
+@example(KILLED_AND_ORDER_TAKEN_OFF, "Local", 0, False)
+@example(KILLED_AND_ORDER_TAKEN_OFF, "Annotation", 0, True)
+@example(KILLED_AND_ALL_TAKEN_OFF, "Local", 0, True)
+@example(CANCELLED_AND_LABELS_TAKEN_OFF, "Local", 0, True)
+@example(EVICTED_AND_DELETED, "Local", 0, True)
 def test_whatever_happens_to_a_task_it_comes_to_its_end(events, handoff, skew, tracks):
     life = Life(handoff, skew, tracks)
     for event, number in events:

@@ -284,11 +284,28 @@ def test_a_lost_pod_is_no_failure_of_its_task(reason, states):
     assert words(make_task("a", "b"), pod) == f"Pod task-pod-demo-1 was lost, another follows: {LOW}"
 
 
+@pytest.mark.parametrize("reason", ["Evicted", "Shutdown", "NodeLost"])
+def test_a_step_that_failed_by_itself_fails_the_task_though_its_pod_was_lost_then(reason):
+    pod = lost(set_states(make_pod(-1), a=ended(3), b=ended(137, reported=False)), reason)
+    assert judged(make_task("a", "b"), pod) == ("Failure", "StepFailed")
+
+
+@pytest.mark.parametrize("kind", ["as it was", "being deleted"])
+def test_a_failure_that_is_recorded_of_a_pod_that_was_evicted_is_part_of_the_loss(kind):
+    pod = lost(set_states(make_pod(1), a=ended(137, reported=False)), "Evicted")
+    task = make_task("a", "b")
+    task["status"] = compute_status(task, [pod], None, NOW)
+    assert [step["state"] for step in task["status"]["steps"]] == ["Failed", "Waiting"]
+    if kind == "being deleted":
+        pod["metadata"].update(deletionTimestamp=NOW, deletionGracePeriodSeconds=0)
+    assert judged(task, pod)[0] == "Pending"
+
+
 @pytest.mark.parametrize(
     ("truth", "found"), [("True", ("Pending", "EvictionByAPI")), ("False", ("Failure", "StepFailed"))]
 )
 def test_a_disrupted_pod_is_a_lost_one(truth, found):
-    pod = set_states(make_pod(-1, "Failed"), a=ended(143), b=SKIPPED)
+    pod = set_states(make_pod(-1, "Failed"), a=ended(143, reason="Signal", signal=15, told=15), b=SKIPPED)
     pod["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "True"},
         {"type": "DisruptionTarget", "status": truth, "reason": "EvictionByAPI", "message": "drained"},
