@@ -13,10 +13,11 @@ PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
 ALONE := $(addprefix tests/e2e/test_,demo.py images.py install.py operator.py nodes.py)
 CODE := taskflow_controller plugins roles/taskflow_agent/files/agent
-# The parts of the fault suite: those whose cases run side by side, and the one that disturbs all others.
+# The parts of the fault suite: one without a cluster, those whose cases run side by side, and the one that disturbs all.
 comma := ,
 FAULTS := random crash stale containers
-FAULTS_CHOSEN = $(if $(ONLY),$(subst $(comma), ,$(ONLY)),$(FAULTS) nodes)
+FAULTS_CHOSEN = $(if $(ONLY),$(subst $(comma), ,$(ONLY)),simulated $(FAULTS) nodes)
+FAULTS_SIMULATED = $(if $(filter simulated,$(FAULTS_CHOSEN)),tests/unit/plugins/task/test_lives.py)
 FAULTS_TOGETHER = $(patsubst %,tests/faults/test_%.py,$(filter $(FAULTS),$(FAULTS_CHOSEN)))
 FAULTS_ALONE = $(patsubst %,tests/faults/test_%.py,$(filter nodes,$(FAULTS_CHOSEN)))
 KUBECONFIG_FILE = $(shell scripts/kubeconfig.sh)
@@ -73,9 +74,10 @@ test: test-unit up ## Run all tests; brings the cluster up if it is not (35 minu
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=4 --dist=load -m sample tests/faults
 
 .PHONY: faults
-faults: up ## Lose, delay and refuse each write of the operator's; break containers and nodes. ONLY=random,crash,stale,containers,nodes: these parts (an hour)
+faults: up ## Lose, delay and refuse each write of the operator's; break containers and nodes. ONLY=simulated,random,crash,stale,containers,nodes: these parts (an hour)
 	@echo "==> Running the fault suite: $(FAULTS_CHOSEN) (an hour)."
 	@export KUBECONFIG=$(KUBECONFIG_FILE) code=0; \
+	$(if $(FAULTS_SIMULATED),$(PYTEST) --hypothesis-profile=search -k whatever_happens $(FAULTS_SIMULATED) || code=1;) \
 	$(if $(FAULTS_TOGETHER),$(PYTEST) --numprocesses=6 --dist=load $(FAULTS_TOGETHER) || code=1;) \
 	$(if $(FAULTS_ALONE),$(PYTEST) $(FAULTS_ALONE) || code=1;) \
 	exit $$code

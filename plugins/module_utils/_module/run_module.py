@@ -22,6 +22,7 @@ from .._kube.access import CLUSTER_ARGUMENTS
 from .._kube.client import HAS_KUBERNETES, Api
 from .._task.api import TaskApi
 from .._task.batch import Found, Target, serve_all
+from .._task.making import PodMaker
 from .._task.reconcile import Reconciler
 
 Arguments = t.Mapping[str, dict[str, t.Any]]
@@ -131,18 +132,18 @@ def lookup_settings(params: t.Mapping[str, t.Any]) -> LookupSettings:
 
 def _reconciler(module: AnsibleModule, api: Api) -> Reconciler:
     """Return what serves the module's Tasks; it makes Pods where the module has POD_ARGUMENTS."""
-    params = module.params
+    params, tasks = module.params, TaskApi(api)
     if not POD_ARGUMENTS.keys() <= params.keys():
-        return Reconciler(TaskApi(api), module.check_mode)
-    images = Images(api, lambda: lookup_settings(params), for_many=len(params["tasks"] or []) > 1)
-    return Reconciler(
-        TaskApi(api),
+        return Reconciler(tasks, module.check_mode, PodMaker(tasks, module.check_mode))
+    maker = PodMaker(
+        tasks,
         module.check_mode,
         params["agent_image"] or c.DEFAULT_AGENT_IMAGE,
-        images,
+        Images(api, lambda: lookup_settings(params), for_many=len(params["tasks"] or []) > 1),
         own_namespace=own_namespace() if params.get("track_pods") else "",
         track_pods=bool(params.get("track_pods")),
     )
+    return Reconciler(tasks, module.check_mode, maker)
 
 
 def own_namespace() -> str:

@@ -14,7 +14,6 @@ from .._kube.owner import is_owned_by
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_recorded
 from .api import TaskApi
-from .run import recorded_status
 
 T = t.TypeVar("T")
 P = t.ParamSpec("P")
@@ -113,8 +112,8 @@ def _found(
 def _missed_pods(api: TaskApi, task: Task, pods: t.Sequence[Pod]) -> list[Pod]:
     """Return the Pod that the Task's status speaks of, where the list has not shown it though it is there.
 
-    Somebody may have taken its labels or its owner off. It is read by its name before another takes its place, or, after
-    the verdict, because it may still have to end, or to be let go.
+    Somebody may have taken its labels or its owner off. It is read by its name before another takes its place, or,
+    after the verdict, because it may still have to end, or to be let go.
     """
     status: TaskStatus = task.get("status") or {}
     if not status.get("podUID") or any(is_recorded(status, pod) for pod in pods):

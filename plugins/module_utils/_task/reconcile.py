@@ -16,6 +16,7 @@ from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_as_built
 from .._pod.identity import Attempt
 from .._pod.life import attempt_of, has_ended, is_ending, written_order
+from .api import TaskApi
 from .attempts import Plan, is_removed, plan_pods
 from .batch import Found
 from .conditions import condition_of
@@ -34,11 +35,20 @@ ADOPTED_PAUSE = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconciler(PodMaker):
+class Reconciler:
     """What it takes to do something for a Task.
 
     Each method takes a Task as it was found, writes only a difference, and returns a module's result.
+
+    Args:
+        api: asks the API server.
+        check_mode: True to change nothing.
+        maker: makes the Pods.
     """
+
+    api: TaskApi
+    check_mode: bool
+    maker: PodMaker
 
     def reconcile(self, found: Found) -> Object:
         """Have the Pod, then set its order, then record the status; a Task that can't have its Pod records why.
@@ -84,8 +94,8 @@ class Reconciler(PodMaker):
 
     def others_are_done(self) -> None:
         """Note that all has been done for those Tasks that need no more than the API server."""
-        if self.images:
-            self.images.others_are_done()
+        if self.maker.images:
+            self.maker.images.others_are_done()
 
     def have_pod(self, found: Found) -> Object:
         """Carry out the plan for the Task's Pods.
@@ -127,7 +137,7 @@ class Reconciler(PodMaker):
 
     def _next_pod(self, found: Found, task: Task, seen: Observed, plan: Plan, attempt: Attempt) -> Object:
         """Have the Pod that is due: a new one, or the one that was made before and not recorded."""
-        pod, is_new = self.create_pod(task, attempt, plan.why)
+        pod, is_new = self.maker.create_pod(task, attempt, plan.why)
         if pod and not is_new:
             found.pods = [*(other for other in found.pods if _name_of(other) != _name_of(pod)), pod]
             found.made = {*(found.made or ()), pod["metadata"]["uid"]}
@@ -153,7 +163,7 @@ class Reconciler(PodMaker):
             TaskError: PodNameTaken: it is not, and the Task needs a Pod of this name.
         """
         attempt = attempt_of(pod)
-        if is_as_built(pod, self.build(task, attempt)):
+        if is_as_built(pod, self.maker.build(task, attempt)):
             found.made = {*(found.made or ()), pod["metadata"].get("uid", "")}
             return True
         if is_ending(pod) or seen.shall_stop or is_suspended(seen):

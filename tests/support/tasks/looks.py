@@ -10,8 +10,10 @@ from ansible_collections.taskflow.operator.plugins.module_utils._task import att
 from ansible_collections.taskflow.operator.plugins.module_utils._task import order as _order
 from ansible_collections.taskflow.operator.plugins.module_utils._task import status as _status
 from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found
+from ansible_collections.taskflow.operator.plugins.module_utils._task.making import PodMaker
 from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import Observed, ObservedPod
 from ansible_collections.taskflow.operator.plugins.module_utils._task.observed import observe as _observe
+from ansible_collections.taskflow.operator.plugins.module_utils._task.reconcile import Reconciler
 
 Object = dict[str, Any]
 
@@ -54,3 +56,8 @@ def step_statuses(task: Object, pod: Object) -> list[Object]:
 def states_of(task: Object, pod: Object) -> list[str]:
     """Return their states."""
     return [step["state"] for step in step_statuses(task, pod)]
+
+
+def make_reconciler(api: Any, check_mode: bool = False, **maker: Any) -> Reconciler:
+    """Return what serves Tasks; the rest is for what makes their Pods."""
+    return Reconciler(api, check_mode, PodMaker(api, check_mode, **maker))

@@ -11,6 +11,7 @@ from ansible_collections.taskflow.operator.plugins.module_utils._task import rec
 from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found, Target, serve_all
 
 from support.tasks.factory import make_step, make_task
+from support.tasks.looks import make_reconciler
 from support.tasks.simulation import START, World
 
 Object = dict[str, Any]
@@ -108,7 +109,7 @@ def serve(
     images: Any = None,
 ) -> list[Object | Exception]:
     """Serve the Tasks of these names, each ``name`` or ``namespace/name``, in one go."""
-    reconciler = _reconcile.Reconciler(cluster, check_mode=False, agent_image="agent:1", images=images)
+    reconciler = make_reconciler(cluster, agent_image="agent:1", images=images)
     targets = [Target(*(["default", *name.split("/")][-2:])) for name in names]
     with mock.patch.object(_reconcile, "timestamp", lambda: NOW):
         return serve_all(cluster, targets, lambda found, _target: method(reconciler, found), reconciler.others_are_done)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.taskflow.operator.plugins.module_utils._task.reconcile import Reconciler
 from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states
-from support.tasks.looks import compute_status, found
+from support.tasks.looks import compute_status, found, make_reconciler
 
 FOREIGN = ["99", "+2", "1_0", "-5", "", " 1", "\uff11", "9" * 5000, None]
 
@@ -35,7 +34,7 @@ def pod_with(text, **states):
 def advanced(task, pod):
     """Return what was written, the words of the Events, and the Pod as it is then."""
     api, seen = Recorder(), found(task, pod)
-    result = Reconciler(api, False).advance_order(seen)
+    result = make_reconciler(api).advance_order(seen)
     assert result["changed"] == bool(api.orders)
     assert all((event.type, event.reason) == ("Warning", "OrderPutBack") for event in api.events)
     return api.orders, [event.message for event in api.events], seen.pods[0]
@@ -104,6 +103,6 @@ def test_there_is_no_verdict_before_the_order_is_put_back():
 
 def test_check_mode_puts_nothing_back():
     api = Recorder()
-    result = Reconciler(api, True).advance_order(found(make_task("a"), pod_with("99", a=RUNNING)))
+    result = make_reconciler(api, True).advance_order(found(make_task("a"), pod_with("99", a=RUNNING)))
     assert (result["changed"], result["diff"]["before"]) == (True, {"taskorder": "99"})
     assert (api.orders, api.events) == ([], [])

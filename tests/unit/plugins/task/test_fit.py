@@ -11,11 +11,10 @@ from ansible_collections.taskflow.operator.plugins.module_utils._task import rec
 from ansible_collections.taskflow.operator.plugins.module_utils._task.batch import Found
 from ansible_collections.taskflow.operator.plugins.module_utils._task.fit import LEVELS, cut, fitting, level_of
 from ansible_collections.taskflow.operator.plugins.module_utils._task.order import orders_to_come
-from ansible_collections.taskflow.operator.plugins.module_utils._task.reconcile import Reconciler
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states, verdict
-from support.tasks.looks import compute_status, found, observe
+from support.tasks.looks import compute_status, found, make_reconciler, observe
 
 STARTED = "2024-01-06T22:19:30.125Z"
 NOTE = "; the API server did not take the whole status: "
@@ -95,10 +94,10 @@ def test_what_was_cut_stays_so(level, more):
 def test_the_first_status_that_fits_is_written_and_the_next_look_writes_nothing():
     task, pod = large_task()
     api = Small(len(json.dumps(cut(full_status(), 2))))
-    result = Reconciler(api, False).record_status(found(task, pod))
+    result = make_reconciler(api).record_status(found(task, pod))
     assert (api.refused, level_of(api.taken[0]), result["status"]) == (2, 2, api.taken[0])
     task["status"] = api.taken[0]
-    again = Reconciler(api, False).record_status(found(task, pod))
+    again = make_reconciler(api).record_status(found(task, pod))
     assert (again["changed"], again["status"]) == (False, api.taken[0])
     assert (api.refused, len(api.taken)) == (2, 1)
 
@@ -117,14 +116,14 @@ def test_a_task_that_runs_begins_where_its_status_was_cut_before():
     task, pod = large_task()
     task["status"] = cut(compute_status(task, [set_states(make_pod(1, of=task), a=RUNNING, b=RUNNING)], None, NOW), 3)
     api = Small(math.inf)
-    Reconciler(api, False).record_status(found(task, pod))
+    make_reconciler(api).record_status(found(task, pod))
     assert [level_of(status) for status in api.taken] == [3]
 
 
 def test_where_no_status_fits_an_event_tells_of_it_and_nothing_is_tried_again():
     task, pod = large_task()
     api = Small(10)
-    result = Reconciler(api, False).record_status(found(task, pod))
+    result = make_reconciler(api).record_status(found(task, pod))
     assert (result["changed"], result["status"]["status"], "requeue_after" in result) == (False, "Failure", False)
     assert (api.taken, api.events) == ([], ["TooLarge"])
 
@@ -132,10 +131,10 @@ def test_where_no_status_fits_an_event_tells_of_it_and_nothing_is_tried_again():
 def test_a_status_with_something_that_the_schema_refuses_is_cut_as_well():
     task, pod = large_task()
     api = Small(len(json.dumps(cut(full_status(), 3))), refusal="Refused")
-    Reconciler(api, False).record_status(found(task, pod))
+    make_reconciler(api).record_status(found(task, pod))
     assert level_of(api.taken[0]) == 3
     with pytest.raises(TaskError) as caught:
-        Reconciler(Small(10, refusal="Refused"), False).record_status(found(task, pod))
+        make_reconciler(Small(10, refusal="Refused")).record_status(found(task, pod))
     assert caught.value.reason == "Refused"
 
 
@@ -144,7 +143,7 @@ def test_other_refusals_are_no_reason_to_cut(refusal):
     task, pod = large_task()
     api = Small(10, refusal)
     with pytest.raises(TaskError):
-        Reconciler(api, False).record_status(found(task, pod))
+        make_reconciler(api).record_status(found(task, pod))
     assert api.refused == 1
 
 
@@ -160,17 +159,17 @@ def large(monkeypatch):
 
 def test_a_large_task_has_a_status_before_its_pod(large):
     api, seen = Small(math.inf), Found(large, [])
-    made = Reconciler(api, False).have_pod(seen)
+    made = make_reconciler(api).have_pod(seen)
     assert (made["action"], api.taken) == ("created", [seen.task["status"]])
     assert (seen.task["status"]["status"], len(api.pods)) == ("Pending", 1)
     # Only once in a run.
-    Reconciler(api, False).have_pod(Found(seen.task, []))
+    make_reconciler(api).have_pod(Found(seen.task, []))
     assert len(api.taken) == 1
 
 
 def test_a_task_that_leaves_no_room_for_a_status_gets_no_pod(large):
     api = Small(10)
-    result = Reconciler(api, False).reconcile(Found(large, []))
+    result = make_reconciler(api).reconcile(Found(large, []))
     assert (result["state"], result["reason"], result["changed"]) == ("Failure", "TooLarge", False)
     assert "which leaves no room for its status" in result["message"]
     assert (api.pods, api.events, "requeue_after" in result) == ([], ["TooLarge"], False)
@@ -178,7 +177,7 @@ def test_a_task_that_leaves_no_room_for_a_status_gets_no_pod(large):
 
 def test_a_small_task_needs_no_more_requests_than_before():
     api = Small(math.inf)
-    Reconciler(api, False).have_pod(Found(make_task("a"), []))
+    make_reconciler(api).have_pod(Found(make_task("a"), []))
     assert (api.taken, len(api.pods)) == ([], 1)
 
 
@@ -188,6 +187,6 @@ def test_a_pod_that_is_too_large_fails_its_task_for_good():
             raise TaskError("TooLarge", "could not create a Pod: it has 2000000 bytes", permanent=True)
 
     api = Full(math.inf)
-    result = Reconciler(api, False).reconcile(Found(make_task("a"), []))
+    result = make_reconciler(api).reconcile(Found(make_task("a"), []))
     assert (result["state"], result["reason"]) == ("Failure", "TooLarge")
     assert condition(api.taken[0])["message"] == "could not create a Pod: it has 2000000 bytes"
