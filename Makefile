@@ -71,7 +71,8 @@ test: test-unit up ## Run all tests; brings the cluster up if it is not (35 minu
 	@echo "==> Running the tests that take the operator away, one at a time (about 10 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
 	@echo "==> Running a sample of the fault suite, four cases at a time (3 minutes)."
-	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=4 --dist=load -m sample tests/faults
+	@KUBECONFIG=$(KUBECONFIG_FILE) TASKFLOW_FAULTS_SEED=$${TASKFLOW_FAULTS_SEED:-1} \
+		$(PYTEST) --numprocesses=4 --dist=load -m sample tests/faults
 
 .PHONY: faults
 faults: up ## Lose, delay and refuse each write of the operator's; break containers and nodes. ONLY=simulated,random,crash,stale,containers,nodes: these parts (an hour)

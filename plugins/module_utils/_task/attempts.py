@@ -16,7 +16,7 @@ from .._pod.identity import Attempt
 from .._pod.life import has_ended, is_ending, is_told_to_end
 from .._pod.tracking import blocks, is_over
 from .losses import loss_of
-from .observed import Observed
+from .observed import Observed, ObservedPod
 from .run import is_of_run
 from .verdict import RETRYING, fault_of_sidecar, is_suspended, judge
 
@@ -29,8 +29,8 @@ class Plan:
         action: created, kept, waiting, suspended or finished, as the module task_pod returns it.
         current: the Pod of the present run, if there is one.
         delete: Pods of an earlier run, a second one of this, or one that is not to start any more.
-        end: the present Pod, if the kubelet is to end it without its being deleted: a sidecar has failed, or somebody
-            else's containers would go on in it.
+        end: the present Pod, if the kubelet is to end it without its being deleted: a sidecar has failed, a step has
+            while another waits for its image, or somebody else's containers would go on in it.
         fault: what the sidecar did, in words.
         attempt: which attempt to create a Pod for now; None to create none.
         why: why there is another attempt, in words.
@@ -68,6 +68,8 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
     pod = current.pod if current else None
     if current and (fault := fault_of_sidecar(current)):
         return Plan("kept", pod, delete, end=pod, fault=fault)
+    if current and pod and _waits_in_vain(seen, current):
+        return Plan("waiting", pod, delete, end=pod)
     attempt, why = _next_attempt(seen)
     if attempt is None:
         return Plan("kept", pod, delete)
@@ -77,6 +79,13 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
         return Plan("waiting", pod, delete)
     _check_losses(attempt, pod or _recorded_pod(seen))
     return Plan("created", pod, delete, attempt=attempt, why=why)
+
+
+def _waits_in_vain(seen: Observed, current: ObservedPod) -> bool:
+    """Tell whether a Pod has failed of which a container has yet to start: its image may never come."""
+    pod = current.pod
+    is_going = has_ended(pod) or is_ending(pod) or is_told_to_end(pod)
+    return current.runs_nothing and not is_going and judge(seen).reason == RETRYING
 
 
 def _plan_end(seen: Observed, delete: tuple[Pod, ...]) -> Plan:

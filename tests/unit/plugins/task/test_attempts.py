@@ -696,3 +696,20 @@ def test_a_step_that_failed_by_itself_has_failed_though_its_pod_is_deleted():
     task = make_task("a")
     pod = ending(failed(of=task))
     assert plan_pods(task, [pod]).current is pod
+
+
+def test_a_pod_that_failed_while_an_image_does_not_come_is_ended_and_another_follows():
+    task, back_off = make_task("a", "b", "c", retries=1), waiting("ImagePullBackOff", "back-off")
+    early = ended(143, reason="EndedBeforeItsTurn", told=15, startedAt=None, finishedAt=None)
+    pod = set_states(make_pod(0, "Pending"), a=RUNNING, b=early, c=back_off)
+    # The first step is told to end in the ordinary way.
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
+    never_ran = ended(1, "Cancelled", startedAt=None, finishedAt=None)
+    pod = set_states(make_pod(-1, "Pending"), a=never_ran, b=early, c=back_off)
+    assert plan_pods(task, [pod]) == Plan("waiting", pod, end=pod)
+    # It is told so once, and what comes of that is awaited.
+    pod["spec"] = {"activeDeadlineSeconds": 1}
+    assert plan_pods(task, [pod]) == Plan("kept", pod)
+    pod["status"].update(phase="Failed", reason="DeadlineExceeded")
+    plan = plan_pods(task, [pod])
+    assert (plan.action, plan.attempt) == ("created", Attempt(2, 1))
