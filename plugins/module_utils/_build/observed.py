@@ -13,6 +13,7 @@ from .._kube.owner import is_owned_by
 from .._kube.shapes import Build, BuildStatus, Job, Pod, StepStatus, Task
 from .._pod.life import is_failed
 from .._task.observed import ObservedPod
+from .._task.unstartable import unstartable
 from .plan import current_job, end_of, recorded_status
 
 # The finalizer by which the Job controller keeps a Pod until it has counted it.
@@ -74,12 +75,13 @@ def present_pod(build: Build, seen: Seen) -> ObservedPod | None:
 
 
 def tries_to_allow(build: Build, seen: Seen) -> int | None:
-    """Return the backoffLimit with which a Job whose work is done makes no other Pod; None where it makes none anyway.
+    """Return the backoffLimit with which a Job makes no other Pod; None where it makes none anyway, or may make one.
 
-    A Pod that is ended for others' containers, or lost, counts as failed for the Job, though its steps have passed.
+    It is not to make another when its work is done: a Pod that is ended for others' containers, or lost, counts as
+    failed for the Job, though its steps have passed. Nor where a container can never be started.
     """
     job, pod = current_job(build, seen.jobs), present_pod(build, seen)
-    if job is None or end_of(job) or pod is None or not pod.all_passed:
+    if job is None or end_of(job) or pod is None or not (pod.all_passed or unstartable(pod)):
         return None
     if (pod.pod.get("status") or {}).get("phase") == "Succeeded":
         return None

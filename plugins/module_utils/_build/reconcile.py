@@ -13,11 +13,13 @@ from .._image.batch import Images
 from .._kube import event
 from .._kube.client import timestamp
 from .._kube.shapes import Build, BuildStatus, Job, Task
-from .._pod.life import has_ended, is_ending
+from .._pod.life import has_ended, is_ending, is_told_to_end
 from .._pod.pod import build_pod, images_to_look_up
 from .._pod.spec import resolve
+from .._task.conditions import condition_of
 from .._task.observed import ObservedPod
 from .._task.order import orders_to_come
+from .._task.unstartable import INVALID_IMAGE_NAME, unstartable
 from .api import BuildApi
 from .build import as_task, build_job, own_field, secret_name
 from .observed import Seen, lacks_pod, present_pod, tries_to_allow
@@ -83,7 +85,7 @@ class BuildReconciler:
         pods = self.api.pods_of_jobs(build)
         before: BuildStatus = build.get("status") or {}
         seen = self._with_task(build, Seen(None, jobs, pods))
-        build = self._record_success(build, seen, done)
+        build = self._record_verdict(build, seen, done)
         plan = plan_jobs(build, jobs, pods, timestamp())
         self._delete(build, plan, done)
         created: Job | None = None
@@ -127,13 +129,15 @@ class BuildReconciler:
                 raise refusal
         return created
 
-    def _record_success(self, build: Build, seen: Seen, done: Done) -> Build:
-        """Record a success before anything is done that has the Job count a failure; return the Build with it.
+    def _record_verdict(self, build: Build, seen: Seen, done: Done) -> Build:
+        """Record a verdict before anything is done that has the Job count a failure; return the Build with it.
 
         Before that, the Job is kept from another try. So, whenever the operator is killed, nothing is built twice.
+        Other verdicts follow from the Job's end, and are recorded later.
         """
         status = compute_status(build, seen, timestamp())
-        if status["phase"] != SUCCESSFUL or is_ending(build):
+        is_early = status["phase"] == SUCCESSFUL or condition_of(status).get("reason") == INVALID_IMAGE_NAME
+        if not is_early or is_ending(build):
             return build
         job, limit = current_job(build, seen.jobs), tries_to_allow(build, seen)
         if job and limit is not None:
@@ -158,7 +162,8 @@ class BuildReconciler:
     def _end_containers(self, build: Build, seen: Seen, done: Done) -> None:
         """End what would go on for ever in a Pod: others' containers after its own, and steps that wait.
 
-        The steps after one that was killed with its agent wait: it could not tell them that it has ended.
+        The steps after one that was killed with its agent wait: it could not tell them that it has ended. So does a
+        container that can never be started.
         """
         pod = present_pod(build, seen)
         if pod is None or has_ended(pod.pod):
@@ -168,6 +173,10 @@ class BuildReconciler:
             if not self.check_mode:
                 self.api.end_pod(pod.pod)
                 self.api.emit(build, _ended(pod))
+        elif unstartable(pod) and not is_told_to_end(pod.pod):
+            done.freed = True
+            if not self.check_mode:
+                self.api.end_pod(pod.pod)
         elif ORDER_QUIT in orders_to_come(pod):
             done.freed = True
             if not self.check_mode:

@@ -10,6 +10,7 @@ import typing as t
 
 from .._contract import CANCELLED, ENDED, FAILED, FAILURE, PENDING, RUNNING, SUCCEEDED, SUCCESSFUL
 from .._durations import format_duration, later, parse_time, seconds_until
+from .._errors import InvalidSpec
 from .._kube.shapes import Build, Condition, Job, StepStatus
 from .._pod.life import has_ended, is_ending, is_failed
 from .._task.conditions import SUSPENDED, Verdict, condition_of
@@ -17,6 +18,7 @@ from .._task.losses import loss_of
 from .._task.observed import Observed, ObservedPod
 from .._task.reports import STOPPED_CODES
 from .._task.steps import has_failed, passed
+from .._task.unstartable import INVALID_IMAGE_NAME, unstartable
 from .._task.verdict import (
     DEADLINE_EXCEEDED,
     ENDED_FROM_OUTSIDE,
@@ -26,6 +28,7 @@ from .._task.verdict import (
     outcome,
 )
 from .._task.waiting import POD_STUCK, on_the_way, waits_for
+from .build import GIT_IMAGE_ENV, own_field
 from .observed import Seen, failures, present_pod
 from .plan import current_job, end_of, is_alive, recorded_status
 
@@ -46,12 +49,14 @@ def judge(build: Build, seen: Seen, now: str) -> Verdict:
         now: the time, as RFC 3339 in UTC.
 
     A Pod whose steps have all passed is a success, whatever its Job makes of it. A failure waits for the Job's end: the
-    Job may try again.
+    Job may try again. It need not where a container can never be started.
     """
     job, pod = current_job(build, seen.jobs), present_pod(build, seen)
     found = _outcome_of(pod, now) if pod else None
     if found and found.status == SUCCESSFUL:
         return found
+    if refused := _never_started(build, pod):
+        return refused
     end = end_of(job)
     if job and end:
         return _end_of_job(build, job, end, pod, found)
@@ -61,6 +66,17 @@ def judge(build: Build, seen: Seen, now: str) -> Verdict:
 def _outcome_of(pod: ObservedPod, now: str) -> Verdict | None:
     """Return how the run of a Pod has ended, as for a Task without timeout and retries."""
     return outcome(Observed(pod.task, (pod.pod,), now, {}, pod))
+
+
+def _never_started(build: Build, pod: ObservedPod | None) -> Verdict | None:
+    """Return the verdict that a container is which can never be started; None where each may be, or has no Pod."""
+    found = unstartable(pod) if pod else None
+    if found is None:
+        return None
+    # The operator adds the first step.
+    is_own = found.field == "spec.steps[0].image"
+    field = f"the operator's {GIT_IMAGE_ENV}" if is_own else own_field(InvalidSpec(found.field, ""), build).field
+    return Verdict(FAILURE, INVALID_IMAGE_NAME, found._replace(field=field).words)
 
 
 def _end_of_job(build: Build, job: Job, end: Condition, pod: ObservedPod | None, found: Verdict | None) -> Verdict:

@@ -30,6 +30,11 @@ class Unstartable(t.NamedTuple):
     image: str
     message: str
 
+    @property
+    def words(self) -> str:
+        """What is wrong, in words."""
+        return f"{self.who}: {self.field}: {self.image!r} is no name of an image: {self.message}"
+
 
 def unstartable(containers: Containers) -> Unstartable | None:
     """Return the first of the Pod's own containers whose image has an invalid name; None where each may start yet."""

@@ -126,8 +126,7 @@ def _loss_of(pod: ObservedPod) -> tuple[str, str] | None:
 def _never_started(pod: ObservedPod) -> Verdict | None:
     """Return the verdict that a container is which can never be started; None where each may be."""
     if found := unstartable(pod):
-        words = f"{found.who}: {found.field}: {found.image!r} is no name of an image: {found.message}"
-        return Verdict(FAILURE, INVALID_IMAGE_NAME, words)
+        return Verdict(FAILURE, INVALID_IMAGE_NAME, found.words)
     return None
 
 

@@ -31,6 +31,9 @@ ENDS = {
     "killed": (137, None),
     "continues": (0, {"state": "Failed", "exitCode": 1, "continued": 1}),
 }
+# What only the kubelet knows to be no name of an image, and how a container of it stays.
+NO_IMAGE = "0" * 64
+INVALID = {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}
 # The container of a service mesh, say, that somebody else adds to each Pod. It never ends by itself.
 PROXY = "proxy"
 
@@ -285,7 +288,8 @@ class BuildWorld:
                 yield lambda pod=pod: self._end_pod(pod)
             if is_ending:
                 yield lambda name=name: self.pods.pop(name, None)
-            if pod["status"]["phase"] == "Pending" and not is_ending:
+            is_new = all(_is_new(container) for container in pod["status"]["containerStatuses"])
+            if pod["status"]["phase"] == "Pending" and is_new and not is_ending:
                 yield lambda pod=pod: self._start(pod)
             elif pod["spec"].get("activeDeadlineSeconds") and not _is_over(pod):
                 yield lambda pod=pod: _fail(pod, "DeadlineExceeded", 143)
@@ -294,11 +298,13 @@ class BuildWorld:
                 if step:
                     yield step
 
-    @staticmethod
-    def _start(pod: Object) -> None:
-        pod["status"]["phase"] = "Running"
+    def _start(self, pod: Object) -> None:
+        images = {container["name"]: container["image"] for container in pod["spec"]["containers"]}
         for container in pod["status"]["containerStatuses"]:
-            container["state"] = {"running": {}}
+            is_invalid = images[container["name"]] == NO_IMAGE
+            container["state"] = copy.deepcopy(INVALID) if is_invalid else {"running": {}}
+        if NO_IMAGE not in images.values():
+            pod["status"]["phase"] = "Running"
 
     def _next_step(self, pod: Object) -> Action | None:
         """Return the end of the first step that has not ended; None where it waits for good."""
@@ -325,8 +331,8 @@ class BuildWorld:
             pod["status"]["phase"] = "Failed" if failed else "Succeeded"
 
     def lose_pod(self, pod: Object) -> None:
-        """Let the kubelet evict a Pod."""
-        _fail(pod, "Evicted", 137)
+        """Let the kubelet evict a Pod for its node's sake."""
+        _fail(pod, "Evicted", 137, "The node was low on resource: memory. ")
 
     def settle(self) -> None:
         """Let everything happen that still will."""
@@ -350,17 +356,21 @@ def _owner(thing: Object) -> str:
     return str(next((owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []), ""))
 
 
-def _fail(pod: Object, reason: str, code: int) -> None:
+def _fail(pod: Object, reason: str, code: int, message: str = "") -> None:
     """Let the kubelet end what runs in a Pod, and say why."""
     for container in pod["status"]["containerStatuses"]:
         if "terminated" not in container["state"]:
             container["state"] = {"terminated": {"exitCode": code, "reason": "Error"}}
-    pod["status"].update(phase="Failed", reason=reason, message=f"it was told: {reason}")
+    pod["status"].update(phase="Failed", reason=reason, message=message or f"it was told: {reason}")
 
 
 def _has_failed(job: Object, pods: list[Object]) -> bool:
     """Tell whether more of a Job's Pods have failed than may."""
     return sum(pod["status"]["phase"] == "Failed" for pod in pods) > job["spec"]["backoffLimit"]
+
+
+def _is_new(container: Object) -> bool:
+    return container["state"].get("waiting", {}).get("reason") == "ContainerCreating"
 
 
 def _is_over(pod: Object) -> bool:

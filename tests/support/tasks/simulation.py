@@ -421,7 +421,7 @@ class World:
         before, last = found.order, len(self.task["spec"]["steps"])
         if found.is_by_hand:
             # The operator knows of no more than it has recorded.
-            known = int(self.status["order"]) if self.status.get("podUID") == found.uid else 0
+            known = int(self.status.get("order", 0)) if self.status.get("podUID") == found.uid else 0
             assert order == -1 or 0 <= known <= order <= found.passed + 1
         else:
             by_one = self.task["spec"].get("handoff") == "Annotation"

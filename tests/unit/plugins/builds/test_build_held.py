@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.tasks.build_world import PROXY, BuildWorld
+from support.tasks.build_world import NO_IMAGE, PROXY, BuildWorld
 
-ENDS = {"good:1": ["ok", "ok"], "bad:1": ["ok", "fails"]}
+ENDS = {"good:1": ["ok", "ok"], "bad:1": ["ok", "fails"], NO_IMAGE: ["ok", "ok"]}
 
 
 def make_world(image: str = "good:1", **spec: object) -> BuildWorld:
@@ -96,3 +96,21 @@ def test_in_check_mode_nothing_is_ended():
     assert (result["changed"], result["status"]["phase"]) == (True, "Successful")
     assert (world.status["phase"], "activeDeadlineSeconds" in pod["spec"]) == ("Pending", False)
     assert [job["spec"]["backoffLimit"] for job in world.jobs.values()] == [2]
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+@pytest.mark.parametrize("writes", range(5))
+def test_an_image_that_the_kubelet_cannot_name_fails_the_build_and_is_not_tried_again(limit, writes):
+    world = make_world(NO_IMAGE, backoffLimit=limit)
+    world.round()
+    while actions := world.actions():
+        actions[0]()
+    world.round(writes=writes)
+    world.settle()
+    ((condition,),) = [world.status["conditions"]]
+    assert (world.status["phase"], condition["reason"]) == ("Failure", "InvalidImageName")
+    words = f"step \"build\": spec.image: '{NO_IMAGE}' is no name of an image: couldn't parse image name"
+    assert condition["message"] == words
+    assert [pod["status"]["phase"] for pod in world.pods.values()] == ["Failed"]
+    (job,) = world.jobs.values()
+    assert [end["type"] for end in job["status"]["conditions"]] == ["Failed"]
