@@ -75,8 +75,8 @@ test: test-unit up ## Run all tests; brings the cluster up if it is not (35 minu
 		$(PYTEST) --numprocesses=4 --dist=load -m sample tests/faults
 
 .PHONY: faults
-faults: up ## Lose, delay and refuse each write of the operator's; break containers and nodes. ONLY=simulated,random,crash,stale,containers,nodes: these parts (an hour)
-	@echo "==> Running the fault suite: $(FAULTS_CHOSEN) (an hour)."
+faults: $(if $(FAULTS_TOGETHER)$(FAULTS_ALONE),up,prepare) ## Lose, delay and refuse each write of the operator's; break containers and nodes. ONLY=simulated,random,crash,stale,containers,nodes: these parts (an hour)
+	@echo "==> Running the fault suite: $(FAULTS_CHOSEN) (an hour for all of it)."
 	@export KUBECONFIG=$(KUBECONFIG_FILE) code=0; \
 	$(if $(FAULTS_SIMULATED),$(PYTEST) --hypothesis-profile=search -k whatever_happens $(FAULTS_SIMULATED) || code=1;) \
 	$(if $(FAULTS_TOGETHER),$(PYTEST) --numprocesses=6 --dist=load $(FAULTS_TOGETHER) || code=1;) \

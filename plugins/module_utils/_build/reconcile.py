@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .._contract import ORDER_QUIT, SUCCESSFUL, Object
+from .._contract import FAILURE, ORDER_QUIT, SUCCESSFUL, Object
 from .._errors import ALREADY_EXISTS, CONFLICTS, FORBIDDEN, InvalidSpec, TaskError
 from .._image.batch import Images
 from .._kube import event
@@ -136,8 +136,8 @@ class BuildReconciler:
         Other verdicts follow from the Job's end, and are recorded later.
         """
         status = compute_status(build, seen, timestamp())
-        is_early = status["phase"] == SUCCESSFUL or condition_of(status).get("reason") == INVALID_IMAGE_NAME
-        if not is_early or is_ending(build):
+        is_refused = status["phase"] == FAILURE and condition_of(status).get("reason") == INVALID_IMAGE_NAME
+        if not (status["phase"] == SUCCESSFUL or is_refused) or is_ending(build):
             return build
         job, limit = current_job(build, seen.jobs), tries_to_allow(build, seen)
         if job and limit is not None:

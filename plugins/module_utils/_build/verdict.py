@@ -69,7 +69,7 @@ def _outcome_of(pod: ObservedPod, now: str) -> Verdict | None:
 
 
 def _never_started(build: Build, pod: ObservedPod | None) -> Verdict | None:
-    """Return the verdict that a container is which can never be started; None where each may be, or has no Pod."""
+    """Return the verdict for a container that can never be started; None if there is no such container, or no Pod."""
     found = unstartable(pod) if pod else None
     if found is None:
         return None

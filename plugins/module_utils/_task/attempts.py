@@ -30,7 +30,7 @@ class Plan:
         current: the Pod of the present run, if there is one.
         delete: Pods of an earlier run, a second one of this, or one that is not to start any more.
         end: the present Pod, if the kubelet is to end it without its being deleted: a sidecar has failed, a step has
-            while another waits for its image, or somebody else's containers would go on in it.
+            failed while another still waits for its image, or somebody else's containers would go on in it.
         fault: what the sidecar did, in words.
         attempt: which attempt to create a Pod for now; None to create none.
         why: why there is another attempt, in words.
@@ -82,7 +82,7 @@ def _plan_run(seen: Observed, others: list[Pod], delete: tuple[Pod, ...]) -> Pla
 
 
 def _waits_in_vain(seen: Observed, current: ObservedPod) -> bool:
-    """Tell whether a Pod has failed of which a container has yet to start: its image may never come."""
+    """Tell whether a Pod has failed although one of its containers has not started yet: its image may never come."""
     pod = current.pod
     is_going = has_ended(pod) or is_ending(pod) or is_told_to_end(pod)
     return current.runs_nothing and not is_going and judge(seen).reason == RETRYING

@@ -11,7 +11,8 @@ import functools
 from .. import _contract as c
 from .._kube.shapes import ContainerStatus, Pod, Running, Step, StepStatus, Task, Terminated
 from .._pod.life import is_ending, is_terminal, is_told_to_end, parse_order, written_order
-from .reports import is_from_outside
+from .losses import EVICTED, loss_of
+from .reports import KILL_CODE, is_from_outside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +99,24 @@ class Containers:
     def is_from_outside(self, name: str) -> bool:
         """Tell whether something outside has ended a container, and not the command itself.
 
-        A preStop hook may end the command before any signal comes.
+        A preStop hook may end the command before any signal comes. On a node without memory, the kernel may kill it.
         """
         end = self.terminated(name)
-        return end is not None and (is_from_outside(end) or name in self._stopped_by_hooks)
+        if end is None:
+            return False
+        is_killed = self._is_evicted and end.get("exitCode") == KILL_CODE
+        return is_killed or is_from_outside(end) or name in self._stopped_by_hooks
+
+    @functools.cached_property
+    def _is_evicted(self) -> bool:
+        """Whether the kubelet has evicted the Pod for its node's sake."""
+        loss = loss_of(self.pod)
+        return loss is not None and loss[0] == EVICTED
 
     @functools.cached_property
     def _stopped_by_hooks(self) -> frozenset[str]:
-        """The names of the containers with a preStop hook, in a Pod that is being deleted."""
-        if not is_ending(self.pod):
+        """The names of the containers with a preStop hook, in a Pod that is being deleted or was lost."""
+        if not is_ending(self.pod) and not loss_of(self.pod):
             return frozenset()
         containers = (self.pod.get("spec") or {}).get("containers") or []
         return frozenset(x["name"] for x in containers if (x.get("lifecycle") or {}).get("preStop"))

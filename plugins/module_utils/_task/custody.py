@@ -9,6 +9,7 @@ from .._errors import TaskError
 from .._kube.event import WARNING, Event
 from .._kube.shapes import Pod, Task, TaskStatus
 from .._pod.adoption import is_astray, is_recorded
+from .._pod.life import is_ending
 from .api import TaskApi
 from .batch import Found
 from .observed import Observed
@@ -18,7 +19,12 @@ POD_NAME_TAKEN = "PodNameTaken"
 
 
 def reclaim(api: TaskApi, found: Found, task: Task) -> None:
-    """Put labels and owner back on the Task's Pod where somebody has taken them off, and say so."""
+    """Put labels and owner back on the Task's Pod where somebody has taken them off, and say so.
+
+    If the Task is being deleted, somebody may want to keep the Pod.
+    """
+    if is_ending(task):
+        return
     status: TaskStatus = task.get("status") or {}
     for place, pod in enumerate(found.pods):
         if is_recorded(status, pod) and is_astray(task, pod):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .._contract import FAILED
 from .._kube.shapes import Pod, PodStatus, Terminated
 from .._pod.life import DISRUPTION_CONDITION, disruption_of, is_failed
-from .reports import FORGOTTEN, step_end
+from .reports import FORGOTTEN, known_end, step_end
 
 # The reasons of Pods that the kubelet or the node controller has ended for the node's sake, or that the kubelet has not
 # admitted because its node is not as the scheduler thought; another node may well be. What no node would admit
@@ -72,7 +72,7 @@ def _forgotten(status: PodStatus) -> tuple[str, str] | None:
     failures beside them.
     """
     states = [s.get("state") or {} for s in status.get("containerStatuses") or []]
-    ended: list[Terminated] = [state.get("terminated") or {} for state in states]
+    ended: list[Terminated] = [known_end(state.get("terminated") or {}) for state in states]
     failed = [end for end in ended if end.get("exitCode") and step_end(end)["state"] == FAILED]
     if failed and all(end.get("reason") in FORGOTTEN for end in failed):
         return "ContainerStatusUnknown", "the node does not know how its containers ended; was it restarted?"

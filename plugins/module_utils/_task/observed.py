@@ -17,6 +17,7 @@ from .._pod.adoption import is_named_for, is_recorded
 from .._pod.identity import Attempt, pod_name
 from .._pod.life import attempt_of, is_ending, parse_order, sidecar_failure, standing_order, written_order
 from .containers import Containers, is_real_end
+from .losses import loss_of
 from .reports import FORGOTTEN, SidecarEnd
 from .run import deadline, expiry, is_of_run, recorded_status, with_cancellations
 from .sidecars import dead_sidecars, failed_sidecar, refusing_sidecar
@@ -243,9 +244,9 @@ def _has_failed_itself(seen: ObservedPod) -> bool:
 def _had_failed_before(seen: ObservedPod) -> bool:
     """Tell whether a failure is recorded of a Pod that is being deleted: no record is made of what ends afterwards.
 
-    One that the kubelet had ended before that, such as one that it had evicted, was lost by then.
+    One that the kubelet had ended before that for its node's sake was lost by then.
     """
-    if (seen.pod.get("status") or {}).get("reason"):
+    if (seen.pod.get("status") or {}).get("reason") and loss_of(seen.pod):
         return False
     failed = [step for _number, step in deciding(seen.recorded) if has_failed(step) and is_real_end(step)]
     return any(step.get("reason") not in FORGOTTEN for step in failed)

@@ -188,10 +188,10 @@ class Reconciler:
         """Set the order annotation to what the steps' states call for.
 
         A Task that has its verdict may have steps that have yet to read that they shall end, so its Pod's order is put
-        back until they have ended.
+        back until its containers have ended.
         """
         task = found.task
-        if task is None:
+        if task is None or is_ending(task):
             return {"changed": False}
         seen = observe(task, found.pods, timestamp(), found.made)
         if seen.current is None or (seen.is_finished and has_ended(seen.current.pod)):
@@ -201,8 +201,10 @@ class Reconciler:
         after, writes = orders[-1] if orders else current.order, orders_to_write(orders, current)
         if not self.check_mode:
             place = found.pods.index(pod)
+            # A Task that has its verdict is not cancelled any more.
+            by_cancel = seen.is_cancelled and not seen.is_finished
             for order in writes:
-                pod = self.api.set_order(pod, order, order == c.ORDER_QUIT and seen.is_cancelled)
+                pod = self.api.set_order(pod, order, order == c.ORDER_QUIT and by_cancel)
                 found.pods[place] = pod
             if not current.is_order_written:
                 self.api.emit(task, put_back(current, writes[0]))

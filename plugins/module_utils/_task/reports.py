@@ -38,7 +38,8 @@ _SIGNAL_BASE = 128
 # come to nothing else.
 CRASH_LOOP, RESTARTS = "CrashLoopBackOff", 2
 # How a container ends that is stopped, or killed: perhaps with the whole Pod.
-STOPPED_CODES = (137, 143)
+KILL_CODE = 137
+STOPPED_CODES = (KILL_CODE, 143)
 # The words of the kubelet, and of older ones, for a container that was made but could not be started.
 START_ERRORS = ("StartError", "ContainerCannotRun")
 # What the kubelet says of a container that it finds no trace of.
@@ -61,8 +62,22 @@ class SidecarEnd(t.NamedTuple):
     is_from_outside: bool = False
 
 
+def known_end(terminated: Terminated) -> Terminated:
+    """Return how a container ended, with the exit code that its agent tells of where the runtime has lost it.
+
+    containerd loses the exit codes of containers that end while it is away, and says 255, reason Unknown. What the
+    agent has left as its last word is still there.
+    """
+    report = _report(terminated.get("message") or "")
+    if report is None or terminated.get("reason") not in FORGOTTEN:
+        return terminated
+    code = 0 if report["state"] == SUCCEEDED or report.get("continued") else report["exitCode"]
+    return {**terminated, "exitCode": code, "reason": "Error" if code else "Completed"}
+
+
 def step_end(terminated: Terminated) -> StepStatus:
     """Return the fields of a step whose container has ended: the agent's report, or else the kubelet's."""
+    terminated = known_end(terminated)
     report = _true_report(terminated)
     exit_code = terminated.get("exitCode", 0)
     if report is None:
@@ -93,6 +108,7 @@ def is_from_outside(terminated: Terminated) -> bool:
     The agent tells which signal it was told to end by. Older ones do not; there, each signal that ended the command may
     have come from outside.
     """
+    terminated = known_end(terminated)
     exit_code, reason = terminated.get("exitCode", 0), terminated.get("reason")
     if reason == OOM_KILLED:
         return False
@@ -130,8 +146,8 @@ def bad_end(container: ContainerStatus, is_native: bool, over: datetime.datetime
     A native one that was stopped may have been stopped with its Pod. Otherwise the kubelet starts it again, and how it
     ended is in lastState then. After the steps (``over``) the sidecars end, too, each in its way.
     """
-    now: Terminated = (container.get("state") or {}).get("terminated") or {}
-    last: Terminated = (container.get("lastState") or {}).get("terminated") or {}
+    now: Terminated = known_end((container.get("state") or {}).get("terminated") or {})
+    last: Terminated = known_end((container.get("lastState") or {}).get("terminated") or {})
     code = now.get("exitCode")
     if code and not (is_native and code in STOPPED_CODES) and (over is None or ended_before(now, over)):
         return now

@@ -58,7 +58,8 @@ def refusing_sidecar(containers: Containers) -> SidecarEnd | None:
     named = [name for name in sidecars if name == sidecar_in(end.get("message") or "")]
     for name in named or sidecars:
         if found := bad_end(containers.status_of(name), name in containers.native):
-            return SidecarEnd(name, sidecar_end(found), is_from_outside=is_from_outside(found))
+            by_others = is_from_outside(found) or containers.is_from_outside(name)
+            return SidecarEnd(name, sidecar_end(found), is_from_outside=by_others)
     return SidecarEnd(named[0] if named else "", None, words=step_end(end).get("message", ""))
 
 

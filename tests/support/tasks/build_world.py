@@ -57,7 +57,7 @@ class BuildWorld:
         self.ends: dict[str, list[str]] = {}
         self.events: list[str] = []
         self.job_events: list[Object] = []
-        self.writes_left = 1000
+        self.writes_left, self.git_image = 1000, "git:1"
         # What others do in the middle of the operator's work, before it writes the status.
         self.meanwhile: Action | None = None
         self._changes = 0
@@ -203,7 +203,7 @@ class BuildWorld:
         self.clock += datetime.timedelta(seconds=1)
         self.writes_left, self.meanwhile = writes, meanwhile
         images = Images(self, lambda: None, for_many=False)
-        reconciler = _jobs.BuildReconciler(self, check_mode, "agent:1", "git:1", images)
+        reconciler = _jobs.BuildReconciler(self, check_mode, "agent:1", self.git_image, images)
         with mock.patch.object(_jobs, "timestamp", lambda: self.now):
             try:
                 return reconciler.reconcile_named("ci", "site")

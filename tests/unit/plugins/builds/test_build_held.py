@@ -114,3 +114,12 @@ def test_an_image_that_the_kubelet_cannot_name_fails_the_build_and_is_not_tried_
     assert [pod["status"]["phase"] for pod in world.pods.values()] == ["Failed"]
     (job,) = world.jobs.values()
     assert [end["type"] for end in job["status"]["conditions"]] == ["Failed"]
+
+
+def test_the_operators_own_image_is_called_so():
+    source = {"git": {"url": "https://h/r", "revision": "main"}}
+    world = BuildWorld({"source": source, "image": "good:1", "command": ["make"]}, lambda _spec: ["ok", "ok"])
+    world.git_image = NO_IMAGE
+    world.settle()
+    message = world.status["conditions"][0]["message"]
+    assert message.startswith(f"step \"clone\": the operator's TASKFLOW_GIT_IMAGE: '{NO_IMAGE}' is no name")

@@ -713,3 +713,30 @@ def test_a_pod_that_failed_while_an_image_does_not_come_is_ended_and_another_fol
     pod["status"].update(phase="Failed", reason="DeadlineExceeded")
     plan = plan_pods(task, [pod])
     assert (plan.action, plan.attempt) == ("created", Attempt(2, 1))
+
+
+@pytest.mark.parametrize(
+    "reason, message",
+    [
+        ("Evicted", 'Usage of EmptyDir volume "x" exceeds the limit "1Mi". '),
+        ("DeadlineExceeded", "was active too long"),
+    ],
+)
+def test_a_pod_that_has_failed_and_is_deleted_is_followed_by_a_retry(reason, message):
+    pod = set_states(make_pod(-1, "Failed"), a=ended(137, reported=False))
+    pod["spec"] = {"activeDeadlineSeconds": 1} if reason == "DeadlineExceeded" else {}
+    pod["status"].update(reason=reason, message=message)
+    task = recorded(make_task("a", retries=2), [pod])
+    assert verdict(task["status"]) == ("Running", "Retrying")
+    pod["metadata"].update(deletionTimestamp=NOW, deletionGracePeriodSeconds=0)
+    assert plan_pods(task, [pod]).attempt == Attempt(2, 1)
+
+
+def test_a_pod_that_is_ended_or_deleted_is_not_told_to_end():
+    task, never_ran = make_task("a", "b", retries=1), ended(1, "Cancelled", startedAt=None, finishedAt=None)
+    early = ended(143, reason="EndedBeforeItsTurn", told=15, startedAt=None, finishedAt=None)
+    pod = set_states(make_pod(-1, "Pending"), a=early, b=waiting("ImagePullBackOff", "back-off"))
+    assert plan_pods(task, [pod]).end is pod
+    assert plan_pods(task, [ending(pod)]).end is None
+    over = set_states(make_pod(-1, "Failed"), a=early, b=never_ran)
+    assert plan_pods(task, [over]).end is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.tasks.factory import NOW, RUNNING, condition, ended, make_pod, make_task, set_states
+from support.tasks.factory import NOW, RUNNING, condition, ended, ending, make_pod, make_task, set_states
 from support.tasks.looks import compute_status, found, make_reconciler
 
 FOREIGN = ["99", "+2", "1_0", "-5", "", " 1", "\uff11", "9" * 5000, None]
@@ -13,10 +13,11 @@ class Recorder:
     """Takes down what is written, and answers as the API server does."""
 
     def __init__(self):
-        self.orders, self.events = [], []
+        self.orders, self.events, self.cancelled = [], [], False
 
-    def set_order(self, pod, order, _cancelled=False):
+    def set_order(self, pod, order, cancelled=False):
         self.orders.append(order)
+        self.cancelled = self.cancelled or cancelled
         annotations = {**pod["metadata"]["annotations"], "taskorder": str(order)}
         return {**pod, "metadata": {**pod["metadata"], "annotations": annotations}}
 
@@ -106,3 +107,32 @@ def test_check_mode_puts_nothing_back():
     result = make_reconciler(api, True).advance_order(found(make_task("a"), pod_with("99", a=RUNNING)))
     assert (result["changed"], result["diff"]["before"]) == (True, {"taskorder": "99"})
     assert (api.orders, api.events) == ([], [])
+
+
+FAILED = {"observedGeneration": 1, "podName": "task-pod-demo-1", "order": "-1", "status": "Failure"}
+
+
+def test_it_is_put_back_after_the_verdict_too_until_the_pod_has_ended():
+    task = {**make_task("a", "b"), "status": dict(FAILED)}
+    pod = pod_with(None, a=ended(1), b=RUNNING)
+    assert advanced(task, pod)[0] == [-1]
+    pod = pod_with(None, a=ended(1), b=ended(1, "Cancelled"))
+    assert advanced(task, pod)[0] == []
+
+
+def test_a_task_that_had_failed_is_not_marked_as_cancelled_then():
+    """Its run would count as a cancelled one, and another would follow when spec.cancel is false again."""
+    api = Recorder()
+    seen = found({**make_task("a", "b", cancel=True), "status": dict(FAILED)}, pod_with(None, a=ended(1), b=RUNNING))
+    make_reconciler(api).advance_order(seen)
+    assert (api.orders, api.cancelled) == ([-1], False)
+    seen.task["status"].update(status="Running", order="1")
+    seen.pods[:] = [pod_with(None, a=ended(1), b=RUNNING)]
+    make_reconciler(api).advance_order(seen)
+    assert (api.orders, api.cancelled) == ([-1, -1], True)
+
+
+def test_a_task_that_is_being_deleted_has_no_step_begin():
+    task = ending(make_task("a", "b", handoff="Annotation"))
+    task["status"] = {"observedGeneration": 1, "podName": "task-pod-demo-1", "order": "1"}
+    assert advanced(task, pod_with("1", a=ended(), b=RUNNING))[:2] == ([], [])

@@ -143,6 +143,17 @@ def test_the_pod_of_a_task_that_has_its_verdict_is_put_back_as_well():
     assert pod.api["metadata"]["labels"] == LABELS
 
 
+def test_it_is_not_if_the_task_is_being_deleted():
+    """Somebody may want to keep the Pod: kubectl delete --cascade=orphan."""
+    world = world_of()
+    world.settle()
+    (pod,) = world.pods.values()
+    world.task["metadata"]["deletionTimestamp"] = world.now
+    pod.api["metadata"]["ownerReferences"] = []
+    world.round()
+    assert pod.api["metadata"]["ownerReferences"] == []
+
+
 def test_it_may_be_gone():
     world = world_of()
     world.settle()

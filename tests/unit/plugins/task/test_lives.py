@@ -161,6 +161,14 @@ KNOWN = {
     "the order is taken off before it is recorded": (
         [*KILLED, (Life.operator_looks, 4), (Life.order_is_set_by_hand, 0)]
     ),
+    "cancel is too late, the order is taken off, and what is written of that is lost": [
+        *KILLED,
+        (Life.operator_looks, 0),
+        (Life.control_field_changes, 0),
+        (Life.order_is_set_by_hand, 0),
+        (Life.operator_looks, 4),
+        (Life.control_field_changes, 3),
+    ],
     "the labels are taken off a Pod that is to be let go": [
         (Life.operator_looks, 0),
         (Life.control_field_changes, 0),
