@@ -26,8 +26,8 @@ def node_run(node: str, *words: str, stdin: str | None = None) -> str:
 
 
 def crictl(node: str, *words: str) -> str:
-    """Run crictl in a node."""
-    return node_run(node, "crictl", *words)
+    """Run crictl in a node. By itself it waits for no more than two seconds, which a busy node may take."""
+    return node_run(node, "crictl", "--timeout=60s", *words)
 
 
 def ctr(node: str, *words: str) -> str:
