@@ -92,8 +92,8 @@ class Operators:
         yield from self._temporary.rglob("*")
 
     def descriptors_kept(self) -> Iterator[str]:
-        """Yield a problem if it holds more and more descriptors, with all of its processes."""
-        if self.is_alive:
+        """Yield a problem if it holds more and more descriptors, with all of its processes, from its first run on."""
+        if self.is_alive and self.present.logged("run succeeded"):
             pid = self.present.process.pid
             held = processes.usage(pid).descriptors
             first = self._descriptors.setdefault(pid, held)
