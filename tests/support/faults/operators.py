@@ -10,6 +10,7 @@ from pathlib import Path
 
 from support.controller import processes
 from support.controller.controller_harness import Controller
+from support.faults.schedule import DELAY_SECONDS
 from support.kubectl import ROOT
 
 # What a controller may hold more of after a case than after its first: caches of connections, above all.
@@ -92,13 +93,19 @@ class Operators:
         yield from self._temporary.rglob("*")
 
     def descriptors_kept(self) -> Iterator[str]:
-        """Yield a problem if it holds more and more descriptors, with all of its processes, from its first run on."""
-        if self.is_alive and self.present.logged("run succeeded"):
-            pid = self.present.process.pid
-            held = processes.usage(pid).descriptors
-            first = self._descriptors.setdefault(pid, held)
-            if held > first + MORE_DESCRIPTORS:
+        """Yield a problem if it holds more and more descriptors, with all of its processes, from its first run on.
+
+        A run that waits for the answer to a write that is delayed holds some of its own.
+        """
+        if not self.is_alive or not self.present.logged("run succeeded"):
+            return
+        pid, deadline = self.present.process.pid, time.monotonic() + DELAY_SECONDS + GOING_SECONDS
+        first = self._descriptors.setdefault(pid, processes.usage(pid).descriptors)
+        while (held := processes.usage(pid).descriptors) > first + MORE_DESCRIPTORS and self.is_alive:
+            if time.monotonic() > deadline:
                 yield f"the operator holds {held} descriptors, at first {first}"
+                return
+            time.sleep(0.5)
 
     def directories_kept(self, tasks: Set[str]) -> Iterator[str]:
         """Yield a problem if it keeps directories of other Tasks than these, which are there."""
