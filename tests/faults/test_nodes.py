@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from support.facts import needs_own_cluster
-from support.faults.cri import node_of
+from support.faults.cri import kill_shim, node_of, sandbox_of
 from support.faults.scenarios import THREE_STEPS, Played, Scenario, go_on, make_spec, one
 from support.faults.witness import END, gate, step
 from support.faults.world import World
@@ -31,6 +31,8 @@ Holds = Callable[..., Played]
 # Only the first Pod's first step waits.
 MOVES = make_spec(step("a", gate("a", first_attempt_only=True)), step("b"), podTemplate=leaving_after(0))
 KUBELET_SECONDS = 90.0
+# How long an agent may take to leave its report when its command has ended.
+LAST_WORDS_SECONDS = 2.0
 
 
 def test_the_kubelet_is_away_for_a_minute_and_a_half(holds: Holds) -> None:
@@ -75,6 +77,20 @@ def test_steps_end_while_containerd_is_away(holds: Holds) -> None:
         world.heal()
 
     holds("containerd-away", Scenario(THREE_STEPS, act, one("Successful", 1)))
+
+
+def test_the_runtime_loses_the_exit_codes_of_steps_that_have_ended(holds: Holds) -> None:
+    def act(world: World, name: str) -> None:
+        pod = world.pod(name)
+        sandbox = sandbox_of(pod)
+        with containerd_stopped(node_of(pod)):
+            go_on(world, name)
+            world.said(name, "c", END)
+            time.sleep(LAST_WORDS_SECONDS)
+            kill_shim(pod, sandbox)
+        world.heal()
+
+    holds("codes-lost", Scenario(THREE_STEPS, act, one("Successful", 1)))
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["power-cut", "shut-down"])

@@ -65,9 +65,14 @@ def sandbox_of(pod: Object) -> str:
     return crictl(node_of(pod), "pods", "--quiet", "--label", f"io.kubernetes.pod.uid={uid_of(pod)}").split()[0]
 
 
-def kill_shim(pod: Object) -> None:
-    """Kill the process that stands between containerd and a Pod's containers."""
-    killed = node_run(node_of(pod), "sh", "-c", _KILL_SHIM, "sh", sandbox_of(pod))
+def kill_shim(pod: Object, sandbox: str = "") -> None:
+    """Kill the process that stands between containerd and a Pod's containers.
+
+    Args:
+        pod: the Pod.
+        sandbox: the id of its sandbox, where containerd is away and can't be asked.
+    """
+    killed = node_run(node_of(pod), "sh", "-c", _KILL_SHIM, "sh", sandbox or sandbox_of(pod))
     if killed.split() != ["killed"]:
         raise LookupError(f"the Pod's sandbox has not one shim: {killed!r}")
 
