@@ -70,7 +70,7 @@ class ControlPlane:
             f"--cert-dir={self._pki}", f"--client-ca-file={self._pki}/ca.crt",
             f"--tls-cert-file={self._pki}/apiserver.crt", f"--tls-private-key-file={self._pki}/apiserver.key",
             f"--service-cluster-ip-range={SERVICES}.0/24", "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._pki}/service-account.pub",
+            f"--service-account-key-file={self._pki}/service-account.key",
             f"--service-account-signing-key-file={self._pki}/service-account.key",
             "--authorization-mode=AlwaysAllow", "--disable-admission-plugins=ServiceAccount",
             "--profiling=false",
