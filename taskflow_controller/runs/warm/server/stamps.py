@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 Stamp = tuple[int, int, int]
 _UNSURE = (0, 0, 0)
+# A file's time may be older than the moment at which it was written: it is that of the kernel's last tick.
+_TICK_NS = 20_000_000
 
 
 class Stamps:
@@ -13,10 +15,10 @@ class Stamps:
 
     def __init__(self) -> None:
         self._stamps: dict[str, Stamp | None] = {}
-        self._started = time.time_ns()
+        self._started = time.time_ns() - _TICK_NS
 
     def note(self, paths: Iterable[str]) -> None:
-        """Note the state of files. One that was changed since this was made counts as changed after it was read."""
+        """Note the state of files. One that may have changed since this was made counts as changed."""
         for path in paths:
             now = _stamp(path)
             if now is not None and self._started <= now[0] <= time.time_ns():
