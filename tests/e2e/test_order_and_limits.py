@@ -111,15 +111,22 @@ def test_an_emptydir_over_its_limit_is_a_failure_with_the_kubelets_words(cluster
 
 
 def test_a_pod_that_is_said_to_have_failed_is_replaced_when_its_containers_have_ended(cluster):
-    """The status is what a kubelet would write too early. The one here may write its own again; the condition stays."""
+    """The status is what a kubelet would write too early. The one here may write over it before anybody looks."""
     cluster.apply(make_task("low", shell("a", "trap 'sleep 3; exit 3' TERM; while :; do sleep 1; done")))
     disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": LOW}
     status = {"phase": "Failed", "reason": "Evicted", "message": LOW, "conditions": [disrupted]}
+    patch = json.dumps({"status": status})
+
+    def is_lost():
+        found = cluster.get("pod", pod)
+        if found["status"]["phase"] == "Running":
+            cluster.run("patch", "pod", pod, "--subresource=status", "--type=strategic", "-p", patch)
+        return found["metadata"]["annotations"]["taskorder"] == "-1"
+
     pod = ""
     for _ in range(3):
         pod = cluster.running("low", pod)["status"]["podName"]
-        patch = json.dumps({"status": status})
-        cluster.run("patch", "pod", pod, "--subresource=status", "--type=strategic", "-p", patch)
+        cluster.wait("the Pod to be taken for a lost one", is_lost)
     task = cluster.finished("low")
     assert outcome(task) == ("Failure", "PodLost")
     assert "The last one: " in condition(task)["message"]
