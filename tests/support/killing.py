@@ -24,4 +24,5 @@ def kill_from_outside(cluster: Cluster, pod: str, container: str) -> None:
     spec = {"restartPolicy": "Never", "hostPID": True, "nodeName": node, "containers": [killer]}
     cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "killer"}, "spec": spec})
     cluster.wait("the kill", lambda: ended_container(cluster.get("pod", "killer"), "kill"))
-    assert cluster.logs("killer", "kill") == "killed\n"
+    # The log of a container that has just ended may come a moment later.
+    cluster.wait("the killer to have killed", lambda: cluster.logs("killer", "kill") == "killed\n")
