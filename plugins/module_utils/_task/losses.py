@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .._contract import FAILED
+from .._contract import FAILED, INSTALL_CONTAINER
 from .._kube.shapes import Pod, PodStatus, Terminated
 from .._pod.life import DISRUPTION_CONDITION, disruption_of, is_failed
 from .reports import FORGOTTEN, known_end, step_end
@@ -69,9 +69,10 @@ def _forgotten(status: PodStatus) -> tuple[str, str] | None:
     """Return the loss of a Pod whose containers the kubelet does not know any more: its node was started again.
 
     The reason alone tells, whatever the message is. Those that ended as they were told to, or did not begin, are no
-    failures beside them.
+    failures beside them. The agent's init container counts, too: no step has begun before its end.
     """
-    states = [s.get("state") or {} for s in status.get("containerStatuses") or []]
+    installs = [s for s in status.get("initContainerStatuses") or [] if s["name"] == INSTALL_CONTAINER]
+    states = [s.get("state") or {} for s in [*installs, *(status.get("containerStatuses") or [])]]
     ended: list[Terminated] = [known_end(state.get("terminated") or {}) for state in states]
     failed = [end for end in ended if end.get("exitCode") and step_end(end)["state"] == FAILED]
     if failed and all(end.get("reason") in FORGOTTEN for end in failed):

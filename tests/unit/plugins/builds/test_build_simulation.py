@@ -6,9 +6,10 @@ import datetime
 
 import pytest
 from ansible_collections.taskflow.operator.plugins.module_utils._errors import TaskError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.tasks.build_world import FINAL, BuildWorld
+from support.tasks.lives import draw_events
 
 SOURCE = {"git": {"url": "https://h/r", "revision": "main"}}
 # By the image that is wanted: how the steps clone and build end.
@@ -121,13 +122,9 @@ WEIGHTS = {
     Life.pod_is_lost: 1,
     Life.time_passes: 1,
 }
-EVENT = st.tuples(
-    st.sampled_from([event for event, weight in WEIGHTS.items() for _ in range(weight)]), st.integers(0, 60)
-)
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.booleans(), st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_size=n)))
+@given(st.booleans(), draw_events(WEIGHTS, 60))
 def test_whatever_happens_to_a_build_its_newest_state_is_built_by_one_pod_at_a_time(with_proxy, events):
     life = Life(with_proxy)
     for event, number in events:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tasks.factory import condition, make_task
+from support.tasks.lives import draw_events
 from support.tasks.simulation import FAILS, FINAL, OK, World
 from support.tasks.simulation import KILLED as DIES
 
@@ -131,10 +132,7 @@ WEIGHTS = {
     Life.labels_or_owner_go: 2,
     Life.time_passes: 1,
 }
-EVENT = st.tuples(
-    st.sampled_from([event for event, weight in WEIGHTS.items() for _ in range(weight)]), st.integers(0, 100)
-)
-EVENTS = st.integers(0, 50).flatmap(lambda n: st.lists(EVENT, min_size=n, max_size=n))
+EVENTS = draw_events(WEIGHTS, 100)
 
 
 def live(life, events):
