@@ -86,10 +86,8 @@ faults: $(if $(FAULTS_TOGETHER)$(FAULTS_ALONE),up,prepare) ## Lose, delay and re
 
 .PHONY: test-unit
 test-unit: prepare ## Run the tests that need no cluster, and say what of the code they run (five minutes)
-	@echo "==> Running the unit tests (five minutes). Those of the agent send signals, and have a process to themselves."
-	@$(PYTEST) -q $(addprefix --cov=,$(CODE)) --cov-report= tests/unit/agent
-	@$(PYTEST) -q --numprocesses=2 --dist=loadfile $(addprefix --cov=,$(CODE)) --cov-append \
-		--cov-report=term:skip-covered --ignore=tests/unit/agent tests/unit
+	@echo "==> Running the unit tests (five minutes)."
+	@$(PYTEST) -q $(addprefix --cov=,$(CODE)) --cov-report=term:skip-covered tests/unit
 
 .PHONY: molecule
 molecule: prepare ## Install the operator, run every example, upgrade and remove it; the cluster stays. SCENARIO=kind, upgrade, default: that alone (4 minutes)
