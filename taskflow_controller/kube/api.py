@@ -19,6 +19,9 @@ from taskflow_controller.kube.kinds import GroupVersionKind
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 NOT_FOUND = 404
+JSON = "application/json"
+METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
+PAGE_SIZE = 500  # objects in one part of a list
 MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 _MAX_CAUSE = 300
 
@@ -106,14 +109,19 @@ class ApiServer:
     def __init__(self, api_client: client.ApiClient) -> None:
         self.client = api_client
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def get(self, path: str, query: Mapping[str, Any] | None = None, accept: str = JSON) -> dict[str, Any]:
         """Return the JSON at a path.
+
+        Args:
+            path: of an object or a list.
+            query: what else is asked for.
+            accept: in which form. ``METADATA_LIST`` is that of a list without specs and statuses.
 
         Raises:
             ApiException: the server refuses.
             urllib3.exceptions.HTTPError: there is no answer.
         """
-        response = self._request("GET", path, query, READ_TIMEOUT)
+        response = self._request("GET", path, query, READ_TIMEOUT, accept=accept)
         return cast(dict[str, Any], json.loads(response.data))
 
     def patch(self, path: str, body: Any, content_type: str) -> dict[str, Any]:
@@ -177,13 +185,14 @@ class ApiServer:
         preload: bool = True,
         body: Any = None,
         content_type: str = "",
+        accept: str = JSON,
     ) -> Any:
         request = self.client.param_serialize(
             method=method,
             resource_path=path,
             query_params=list((query or {}).items()),
             header_params={
-                "Accept": "application/json",
+                "Accept": accept,
                 **({"Content-Type": content_type} if content_type else {}),
             },
             body=body,

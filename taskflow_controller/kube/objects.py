@@ -6,14 +6,23 @@ the fresh object. An object that is gone needs no patch, which is not an error.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller.kube.api import NOT_FOUND, ApiResource, ApiServer, KindNotServedError, object_path
+from taskflow_controller.kube.api import (
+    METADATA_LIST,
+    NOT_FOUND,
+    PAGE_SIZE,
+    ApiResource,
+    ApiServer,
+    KindNotServedError,
+    list_path,
+    object_path,
+)
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 
 CONFLICT, UNPROCESSABLE = 409, 422
@@ -108,6 +117,29 @@ class Objects:
             if exc.status == NOT_FOUND:
                 return None
             raise
+
+    def metadata_of_all(self, gvk: GroupVersionKind, namespace: str | None) -> Iterator[Object]:
+        """Return all objects of a kind, of which the API server sends the metadata only; none if it has no such kind.
+
+        Args:
+            gvk: the kind.
+            namespace: None for all namespaces.
+
+        Raises:
+            ApiException: the server refuses.
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
+        try:
+            path = list_path(gvk, self._resource(gvk), namespace)
+        except KindNotServedError:
+            return
+        query: dict[str, Any] = {"limit": PAGE_SIZE}
+        while True:
+            page = self._api.get(path, query, METADATA_LIST)
+            yield from page.get("items") or []
+            query["continue"] = page["metadata"].get("continue")
+            if not query["continue"]:
+                return
 
     def change(self, gvk: GroupVersionKind, obj: Object, patch_for: PatchFor, patience: Patience) -> Object | None:
         """Change an object and return the result, or None if the object is gone.

@@ -14,13 +14,12 @@ from typing import Any, Generic, Protocol, TypeVar
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from taskflow_controller.kube.api import ApiServer, Stream, list_path, plain_cause
+from taskflow_controller.kube.api import PAGE_SIZE, ApiServer, Stream, list_path, plain_cause
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, version_number
 from taskflow_controller.kube.watch_events import decode, lines
 
 logger = logging.getLogger(__name__)
 
-PAGE_SIZE = 500
 WATCH_SECONDS = (180, 300)  # a random time in between, so that not all watches are renewed at once
 # How long a watch may be silent before it counts as dead and is resumed. The API server usually sends bookmarks about
 # once a minute. If it sends none, a needless renewal costs one request.

@@ -200,7 +200,16 @@ class Controller:
         held: Callable[[Change], None] | None = None
         if dependent.finalizer:
             owners = self._stores[watch.gvk]
-            rule = Rule(dependent.finalizer, dependent.gvk, watch.gvk, owners, lambda: primary.synced, store)
+            rule = Rule(
+                dependent.finalizer,
+                dependent.gvk,
+                watch.gvk,
+                owners,
+                lambda: primary.synced,
+                store,
+                dependent.label_selector,
+                namespaces,
+            )
             held, fields = self._finalizers.add(rule), fields and (*fields, FINALIZERS)
 
         def changed(change: Change) -> None:

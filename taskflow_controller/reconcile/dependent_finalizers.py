@@ -40,6 +40,8 @@ class Rule:
         owners: the known owners.
         synced: returns whether ``owners`` is complete.
         dependents: the known dependents.
+        selector: selects the dependents that can be known; "" where all can.
+        namespaces: those that are watched; none for all.
     """
 
     finalizer: str
@@ -48,6 +50,8 @@ class Rule:
     owners: Store
     synced: Callable[[], bool]
     dependents: Store = field(default_factory=Store)
+    selector: str = ""
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class Held:
     namespace: str
     name: str
     uid: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search, once after the start, for the dependents of a rule that its selector does not select.
+
+    Somebody may take the labels off a dependent, and delete its owner, while no controller runs.
+    """
+
+    rule: int
 
 
 class DependentFinalizers:
@@ -77,7 +91,7 @@ class DependentFinalizers:
         self._by_owner: dict[str, set[Held]] = {}  # by the owner's UID
         self._lock = threading.Lock()  # of _by_owner
         self._ownerless: set[Held] = set()  # only the thread uses it
-        self._queue: WorkQueue[Held, str] = WorkQueue()
+        self._queue: WorkQueue[Held | Search, str] = WorkQueue()
         self._thread = threading.Thread(target=self._work, name="dependent-finalizers", daemon=True)
 
     def add(self, rule: Rule) -> Callable[[Change], None]:
@@ -99,6 +113,9 @@ class DependentFinalizers:
 
     def start(self) -> None:
         """Begin to take finalizers off, if there are rules."""
+        for number, rule in enumerate(self._rules):
+            if rule.selector:
+                self._queue.add(Search(number), "the controller starts")
         if self._rules:
             self._thread.start()
 
@@ -144,22 +161,37 @@ class DependentFinalizers:
 
     def _work(self) -> None:
         while (items := self._queue.get()) is not None:
-            held = items[0].key
+            key = items[0].key
             try:
-                self._process(held)
+                if isinstance(key, Search):
+                    self._search(key)
+                else:
+                    self._process(key)
             except (ApiException, urllib3.exceptions.HTTPError) as exc:
-                self._try_again(held, plain_cause(exc))
+                self._try_again(key, plain_cause(exc))
             except Exception as exc:  # a bug in handling one object must not stop the others
                 logger.exception("bug: a dependent's finalizer was not handled")
-                self._try_again(held, str(exc))
+                self._try_again(key, str(exc))
             finally:
-                self._queue.done(held)
+                self._queue.done(key)
 
-    def _try_again(self, held: Held, cause: str) -> None:
-        delay = self._queue.add_rate_limited(held, "it failed")
-        rule = self._rules[held.rule]
-        text = "could not take the finalizer %s off %s %s/%s, will try again in %.3g s: %s"
-        logger.warning(text, rule.finalizer, rule.gvk.kind, held.namespace, held.name, delay, cause)
+    def _try_again(self, key: Held | Search, cause: str) -> None:
+        delay = self._queue.add_rate_limited(key, "it failed")
+        rule = self._rules[key.rule]
+        if isinstance(key, Search):
+            text = "could not look for each %s with the finalizer %s, will try again in %.3g s: %s"
+            logger.warning(text, rule.gvk.kind, rule.finalizer, delay, cause)
+        else:
+            text = "could not take the finalizer %s off %s %s/%s, will try again in %.3g s: %s"
+            logger.warning(text, rule.finalizer, rule.gvk.kind, key.namespace, key.name, delay, cause)
+
+    def _search(self, search: Search) -> None:
+        rule = self._rules[search.rule]
+        for namespace in rule.namespaces or (None,):
+            for obj in self._objects.metadata_of_all(rule.gvk, namespace):
+                if _is_held(rule, obj) and not self._is_known_owned(rule, obj):
+                    self._queue.add(Held(search.rule, *namespace_and_name(obj), _uid_of(obj)), "no owner is known")
+        self._queue.forget(search)
 
     def _process(self, held: Held) -> None:
         rule = self._rules[held.rule]

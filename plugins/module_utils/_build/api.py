@@ -31,9 +31,9 @@ class BuildApi:
         """Return the Build; None when there is none."""
         return self.api.get(BUILD, namespace, name)
 
-    def set_status(self, build: Build, status: BuildStatus) -> None:
-        """Replace the Build's status, provided that nobody has changed the Build since it was read."""
-        self.api.replace_status(BUILD, build, status)
+    def set_status(self, build: Build, status: BuildStatus) -> Build:
+        """Replace the Build's status, provided that nobody has changed the Build since; return the Build."""
+        return self.api.replace_status(BUILD, build, status)
 
     def emit(self, build: Build, event: Event) -> None:
         """Record an Event on the Build; one that can't be written is let go."""

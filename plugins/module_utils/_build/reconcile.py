@@ -19,6 +19,7 @@ from .._pod.spec import resolve
 from .._task.conditions import condition_of
 from .._task.observed import ObservedPod
 from .._task.order import orders_to_come
+from .._task.record import claim_room, write_status
 from .._task.unstartable import INVALID_IMAGE_NAME, unstartable
 from .api import BuildApi
 from .build import as_task, build_job, own_field, secret_name
@@ -101,7 +102,7 @@ class BuildReconciler:
             seen, done.created = dataclasses.replace(seen, jobs=[*jobs, created]), True
         now = timestamp()
         after = compute_status(build, seen, now)
-        self._write(build, after)
+        after = self._write(build, after)
         job, waits = created or plan.current, plan.action == "waiting"
         return _result(plan, done, before, after, next_look({**build, "status": after}, job, waits, seen, now))
 
@@ -122,7 +123,11 @@ class BuildReconciler:
             return None
         if plan.current:
             self._end_containers(build, seen, done)
-        created = self._create(build, seen.task) if plan.action == "created" else None
+        created: Job | None = None
+        if plan.action == "created":
+            if not build.get("status") and not self.check_mode:
+                build = claim_room(self.api, "Build", build, compute_status(build, seen, timestamp()))
+            created = self._create(build, seen.task)
         if plan.current and lacks_pod(plan.current, seen.pods):
             refusal = refusal_of(self.api.events_of(plan.current))
             if refusal:
@@ -144,8 +149,7 @@ class BuildReconciler:
             done.freed = True
             if not self.check_mode:
                 self.api.allow_tries(job, limit)
-        self._write(build, status)
-        return {**build, "status": status}
+        return {**build, "status": self._write(build, status)}
 
     def _delete(self, build: Build, plan: Plan, done: Done) -> None:
         done.deleted += [job["metadata"]["name"] for job in plan.delete]
@@ -211,13 +215,17 @@ class BuildReconciler:
             words = f'spec.source.git.secretRef: there is no Secret "{name}" in namespace {namespace}'
             raise TaskError("SecretMissing", words)
 
-    def _write(self, build: Build, status: BuildStatus) -> None:
-        """Write the status, and the Events of what changes by it."""
+    def _write(self, build: Build, status: BuildStatus) -> BuildStatus:
+        """Write the status, and the Events of what changes by it; return what is recorded: it may have been cut."""
         before: BuildStatus = build.get("status") or {}
-        if status != before and not self.check_mode:
-            self.api.set_status(build, status)
-            for change in compute_events(before, status):
-                self.api.emit(build, change)
+        if status == before or self.check_mode:
+            return status
+        written = write_status(self.api, build, before, status)
+        if written is None:
+            return before
+        for change in compute_events(before, written):
+            self.api.emit(build, change)
+        return written
 
 
 def _result(plan: Plan, done: Done, before: BuildStatus, after: BuildStatus, again: int | None) -> Object:

@@ -64,6 +64,24 @@ def is_as_built(pod: Pod, built: Pod) -> bool:
     return is_owned_by(pod, owner["uid"]) and _has_marks(pod, built) and _has_containers(pod, built)
 
 
+def with_images(built: Pod, other: Pod) -> Pod:
+    """Return a Pod that was built, with the images that another Pod has in containers of the same names."""
+    return t.cast(Pod, {**built, "spec": {**built["spec"], **_with_images(built, other)}})
+
+
+def _with_images(built: Pod, other: Pod) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = {}
+    for field in ("initContainers", "containers"):
+        images = {container["name"]: container["image"] for container in _containers(other, field)}
+        found[field] = [{**own, "image": images.get(own["name"], own["image"])} for own in _containers(built, field)]
+    return found
+
+
+def _containers(pod: Pod, field: str) -> list[Object]:
+    containers: list[Object] = t.cast(Object, pod["spec"]).get(field) or []
+    return containers
+
+
 def _has_marks(pod: Pod, built: Pod) -> bool:
     there, wanted = (thing["metadata"].get("annotations") or {} for thing in (pod, built))
     is_newer = number_of(pod, c.GENERATION_ANNOTATION, 0) > number_of(built, c.GENERATION_ANNOTATION, 0)
@@ -71,10 +89,10 @@ def _has_marks(pod: Pod, built: Pod) -> bool:
 
 
 def _has_containers(pod: Pod, built: Pod) -> bool:
-    there, wanted = pod.get("spec") or {}, built["spec"]
+    there, wanted = pod["spec"], built["spec"]
     for field in ("initContainers", "containers"):
-        found = {container["name"]: container for container in t.cast(Object, there).get(field) or []}
-        if not all(_is_same(found.get(own["name"]), own) for own in t.cast(Object, wanted).get(field) or []):
+        found = {container["name"]: container for container in _containers(pod, field)}
+        if not all(_is_same(found.get(own["name"]), own) for own in _containers(built, field)):
             return False
     volumes = {volume["name"]: volume.keys() for volume in t.cast(Object, there).get("volumes") or []}
     own_volumes = (volume for volume in t.cast(Object, wanted)["volumes"] if _is_own_volume(volume["name"]))

@@ -84,6 +84,12 @@ class TaskApi:
         """
         return self.api.create(POD, pod, dry_run, f"a Pod in namespace {pod['metadata']['namespace']}")
 
+    def admitted_pod(self, pod: Pod) -> Pod:
+        """Return what the cluster's admission would make of a Pod. None is created, so one of its name may be there."""
+        metadata = {key: value for key, value in pod["metadata"].items() if key != "name"}
+        other = {**pod, "metadata": {**metadata, "generateName": f"{pod['metadata']['name']}-"}}
+        return self.create_pod(t.cast(Pod, other), dry_run=True)
+
     def delete_pod(self, pod: Pod) -> None:
         """Delete this very Pod; nothing happens when it is gone already."""
         self.api.delete(POD, pod)

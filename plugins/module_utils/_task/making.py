@@ -12,7 +12,7 @@ from .._errors import ALREADY_EXISTS, TaskError
 from .._image.batch import Images
 from .._kube import event
 from .._kube.shapes import Pod, Task
-from .._pod.adoption import is_as_built
+from .._pod.adoption import is_as_built, with_images
 from .._pod.identity import Attempt
 from .._pod.life import is_ending
 from .._pod.pod import build_pod, images_to_look_up
@@ -78,6 +78,17 @@ class PodMaker:
             self.api.emit(task, event.created(f"Pod {pod['metadata']['name']}{again}"))
         return pod, True
 
+    def is_own(self, pod: Pod, built: Pod) -> bool:
+        """Tell whether a Pod is what the API server makes of the one that was built: admission may change its images.
+
+        Raises:
+            TaskError: the API server would not take such a Pod now.
+        """
+        if is_as_built(pod, built):
+            return True
+        differs_by_images = is_as_built(pod, with_images(built, pod))
+        return differs_by_images and is_as_built(pod, with_images(built, self.api.admitted_pod(built)))
+
     def _pod_there(self, built: Pod, attempt: Attempt) -> Pod | None:
         """Return the Pod that has the name of one that was to be made; None where that is going.
 
@@ -85,7 +96,7 @@ class PodMaker:
             TaskError: PodNameTaken: somebody else has made it.
         """
         pod = self.api.get_pod(built["metadata"]["namespace"], built["metadata"]["name"])
-        if pod is None or is_as_built(pod, built):
+        if pod is None or self.is_own(pod, built):
             return pod
         if is_ending(pod):
             return None

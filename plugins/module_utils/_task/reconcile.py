@@ -13,7 +13,6 @@ from .._contract import Object
 from .._errors import NAMESPACE_ENDS, ORDER_CONFLICT, Postponed, TaskError, describe
 from .._kube.client import timestamp
 from .._kube.shapes import Pod, Task, TaskStatus
-from .._pod.adoption import is_as_built
 from .._pod.identity import Attempt
 from .._pod.life import attempt_of, has_ended, is_ending, written_order
 from .api import TaskApi
@@ -120,7 +119,7 @@ class Reconciler:
                 return {**_result_of(Plan("kept", seen.current.pod), None), "adopted": True}
         plan = plan_pods(seen)
         if plan.attempt and not seen.recorded and not self.check_mode:
-            task = found.task = claim_room(self.api, task, compute_status(seen, None))
+            task = found.task = claim_room(self.api, "Task", task, compute_status(seen, None))
         if not self.check_mode:
             plan = self._clear(found, plan)
         return _result_of(plan, None) if plan.attempt is None else self._next_pod(found, task, seen, plan, plan.attempt)
@@ -163,7 +162,7 @@ class Reconciler:
             TaskError: PodNameTaken: it is not, and the Task needs a Pod of this name.
         """
         attempt = attempt_of(pod)
-        if is_as_built(pod, self.maker.build(task, attempt)):
+        if self.maker.is_own(pod, self.maker.build(task, attempt)):
             found.made = {*(found.made or ()), pod["metadata"].get("uid", "")}
             return True
         if is_ending(pod) or seen.shall_stop or is_suspended(seen):

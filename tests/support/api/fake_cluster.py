@@ -12,6 +12,7 @@ from kubernetes.client.exceptions import ApiException
 
 from taskflow_controller.kube.api import ApiResource
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
+from taskflow_controller.kube.selectors import parse_selector
 
 Key = tuple[str, str, str]
 """Plural, namespace and name."""
@@ -62,7 +63,7 @@ class FakeStream:
         self.closed = True
 
     def _has_more(self) -> bool:
-        self._next = self._cluster.next_version(self.path, self._next)
+        self._next = self._cluster.next_version(self.path, self.query, self._next)
         return bool(self.raw) or self.interrupted or self._ended or self._next <= self._cluster.version
 
     def _event(self) -> bytes | None:
@@ -129,7 +130,7 @@ class FakeCluster:
         self._request("find", gvk.kind, {})
         return ApiResource(plural_of(gvk.kind), self.namespaced)
 
-    def get(self, path: str, query: dict[str, Any] | None = None) -> Object:
+    def get(self, path: str, query: dict[str, Any] | None = None, _accept: str = "") -> Object:
         if query is None:
             return self._get(path)
         self._request("list", path, query)
@@ -138,7 +139,9 @@ class FakeCluster:
                 version, start = map(int, query["continue"].split(":"))
             else:
                 version, start = self.version, 0
-                self._snapshots[path, version] = [obj for key, obj in self.objects.items() if sees(path, key)]
+                self._snapshots[path, version] = [
+                    obj for obj in self.objects.values() if self._is_seen(path, query, obj)
+                ]
             if version < self.compacted and start:
                 raise gone()
             items = self._snapshots[path, version]
@@ -187,11 +190,17 @@ class FakeCluster:
         self.streams.append(stream)
         return stream
 
-    def next_version(self, path: str, version: int) -> int:
-        """Return the first version from this one on whose change a watch of a path sees."""
-        while version <= self.version and not sees(path, self._key(self.events[version - 1][1])):
+    def next_version(self, path: str, query: dict[str, Any], version: int) -> int:
+        """Return the first version from this one on whose change a watch of a path sees.
+
+        One whose selector no longer selects an object is not told so: ``leave()`` does that.
+        """
+        while version <= self.version and not self._is_seen(path, query, self.events[version - 1][1]):
             version += 1
         return version
+
+    def _is_seen(self, path: str, query: dict[str, Any], obj: Object) -> bool:
+        return sees(path, self._key(obj)) and selects(query, obj)
 
     def close(self) -> None:
         """End all watches."""
@@ -228,6 +237,13 @@ def sees(path: str, key: Key) -> bool:
     parts = path.split("/")
     inside = parts[-2] if "namespaces" in parts else namespace
     return plural == parts[-1] and (inside == namespace or not name)
+
+
+def selects(query: dict[str, Any], obj: Object) -> bool:
+    """Whether a query's selector selects an object. A bookmark is for all."""
+    matches = parse_selector(query.get("labelSelector", ""))
+    assert matches is not None
+    return "name" not in obj["metadata"] or matches(obj["metadata"].get("labels") or {})
 
 
 def line(event_type: str, obj: Object) -> bytes:

@@ -173,7 +173,7 @@ class BuildWorld:
             raise TaskError("NotFound", "it is gone")
         self.pods[pod["metadata"]["name"]]["metadata"]["annotations"]["taskorder"] = str(order)
 
-    def set_status(self, build: Object, status: Object) -> None:
+    def set_status(self, build: Object, status: Object) -> Object:
         self._write()
         if self.meanwhile:
             meanwhile, self.meanwhile = self.meanwhile, None
@@ -189,6 +189,7 @@ class BuildWorld:
             assert number > max(others, default=0), "it was built before another state was wanted"
         self._recorded.append((status["buildHash"], self.uids))
         self.build["status"] = copy.deepcopy(status)
+        return copy.deepcopy(self.build)
 
     def emit(self, _build: Object, event: Any) -> None:
         self.events.append(event.reason)

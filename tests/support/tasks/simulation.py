@@ -302,7 +302,7 @@ class World:
     """The API server with one Task, in the place of the TaskApi that the modules talk to.
 
     ``tracks`` says whether the operator has the Pods stay until their ends are recorded. ``reads`` has the name of each
-    Pod that it has asked for by name.
+    Pod that it has asked for by name. ``admit`` changes each Pod that is made, as an admission webhook does.
     """
 
     tracks, own_namespace = False, ""
@@ -323,6 +323,7 @@ class World:
         self.events: list[tuple[str, str]] = []
         self.clock = START
         self.reads: list[str] = []
+        self.admit: Callable[[Object], None] = lambda _pod: None
         self._told: set[tuple[str, str]] = set()
         self._uids = 0
 
@@ -359,6 +360,7 @@ class World:
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
         json.dumps(pod)
         assert not dry_run
+        self.admit(pod)
         name = pod["metadata"]["name"]
         if name in self.pods:
             raise TaskError(ALREADY_EXISTS, f"{name} is there")
@@ -372,6 +374,11 @@ class World:
         self.pods[name] = made
         self.made.append(made)
         return pod
+
+    def admitted_pod(self, pod: Object) -> Object:
+        admitted = copy.deepcopy(pod)
+        self.admit(admitted)
+        return admitted
 
     def _is_done_by(self, pod: Object) -> bool:
         """Whether a Pod that is still there has done what a new one would do again."""

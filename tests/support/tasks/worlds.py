@@ -64,6 +64,9 @@ class Worlds:
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
         return self._of_pod("create_pod", pod).create_pod(pod, dry_run)
 
+    def admitted_pod(self, pod: Object) -> Object:
+        return self._of_pod("create_pod", pod).admitted_pod(pod)
+
     def delete_pod(self, pod: Object) -> None:
         self._of_pod("delete_pod", pod).delete_pod(pod)
 

@@ -117,7 +117,7 @@ def queries(cluster: FakeCluster, verb: str) -> list[dict[str, Any]]:
 def test_a_list_comes_in_pages(cluster: FakeCluster, sink: Sink, start: Any) -> None:
     names = [f"w{number}" for number in range(5)]
     for name in names:
-        cluster.put(widget(name))
+        cluster.put(widget(name, labels={"a": "b"}))
     cluster.page_size = 2
     one = start(label_selector="a=b")
     assert sink.told == [("listed", names)] and one.synced and one.version == 5

@@ -57,7 +57,7 @@ def started(api: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     monkeypatch.setattr(dependent_finalizers, "SYNC_SECONDS", 0.01)
     running: list[Any] = []
 
-    def start(*, works: bool = True, watches_owners: bool = True) -> SimpleNamespace:
+    def start(*, works: bool = True, watches_owners: bool = True, selector: str = "") -> SimpleNamespace:
         finalizers = DependentFinalizers(Objects(api), OWNERLESS)  # type: ignore[arg-type]
         owners, store = Store(), Store()
         primary: WatchedKind = for_namespaces(
@@ -67,13 +67,14 @@ def started(api: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
             on_change=finalizers.owner_changed,
             store=owners,
         )
-        rule = Rule(OURS, POD, WIDGET, owners, lambda: primary.synced, store)
+        rule = Rule(OURS, POD, WIDGET, owners, lambda: primary.synced, store, selector)
         dependents = for_namespaces(
             api,  # type: ignore[arg-type]
             POD,
             (),
             on_change=finalizers.add(rule),
             store=store,
+            label_selector=selector,
             trim=functools.partial(keep_only, fields=(("status", "phase"), FINALIZERS)),
         )
         running.extend([finalizers, *primary.informers, *dependents.informers])
@@ -154,6 +155,40 @@ def test_what_lost_its_owner_while_no_controller_ran_is_found_at_the_start(
     api.put(pod())
     started()
     until(lambda: finalizers_at(api) == [OTHERS])
+
+
+def test_one_that_has_lost_its_labels_and_its_owner_meanwhile_is_found_too(api: FakeCluster, started: Any) -> None:
+    api.page_size = 1
+    api.put(pod("p0", name="another", owner="u2", labels={"type": "x"}, finalizers=[OTHERS]))
+    api.put(pod(finalizers=[OURS], deletionTimestamp="now"))
+    started(selector="type=x")
+    until(lambda: ("pods", "ns", "p") not in api.objects)
+    assert ("pods", "ns", "another") in api.objects
+
+
+def test_one_that_has_only_lost_its_labels_keeps_it(api: FakeCluster, started: Any) -> None:
+    api.put(widget())
+    api.put(pod())
+    started(selector="type=x")
+    until(lambda: len(api.paths("list")) == 3)
+    time.sleep(0.1)
+    assert finalizers_at(api) == [OTHERS, OURS]
+
+
+def test_a_search_that_fails_is_logged_and_done_again(
+    api: FakeCluster, started: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.put(pod())
+    failures = [refusal(403, "forbidden")]
+
+    def fails(done: str, path: str, query: dict[str, Any]) -> None:
+        if done == "list" and "pods" in path and "labelSelector" not in query and failures:
+            raise failures.pop()
+
+    api.before = fails
+    started(selector="type=x")
+    until(lambda: finalizers_at(api) == [OTHERS])
+    assert f"could not look for each Pod with the finalizer {OURS}, will try again" in caplog.text
 
 
 def test_a_deleted_dependent_is_gone_with_its_last_finalizer(api: FakeCluster, started: Any) -> None:

@@ -339,6 +339,56 @@ def test_what_others_add_to_a_pod_makes_it_nobody_elses():
     assert world.status["podUID"] == pod.uid
 
 
+def mirror(pod):
+    """Have all images come from a registry of the cluster's own, as an admission webhook does."""
+    for container in (*pod["spec"]["initContainers"], *pod["spec"]["containers"]):
+        container["image"] = f"mirror.example/{container['image']}"
+
+
+def mirrored(kind=World):
+    world = world_of(kind)
+    world.admit = mirror
+    return world, unrecorded(world)
+
+
+@pytest.mark.parametrize("kind", [World, Tracking])
+def test_a_pod_whose_images_the_cluster_changes_as_it_admits_it_is_the_operators(kind):
+    world, pod = mirrored(kind)
+    assert pod.api["spec"]["containers"][0]["image"].startswith("mirror.example/")
+    world.settle()
+    assert (world.made, world.status["status"]) == ([pod], "Successful")
+
+
+def test_one_with_an_image_that_the_cluster_would_not_give_it_is_not():
+    world, pod = mirrored()
+    change_image(pod.api)
+    succeed(world, pod)
+    world.round()
+    assert verdict(world.status) == ("Pending", "PodNameTaken")
+
+
+def test_one_with_other_arguments_is_not_and_admission_is_not_asked():
+    world, pod = mirrored()
+    change_args(pod.api)
+    world.admit = None
+    world.round()
+    assert verdict(world.status) == ("Pending", "PodNameTaken")
+
+
+def test_where_the_cluster_takes_no_such_pod_now_it_says_why():
+    world, pod = mirrored()
+
+    def refuse(_pod):
+        raise TaskError("QuotaExceeded", "no room")
+
+    world.admit = refuse
+    world.round()
+    assert verdict(world.status) == ("Pending", "QuotaExceeded")
+    world.admit = mirror
+    world.settle()
+    assert (world.made, world.status["status"]) == ([pod], "Successful")
+
+
 def stranger(world, pod, name="looks-like-it", **metadata):
     """Have somebody make a Pod with all that a Pod of the Task's has, but its name."""
     api = copy.deepcopy(pod.api)
