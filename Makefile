@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 COLLECTION := build/collections/ansible_collections/taskflow/operator
 PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
-ALONE := $(addprefix tests/e2e/test_,demo.py images.py install.py operator.py nodes.py)
+ALONE := $(addprefix tests/e2e/test_,demo.py away.py images.py install.py operator.py nodes.py)
 CODE := taskflow_controller plugins roles/taskflow_agent/files/agent
 # The parts of the fault suite: one without a cluster, those whose cases run side by side, and the one that disturbs all.
 comma := ,

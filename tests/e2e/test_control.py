@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from support import (
-    OPERATOR_NAMESPACE,
     Cluster,
     PodWatch,
     alive_at_once,
@@ -190,38 +189,3 @@ def test_the_time_to_live_begins_when_the_task_has_ended(cluster):
     assert cluster.finished("brief")["status"]["status"] == "Failure"
     cluster.wait("the Task to go", lambda: cluster.run("get", "task", "brief", check=False).returncode)
     cluster.wait("its Pod to go", lambda: not cluster.pods_of("brief"))
-
-
-def test_whatever_comes_one_pod_is_alive_at_most_and_the_last_spec_wins(cluster):
-    operator = Cluster(OPERATOR_NAMESPACE)
-    watch = PodWatch(cluster.namespace, "fire")
-
-    def apply(number: int) -> None:
-        # It takes its time to end, which is when a second Pod could come up beside it.
-        seconds = 1 if number == 4 else 300
-        line = f"trap 'sleep 2; exit 1' TERM; echo spec {number}; sleep {seconds} & wait $!"
-        cluster.apply(make_task("fire", shell("a", line), shell("b", "true")))
-
-    apply(1)
-    cluster.running("fire")
-    apply(2)
-    cluster.run("delete", "pods", "-l", "taskname=fire", "--wait=false")
-    apply(3)
-    cluster.wait("the third spec's Pod", lambda: any(generation_of(pod) == "3" for pod in cluster.pods_of("fire")))
-    operator.run("delete", "pods", "-l", "app.kubernetes.io/name=taskflow-operator", "--wait=false")
-    cluster.run("delete", "pods", "-l", "taskname=fire", "--wait=false")
-    apply(4)
-    task = cluster.finished("fire", generation=4)
-    operator.run("rollout", "status", "deployment/taskflow-operator", "--timeout=120s")
-    assert task["status"]["status"] == "Successful", condition(task)
-    assert cluster.logs(task["status"]["podName"], "a") == "spec 4\n"
-    cluster.wait("the other Pods to go", lambda: len(cluster.pods_of("fire")) == 1)
-    changes = watch.stop()
-    assert {generation_of(change["object"]) for change in changes} >= {"1", "3", "4"}
-    assert alive_at_once(changes) == {0, 1}
-
-
-def generation_of(pod: dict) -> str:
-    """Return which generation of its Task's spec a Pod runs."""
-    generation: str = pod["metadata"]["annotations"]["api.practice.com/generation"]
-    return generation

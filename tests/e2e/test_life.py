@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support import OPERATOR_NAMESPACE, Cluster, condition, example, make_task, shell, step_states
+from support import condition, example, make_task, shell, step_states
 
 
 def test_a_changed_task_runs_again(cluster):
@@ -135,16 +135,6 @@ def test_events_tell_a_tasks_story(cluster):
     reasons = cluster.wait("the events", told)
     assert {"Created", "Started", "StepSucceeded", "StepFailed", "Failed"} <= set(reasons)
     assert len(reasons) == len(set(reasons)) + reasons.count("StepStarted") - bool(reasons.count("StepStarted"))
-
-
-def test_a_task_goes_on_when_the_operator_is_restarted(cluster):
-    cluster.apply(make_task("steady", shell("a", "sleep 5"), shell("b", "echo b"), handoff="Annotation"))
-    cluster.wait("the Task to run", lambda: cluster.task("steady").get("status", {}).get("status") == "Running")
-    operator = Cluster(OPERATOR_NAMESPACE)
-    operator.run("delete", "pods", "-l", "app.kubernetes.io/name=taskflow-operator", "--wait=false")
-    task = cluster.finished("steady")
-    assert (task["status"]["status"], task["status"]["attempts"]) == ("Successful", 1)
-    operator.run("rollout", "status", "deployment/taskflow-operator", "--timeout=120s")
 
 
 def test_many_tasks_at_once_all_end(cluster):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from support import OPERATOR_NAMESPACE, Cluster, condition, make_task, run_module, shell, step_states
-from support.installation import OPERATOR, install_variables, operator_pods, wait_ready
+from support.installation import OPERATOR, come_back, go_away, install_variables, operator_pods, wait_ready
 
 
 def test_the_operators_pod_is_restricted():
@@ -74,11 +74,9 @@ def test_metrics_are_served(cluster):
 @pytest.fixture
 def without_operator():
     """The cluster while no operator runs."""
-    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=0")
-    OPERATOR.wait("the operator to stop", lambda: not operator_pods())
+    go_away()
     yield
-    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=1")
-    wait_ready()
+    come_back()
 
 
 def module(cluster: Cluster, name: str, task: str, *flags: str, **options: object) -> dict:

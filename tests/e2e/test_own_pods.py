@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from support import Cluster, Object, condition, make_task, shell, waiter
-from support.installation import OPERATOR, operator_pods
-
-FINALIZER = "api.practice.com/task-tracking"
+from support.installation import OPERATOR
 
 
 @pytest.fixture
@@ -18,27 +15,6 @@ def running(cluster: Cluster) -> Object:
     """A Task whose step runs, and waits for a word; its Pod."""
     cluster.apply(make_task("own", waiter("a")))
     return cluster.get("pod", cluster.running("own")["status"]["podName"])
-
-
-def go_away() -> None:
-    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=0")
-    OPERATOR.wait("the operator's end", lambda: not operator_pods())
-
-
-def come_back() -> None:
-    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=1")
-    OPERATOR.run("rollout", "status", "deployment/taskflow-operator", "--timeout=120s")
-
-
-@pytest.fixture
-def operator_back() -> Iterator[None]:
-    """Whatever a test does to the operator, it is there again afterwards."""
-    yield
-    come_back()
-
-
-def is_gone(cluster: Cluster, kind: str, name: str) -> bool:
-    return cluster.run("get", kind, name, "--ignore-not-found", "-o", "name").stdout == ""
 
 
 def succeeds_in_its_only_pod(cluster: Cluster, pod: Object) -> Object:
@@ -77,7 +53,7 @@ def test_an_owner_that_somebody_takes_off_is_put_back_and_no_second_pod_is_made(
     assert metadata["name"] in cluster.event("own", "PodReclaimed")
     succeeds_in_its_only_pod(cluster, running)
     cluster.run("delete", "task", "own")
-    cluster.wait("the Pod's end", lambda: is_gone(cluster, "pod", metadata["name"]))
+    cluster.wait("the Pod's end", lambda: cluster.is_gone("pod", metadata["name"]))
 
 
 def forged(pod: Object, name: str) -> Object:
@@ -101,7 +77,7 @@ def test_a_pod_that_looks_like_the_tasks_decides_nothing(cluster: Cluster, runni
     cluster.tell(running["metadata"]["name"], "a", 3)
     done = cluster.finished("own")
     assert (done["status"]["status"], condition(done)["reason"]) == ("Failure", "StepFailed"), done["status"]
-    assert not is_gone(cluster, "pod", "looks-like-it")
+    assert not cluster.is_gone("pod", "looks-like-it")
     told = [event for event in cluster.events("own") if event["reason"] == "ForeignPod"]
     assert len(told) == 1
 
@@ -133,21 +109,6 @@ def test_a_pod_with_the_name_of_the_tasks_next_one_is_not_judged(cluster: Cluste
     assert (done["status"]["status"], condition(done)["reason"]) == ("Failure", "StepFailed"), done["status"]
 
 
-def test_a_success_that_nobody_saw_is_not_run_again(cluster: Cluster, running: Object, operator_back: None) -> None:
-    name = running["metadata"]["name"]
-    assert FINALIZER in running["metadata"]["finalizers"]
-    go_away()
-    cluster.tell(name, "a")
-    assert cluster.terminal_pod(name)["status"]["phase"] == "Succeeded"
-    cluster.run("delete", "pod", name, "--wait=false")
-    assert cluster.get("pod", name)["metadata"]["deletionTimestamp"]
-    come_back()
-    done = cluster.finished("own")
-    assert (done["status"]["status"], done["status"]["attempts"]) == ("Successful", 1), done["status"]
-    cluster.wait("the Pod's end", lambda: is_gone(cluster, "pod", name))
-    assert cluster.pods_of("own") == []
-
-
 def test_a_pod_is_free_when_its_task_has_its_verdict(cluster: Cluster, running: Object) -> None:
     succeeds_in_its_only_pod(cluster, running)
     cluster.wait(
@@ -156,31 +117,9 @@ def test_a_pod_is_free_when_its_task_has_its_verdict(cluster: Cluster, running: 
     )
 
 
-def test_a_forced_removal_is_told(cluster: Cluster, running: Object, operator_back: None) -> None:
-    name = running["metadata"]["name"]
-    go_away()
-    cluster.run("delete", "pod", name, "--force", "--grace-period=0", "--wait=false")
-    cluster.patch("pod", name, {"metadata": {"finalizers": None}})
-    cluster.wait("the Pod's end", lambda: is_gone(cluster, "pod", name))
-    come_back()
-    assert name in cluster.event("own", "PodRemoved")
-    assert "removed before its end was known" in cluster.event("own", "Created", "attempt 2")
-
-
 def test_a_pod_goes_with_its_task_while_it_runs(cluster: Cluster, running: Object) -> None:
     cluster.run("delete", "task", "own")
-    cluster.wait("the Pod's end", lambda: is_gone(cluster, "pod", running["metadata"]["name"]))
-
-
-def test_a_pod_goes_with_a_task_that_was_deleted_while_the_operator_was_away(
-    cluster: Cluster, running: Object, operator_back: None
-) -> None:
-    name = running["metadata"]["name"]
-    go_away()
-    cluster.run("delete", "task", "own")
-    cluster.wait("the Pod's deletion", lambda: cluster.get("pod", name)["metadata"].get("deletionTimestamp"))
-    come_back()
-    cluster.wait("the Pod's end", lambda: is_gone(cluster, "pod", name))
+    cluster.wait("the Pod's end", lambda: cluster.is_gone("pod", running["metadata"]["name"]))
 
 
 def test_a_namespace_goes_with_what_runs_in_it() -> None:
@@ -190,7 +129,7 @@ def test_a_namespace_goes_with_what_runs_in_it() -> None:
     cluster.apply(make_task("own", waiter("a")))
     cluster.running("own")
     cluster.run("delete", "namespace", name, "--wait=false")
-    OPERATOR.wait("the namespace's end", lambda: is_gone(OPERATOR, "namespace", name))
+    OPERATOR.wait("the namespace's end", lambda: OPERATOR.is_gone("namespace", name))
 
 
 def test_pods_in_the_operators_own_namespace_are_not_kept() -> None:

@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from support import OPERATOR_NAMESPACE, ROOT, Cluster, Object
 
 OPERATOR = Cluster(OPERATOR_NAMESPACE)
@@ -55,6 +57,31 @@ def installed_objects() -> set[str]:
 def operator_pods() -> list[Object]:
     """Return the operator's Pods, those that are ending among them."""
     return OPERATOR.list("pods", "app.kubernetes.io/name=taskflow-operator")
+
+
+def go_away() -> None:
+    """Take the operator away, until come_back()."""
+    _require_alone()
+    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=0")
+    OPERATOR.wait("the operator to stop", lambda: not operator_pods())
+
+
+def come_back() -> None:
+    """Have one operator again, and wait until it is ready."""
+    OPERATOR.run("scale", "deployment/taskflow-operator", "--replicas=1")
+    wait_ready()
+
+
+def kill() -> None:
+    """Delete the operator's Pod. The Deployment makes another."""
+    _require_alone()
+    OPERATOR.run("delete", "pods", "-l", "app.kubernetes.io/name=taskflow-operator", "--wait=false")
+
+
+def _require_alone() -> None:
+    """Fail where tests run side by side: the others need the operator."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        pytest.fail("a test that takes the operator away has to run alone: add its file to ALONE in the Makefile")
 
 
 def wait_ready() -> None:

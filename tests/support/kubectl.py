@@ -106,6 +106,10 @@ class Cluster:
         """Let a step of waiter() end."""
         self.run("exec", pod, "-c", step, "--", "sh", "-c", f"echo {exit_code} > /tmp/told")
 
+    def is_gone(self, kind: str, name: str) -> bool:
+        """Return whether there is no such object."""
+        return self.run("get", kind, name, "--ignore-not-found", "-o", "name").stdout == ""
+
     def wait(self, what: str, test: Callable[[], Any]) -> Any:
         """Wait until test() is true, and return what it returned."""
         end = time.monotonic() + WAIT
