@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Iterator
 
+import pytest
 from support import Cluster, Object, condition, make_task, shell
 from support.facts import facts, needs_own_cluster
-from support.nodes import ANYWHERE, on_node, ready_condition, workers
+from support.nodes import ANYWHERE, node_run, on_node, ready_condition, workers
 
 pytestmark = needs_own_cluster
 # The images that the examples and the tests name, each with a command that it has.
@@ -132,6 +136,32 @@ def test_a_network_policy_lets_out_what_it_allows(cluster):
     )
     cluster.wait("friend to be in reach", lambda: reaches(cluster, "client", "friend"))
     assert not reaches(cluster, "client", "other") and not reaches(cluster, "client", "friend", 9090)
+
+
+@contextlib.contextmanager
+def without_nft(node: str) -> Iterator[None]:
+    """Have the agent that writes a node's packet filter find no nft."""
+    pid = node_run(node, "sh", "-c", "pidof node-agent || true").strip()
+    if not pid:
+        pytest.skip("the node image is kind's, which has another network")
+    path = f"/proc/{pid}/root/usr/sbin/nft"
+    node_run(node, "mv", path, f"{path}.away")
+    try:
+        yield
+    finally:
+        node_run(node, "mv", f"{path}.away", path)
+
+
+def test_a_network_policy_that_could_not_be_applied_is_tried_again(cluster):
+    home, away = workers()
+    make_server(cluster, "web", home)
+    make_server(cluster, "client", away)
+    with without_nft(home):
+        cluster.apply(make_policy("nothing", "web", policyTypes=["Ingress"]))
+        time.sleep(3)
+        assert reaches(cluster, "client", "web")
+    # Nothing else has changed.
+    cluster.wait("the client to be kept out", lambda: not reaches(cluster, "client", "web"))
 
 
 def make_server(cluster: Cluster, name: str, node: str) -> None:
