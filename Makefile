@@ -65,7 +65,7 @@ cluster-lock: prepare ## Write go.mod and go.sum for KUBERNETES=1.38, a line of 
 	@$(BIN)/python -B dev/roles/taskflow_cluster/files/programs/lock.py dev/roles/taskflow_cluster/vars/main/versions.yml "$(KUBERNETES)"
 
 .PHONY: test
-test: test-unit up ## Run all tests; brings the cluster up if it is not (35 minutes, and 15 more the first time)
+test: unit up ## Run all tests; brings the cluster up if it is not (35 minutes, and 15 more the first time)
 	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 15 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=2 --dist=loadfile tests/integration
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadfile $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
@@ -84,9 +84,16 @@ faults: $(if $(FAULTS_TOGETHER)$(FAULTS_ALONE),up,prepare) ## Lose, delay and re
 	$(if $(FAULTS_ALONE),$(PYTEST) $(FAULTS_ALONE) || code=1;) \
 	exit $$code
 
+# Those of the agent send signals.
+.PHONY: unit
+unit: prepare
+	@echo "==> Running the unit tests, two at a time (four minutes)."
+	@$(PYTEST) -q --numprocesses=2 --dist=loadfile --ignore=tests/unit/agent tests/unit
+	@$(PYTEST) -q tests/unit/agent
+
 .PHONY: test-unit
-test-unit: prepare ## Run the tests that need no cluster, and say what of the code they run (five minutes)
-	@echo "==> Running the unit tests (five minutes)."
+test-unit: prepare ## Run the tests that need no cluster, and say what of the code they run (eight minutes)
+	@echo "==> Running the unit tests (eight minutes)."
 	@$(PYTEST) -q $(addprefix --cov=,$(CODE)) --cov-report=term:skip-covered tests/unit
 
 .PHONY: molecule
@@ -109,8 +116,8 @@ bench: prepare ## Measure, beside the targets; on the cluster, if it is up. ONLY
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(BIN)/python tests/bench/bench.py --only "$(ONLY)"
 
 .PHONY: lint
-lint: prepare ## Check style, types, YAML, playbooks, shell scripts and the collection (five minutes)
-	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint, antsibull, ansible-test (five minutes)."
+lint: prepare ## Check style, types, YAML, playbooks, shell scripts and the collection (four minutes)
+	@echo "==> ruff, mypy, yamllint, shellcheck, ansible-lint, antsibull, ansible-test (four minutes)."
 	@scripts/lint.sh
 
 .PHONY: sanity

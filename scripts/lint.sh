@@ -11,6 +11,12 @@ check() {
     fi
 }
 
+# It takes as long as all others together, and one core.
+sanity_log=$(mktemp)
+trap 'rm -f "$sanity_log"' EXIT
+python scripts/sanity.py >"$sanity_log" 2>&1 &
+sanity=$!
+
 mapfile -t shell_scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 
 check ruff ruff check --quiet .
@@ -29,7 +35,8 @@ check ansible-lint ansible-lint --offline --profile production --strict
 check 'antsibull-changelog' antsibull-changelog lint
 check 'antsibull-docs' antsibull-docs lint-collection-docs --plugin-docs \
     build/collections/ansible_collections/taskflow/operator
-check ansible-test python scripts/sanity.py
+check ansible-test wait "$sanity"
+cat "$sanity_log"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'lint failed: %s\n' "${failed[*]}" >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -79,28 +80,27 @@ def test_an_upgrade_while_tasks_run_loses_none(another_version, cluster):
         assert task["status"]["podName"] == pods.get(name, task["status"]["podName"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def removed():
-    """The cluster without the operator. ``variables`` are those that install it as it was, as is done at the end."""
-    variables = install_variables()
+    """The cluster without the operator, which each test leaves so; at the end it is as it was.
+
+    ``variables`` are those that install it as it was. In ``busy``, a namespace, a Task ran when it was removed.
+    """
+    variables, busy = install_variables(), Cluster(f"e2e-{uuid.uuid4().hex[:8]}")
+    busy.run("create", "namespace", busy.namespace)
+    busy.apply(make_task("left", shell("a", "sleep 600")))
+    busy.running("left")
     run_playbook("uninstall", {**KUBECONFIG, "taskflow_operator_delete_tasks": True})
-    yield SimpleNamespace(variables=variables)
+    yield SimpleNamespace(variables=variables, busy=busy)
     run_playbook("install", variables)
     wait_ready()
+    busy.run("delete", "namespace", busy.namespace, "--wait=false")
 
 
-@pytest.fixture
-def left(cluster):
-    """A Task that runs, and the cluster."""
-    cluster.apply(make_task("left", shell("a", "sleep 600")))
-    cluster.running("left")
-    return cluster
-
-
-def test_nothing_is_left_of_a_removed_operator(left, removed):
+def test_nothing_is_left_of_a_removed_operator(removed):
     assert installed_objects() == set()
     assert OPERATOR.run("get", "namespace", OPERATOR_NAMESPACE, check=False).returncode != 0
-    assert left.pods_of("left") == []
+    assert removed.busy.pods_of("left") == []
 
 
 def test_a_namespace_that_was_there_before_stays_and_is_empty(removed, cluster):
