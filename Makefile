@@ -84,7 +84,7 @@ faults: $(if $(FAULTS_TOGETHER)$(FAULTS_ALONE),up,prepare) ## Lose, delay and re
 	$(if $(FAULTS_ALONE),$(PYTEST) $(FAULTS_ALONE) || code=1;) \
 	exit $$code
 
-# Those of the agent send signals.
+# The agent's tests send signals, so they run alone.
 .PHONY: unit
 unit: prepare
 	@echo "==> Running the unit tests, two at a time (four minutes)."

@@ -13,9 +13,9 @@ check() {
 
 # It takes as long as all others together, and one core.
 sanity_log=$(mktemp)
-trap 'rm -f "$sanity_log"' EXIT
-python scripts/sanity.py >"$sanity_log" 2>&1 &
+setsid python scripts/sanity.py >"$sanity_log" 2>&1 &
 sanity=$!
+trap 'kill -- "-$sanity" 2>/dev/null; rm -f "$sanity_log"' EXIT
 
 mapfile -t shell_scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 

@@ -5,6 +5,7 @@ owner of the watched kind is left, or each of them is being deleted. The stores 
 finalizer goes, the API server itself is asked, as Kubernetes' garbage collector does.
 """
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -17,10 +18,11 @@ from taskflow_controller.kube.api import plain_cause
 from taskflow_controller.kube.informers import Change
 from taskflow_controller.kube.kinds import GroupVersionKind, Object, namespace_and_name
 from taskflow_controller.kube.objects import Objects, Patience
+from taskflow_controller.kube.selectors import parse_selector
 from taskflow_controller.kube.store import Store
 from taskflow_controller.kube.work_queue import WorkQueue
 from taskflow_controller.reconcile.finalizers import finalizers_of, removal
-from taskflow_controller.triggers.ownership import OwnerName, owner_names
+from taskflow_controller.triggers.ownership import OwnerName, names_any_owner, owner_names
 
 logger = logging.getLogger(__name__)
 
@@ -132,13 +134,23 @@ class DependentFinalizers:
         # One that is no longer selected, but has the finalizer, may still be there.
         rule, last = self._rules[number], change.new or change.old or {}
         before = _owner_uids(rule, change.old) if change.old and _is_held(rule, change.old) else set()
-        is_held = _is_held(rule, last)
-        if not is_held and not before:
+        if not _is_held(rule, last) and not before:
             return
-        held = Held(number, *namespace_and_name(last), _uid_of(last))
+        self._found(Held(number, *namespace_and_name(last), _uid_of(last)), before, last)
+
+    def _found(self, held: Held, before: set[str], obj: Object) -> None:
+        """Note the owners of a dependent, and have it looked at if none of them is known.
+
+        Args:
+            held: the dependent.
+            before: the UIDs of its owners as far as they were noted.
+            obj: the dependent as it is, or was at last.
+        """
+        rule = self._rules[held.rule]
+        is_held = _is_held(rule, obj)
         # The index first: an owner that goes from here on finds it there.
-        self._index(held, before, _owner_uids(rule, last) if is_held else set())
-        if is_held and not self._is_known_owned(rule, last):
+        self._index(held, before, _owner_uids(rule, obj) if is_held else set())
+        if is_held and not self._is_known_owned(rule, obj):
             self._queue.add(held, "no owner is known")
 
     def _index(self, held: Held, before: set[str], after: set[str]) -> None:
@@ -179,7 +191,7 @@ class DependentFinalizers:
         delay = self._queue.add_rate_limited(key, "it failed")
         rule = self._rules[key.rule]
         if isinstance(key, Search):
-            text = "could not look for each %s with the finalizer %s, will try again in %.3g s: %s"
+            text = "could not search for %s objects with the finalizer %s, will try again in %.3g s: %s"
             logger.warning(text, rule.gvk.kind, rule.finalizer, delay, cause)
         else:
             text = "could not take the finalizer %s off %s %s/%s, will try again in %.3g s: %s"
@@ -189,9 +201,21 @@ class DependentFinalizers:
         rule = self._rules[search.rule]
         for namespace in rule.namespaces or (None,):
             for obj in self._objects.metadata_of_all(rule.gvk, namespace):
-                if _is_held(rule, obj) and not self._is_known_owned(rule, obj):
-                    self._queue.add(Held(search.rule, *namespace_and_name(obj), _uid_of(obj)), "no owner is known")
+                if self._is_of(search.rule, obj):
+                    self._found(Held(search.rule, *namespace_and_name(obj), _uid_of(obj)), set(), obj)
         self._queue.forget(search)
+
+    def _is_of(self, number: int, obj: Object) -> bool:
+        """Return whether an object is held by a rule. Another rule may have the same finalizer."""
+        rule = self._rules[number]
+        if not _is_held(rule, obj) or any(map(functools.partial(_selects, obj=obj), self._others(rule))):
+            return False
+        return bool(_owners_of(rule, obj)) or not names_any_owner(obj)
+
+    def _others(self, rule: Rule) -> list[Rule]:
+        """Return the other rules for the same finalizer on the same kind."""
+        same = (rule.finalizer, rule.gvk)
+        return [other for other in self._rules if other is not rule and (other.finalizer, other.gvk) == same]
 
     def _process(self, held: Held) -> None:
         rule = self._rules[held.rule]
@@ -249,6 +273,11 @@ def _owner_uids(rule: Rule, obj: Object) -> set[str]:
 
 def _is_held(rule: Rule, obj: Object) -> bool:
     return rule.finalizer in finalizers_of(obj)
+
+
+def _selects(rule: Rule, obj: Object) -> bool:
+    matches = parse_selector(rule.selector)
+    return matches is None or matches((obj.get("metadata") or {}).get("labels") or {})
 
 
 def _is_being_deleted(obj: Object) -> bool:

@@ -83,6 +83,12 @@ def names_owner(obj: Object, owner: Object) -> bool:
     )
 
 
+def names_any_owner(obj: Object) -> bool:
+    """Return whether an object names an owner, of whatever kind."""
+    metadata = obj.get("metadata") or {}
+    return bool(_references(metadata)) or TYPE_ANNOTATION in (metadata.get("annotations") or {})
+
+
 def _references(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     return [reference for reference in metadata.get("ownerReferences") or [] if isinstance(reference, dict)]
 

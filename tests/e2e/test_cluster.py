@@ -160,7 +160,6 @@ def test_a_network_policy_that_could_not_be_applied_is_tried_again(cluster):
         cluster.apply(make_policy("nothing", "web", policyTypes=["Ingress"]))
         time.sleep(3)
         assert reaches(cluster, "client", "web")
-    # Nothing else has changed.
     cluster.wait("the client to be kept out", lambda: not reaches(cluster, "client", "web"))
 
 

@@ -80,21 +80,35 @@ def test_an_upgrade_while_tasks_run_loses_none(another_version, cluster):
         assert task["status"]["podName"] == pods.get(name, task["status"]["podName"])
 
 
+def uninstall():
+    run_playbook("uninstall", {**KUBECONFIG, "taskflow_operator_delete_tasks": True})
+
+
 @pytest.fixture(scope="module")
-def removed():
-    """The cluster without the operator, which each test leaves so; at the end it is as it was.
+def without_operator():
+    """The cluster without the operator, until the last test has ended.
 
     ``variables`` are those that install it as it was. In ``busy``, a namespace, a Task ran when it was removed.
     """
     variables, busy = install_variables(), Cluster(f"e2e-{uuid.uuid4().hex[:8]}")
     busy.run("create", "namespace", busy.namespace)
-    busy.apply(make_task("left", shell("a", "sleep 600")))
-    busy.running("left")
-    run_playbook("uninstall", {**KUBECONFIG, "taskflow_operator_delete_tasks": True})
-    yield SimpleNamespace(variables=variables, busy=busy)
-    run_playbook("install", variables)
-    wait_ready()
-    busy.run("delete", "namespace", busy.namespace, "--wait=false")
+    try:
+        busy.apply(make_task("left", shell("a", "sleep 600")))
+        busy.running("left")
+        uninstall()
+        yield SimpleNamespace(variables=variables, busy=busy)
+    finally:
+        run_playbook("install", variables)
+        wait_ready()
+        busy.run("delete", "namespace", busy.namespace, "--wait=false")
+
+
+@pytest.fixture
+def removed(without_operator):
+    """The same; whatever a test installs, and has not removed, is removed when it has ended."""
+    yield without_operator
+    if installed_objects():
+        uninstall()
 
 
 def test_nothing_is_left_of_a_removed_operator(removed):

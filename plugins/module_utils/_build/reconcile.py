@@ -22,9 +22,9 @@ from .._task.order import orders_to_come
 from .._task.record import claim_room, write_status
 from .._task.unstartable import INVALID_IMAGE_NAME, unstartable
 from .api import BuildApi
-from .build import as_task, build_job, own_field, secret_name
+from .build import as_task, build_job, job_name, own_field, secret_name
 from .observed import Seen, lacks_pod, present_pod, tries_to_allow
-from .plan import Plan, current_job, plan_jobs
+from .plan import Plan, current_job, plan_jobs, recorded_status
 from .status import WAITING_PAUSE, compute_events, compute_status, next_look, refusal_of
 
 
@@ -91,6 +91,7 @@ class BuildReconciler:
         self._delete(build, plan, done)
         created: Job | None = None
         try:
+            build = self._claim_room(build, seen, plan)
             created = self._act(build, seen, plan, done)
         except InvalidSpec as error:
             seen = dataclasses.replace(seen, problem=own_field(error, build))
@@ -113,6 +114,17 @@ class BuildReconciler:
         except InvalidSpec as error:
             return dataclasses.replace(seen, problem=own_field(error, build))
 
+    def _claim_room(self, build: Build, seen: Seen, plan: Plan) -> Build:
+        """Write the first status of a large Build that is about to get a Job, which it names; return the Build.
+
+        Raises:
+            TaskError: there is no room for one.
+        """
+        if plan.action != "created" or seen.task is None or recorded_status(build) or self.check_mode:
+            return build
+        status: BuildStatus = {**compute_status(build, seen, timestamp()), "jobName": job_name(build)}
+        return claim_room(self.api, "Build", build, status)
+
     def _act(self, build: Build, seen: Seen, plan: Plan, done: Done) -> Job | None:
         """Do what is due for the Pod and the Job of the wanted state; return a Job that was made.
 
@@ -123,11 +135,7 @@ class BuildReconciler:
             return None
         if plan.current:
             self._end_containers(build, seen, done)
-        created: Job | None = None
-        if plan.action == "created":
-            if not build.get("status") and not self.check_mode:
-                build = claim_room(self.api, "Build", build, compute_status(build, seen, timestamp()))
-            created = self._create(build, seen.task)
+        created = self._create(build, seen.task) if plan.action == "created" else None
         if plan.current and lacks_pod(plan.current, seen.pods):
             refusal = refusal_of(self.api.events_of(plan.current))
             if refusal:

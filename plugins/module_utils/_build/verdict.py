@@ -14,6 +14,7 @@ from .._errors import InvalidSpec
 from .._kube.shapes import Build, Condition, Job, StepStatus
 from .._pod.life import has_ended, is_ending, is_failed
 from .._task.conditions import SUSPENDED, Verdict, condition_of
+from .._task.fit import message_of
 from .._task.losses import loss_of
 from .._task.observed import Observed, ObservedPod
 from .._task.reports import STOPPED_CODES
@@ -134,7 +135,7 @@ def _recorded_loss(build: Build, pod: str = "") -> str:
     condition = condition_of(recorded)
     if condition.get("reason") != POD_LOST or pod not in ("", recorded.get("podName")):
         return ""
-    return condition["message"].partition(_RETRY)[0]
+    return message_of(recorded).partition(_RETRY)[0]
 
 
 def _has_failed_before(pod: ObservedPod) -> bool:
@@ -153,7 +154,7 @@ def _out_of_time(build: Build, job: Job, steps: t.Sequence[StepStatus]) -> str:
     rule = f"spec.activeDeadlineSeconds allows {limit} s for the whole Build, its retries included"
     number = passed(steps)
     if number == len(steps) or not _has_begun(steps, number):
-        said = condition_of(recorded_status(build)).get("message")
+        said = message_of(recorded_status(build))
         return f"no step had begun when the time was up{f' ({said})' if said else ''}; {rule}"
     step = steps[number]
     who = f'step "{step["name"]}" ({number + 1} of {len(steps)})'

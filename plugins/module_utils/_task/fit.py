@@ -24,7 +24,7 @@ LEVELS = (
 )
 MESSAGES, RESULTS, DETAILS, STEPS = 1, 2, 3, 4
 LEFT_OUT = {RESULTS: ("results",), DETAILS: ("history",), STEPS: ("steps", "progress", "startAt")}
-# By which fields one tells of which spec a status speaks: a Task's and a Build's.
+# The fields that identify the spec which a status belongs to: a Task's, and a Build's.
 SPEC_HASHES = ("specHash", "buildHash")
 # How many characters are left of the message of a step, and of a condition.
 STEP_MESSAGE, CONDITION_MESSAGE = 100, 500
@@ -49,6 +49,11 @@ def level_of(status: TaskStatus | BuildStatus) -> int:
     """Return how much a status was cut."""
     what = condition_of(status).get("message", "").partition(NOTE)[2]
     return LEVELS.index(what) if what in LEVELS else 0
+
+
+def message_of(status: TaskStatus | BuildStatus) -> str:
+    """Return the words of the condition Succeeded, without those that tell that the status was cut."""
+    return condition_of(status).get("message", "").partition(NOTE)[0]
 
 
 def cut(status: S, level: int) -> S:

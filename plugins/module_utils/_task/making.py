@@ -82,12 +82,17 @@ class PodMaker:
         """Tell whether a Pod is what the API server makes of the one that was built: admission may change its images.
 
         Raises:
-            TaskError: the API server would not take such a Pod now.
+            TaskError: the API server would not take such a Pod now. It may later, whatever its reason.
         """
         if is_as_built(pod, built):
             return True
-        differs_by_images = is_as_built(pod, with_images(built, pod))
-        return differs_by_images and is_as_built(pod, with_images(built, self.api.admitted_pod(built)))
+        if not is_as_built(pod, with_images(built, pod)):
+            return False
+        try:
+            admitted = self.api.admitted_pod(built)
+        except TaskError as error:
+            raise TaskError(error.reason, error.message, retry_after=error.retry_after) from error
+        return is_as_built(pod, with_images(built, admitted))
 
     def _pod_there(self, built: Pod, attempt: Attempt) -> Pod | None:
         """Return the Pod that has the name of one that was to be made; None where that is going.

@@ -159,16 +159,25 @@ class Reconciler:
         """Tell whether a Pod is the operator's own, made before its UID could be recorded, and note it if so.
 
         Raises:
-            TaskError: PodNameTaken: it is not, and the Task needs a Pod of this name.
+            TaskError: PodNameTaken: it is not, and the Task needs a Pod of this name; or the API server would not take
+                such a Pod now, so nobody can tell.
         """
-        attempt = attempt_of(pod)
-        if self.maker.is_own(pod, self.maker.build(task, attempt)):
-            found.made = {*(found.made or ()), pod["metadata"].get("uid", "")}
-            return True
-        if is_ending(pod) or seen.shall_stop or is_suspended(seen):
-            found.foreign.add(pod["metadata"].get("uid", ""))
-            return False
-        raise name_taken(pod, attempt.number)
+        attempt, uid = attempt_of(pod), pod["metadata"].get("uid", "")
+        is_needed = not (is_ending(pod) or seen.shall_stop or is_suspended(seen))
+        built = self.maker.build(task, attempt)
+        try:
+            is_own = self.maker.is_own(pod, built)
+        except TaskError:
+            if is_needed:
+                raise
+            is_own = False
+        if is_own:
+            found.made = {*(found.made or ()), uid}
+        elif is_needed:
+            raise name_taken(pod, attempt.number)
+        else:
+            found.foreign.add(uid)
+        return is_own
 
     def _release(self, found: Found, recorded: Object, namespace_ends: bool = False) -> bool:
         """Let the Pods go whose ends are recorded now, and tell whether there were any.

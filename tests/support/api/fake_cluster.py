@@ -130,10 +130,11 @@ class FakeCluster:
         self._request("find", gvk.kind, {})
         return ApiResource(plural_of(gvk.kind), self.namespaced)
 
-    def get(self, path: str, query: dict[str, Any] | None = None, _accept: str = "") -> Object:
+    def get(self, path: str, query: dict[str, Any] | None = None, accept: str = "") -> Object:
         if query is None:
             return self._get(path)
         self._request("list", path, query)
+        is_whole = "PartialObjectMetadataList" not in accept
         with self.changed:
             if "continue" in query:
                 version, start = map(int, query["continue"].split(":"))
@@ -144,7 +145,7 @@ class FakeCluster:
                 ]
             if version < self.compacted and start:
                 raise gone()
-            items = self._snapshots[path, version]
+            items = [item if is_whole else {"metadata": item["metadata"]} for item in self._snapshots[path, version]]
             end = start + min(self.page_size, query["limit"])
             more = {"continue": f"{version}:{end}"} if end < len(items) else {}
             return copy.deepcopy({"metadata": {"resourceVersion": str(version), **more}, "items": items[start:end]})

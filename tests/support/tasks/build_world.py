@@ -189,6 +189,7 @@ class BuildWorld:
             assert number > max(others, default=0), "it was built before another state was wanted"
         self._recorded.append((status["buildHash"], self.uids))
         self.build["status"] = copy.deepcopy(status)
+        self._touch()
         return copy.deepcopy(self.build)
 
     def emit(self, _build: Object, event: Any) -> None:

@@ -360,6 +360,8 @@ class World:
     def create_pod(self, pod: Object, dry_run: bool = False) -> Object:
         json.dumps(pod)
         assert not dry_run
+        # What was sent stays as it was.
+        pod = copy.deepcopy(pod)
         self.admit(pod)
         name = pod["metadata"]["name"]
         if name in self.pods:

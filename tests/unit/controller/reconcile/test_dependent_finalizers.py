@@ -170,8 +170,31 @@ def test_one_that_has_only_lost_its_labels_keeps_it(api: FakeCluster, started: A
     api.put(widget())
     api.put(pod())
     started(selector="type=x")
-    until(lambda: len(api.paths("list")) == 3)
+    until(lambda: len(api.paths("list")) >= 3)
     time.sleep(0.1)
+    assert finalizers_at(api) == [OTHERS, OURS]
+    # No informer shows it, and yet it goes with its owner.
+    api.delete(widget())
+    until(lambda: finalizers_at(api) == [OTHERS])
+
+
+@pytest.mark.parametrize("labels", [{"app": "beta"}, {}])
+def test_the_dependents_of_another_rule_with_the_same_finalizer_keep_it(
+    api: FakeCluster, monkeypatch: pytest.MonkeyPatch, labels: dict[str, str]
+) -> None:
+    monkeypatch.setattr(dependent_finalizers, "SYNC_SECONDS", 0.01)
+    theirs = pod(labels=labels)
+    theirs["metadata"]["ownerReferences"][0]["kind"] = "Gadget"
+    api.put(theirs)
+    api.put({**widget(), "kind": "Gadget"})
+    finalizers = DependentFinalizers(Objects(api), 0.05)  # type: ignore[arg-type]
+    for kind, selector in (("Widget", "app=alpha"), ("Gadget", "app=beta")):
+        gvk = GroupVersionKind("example.com", "v1", kind)
+        finalizers.add(Rule(OURS, POD, gvk, Store(), lambda: True, selector=selector))
+    finalizers.start()
+    until(lambda: len(api.paths("list")) == 2)
+    time.sleep(0.3)
+    finalizers.shut_down()
     assert finalizers_at(api) == [OTHERS, OURS]
 
 
@@ -188,7 +211,7 @@ def test_a_search_that_fails_is_logged_and_done_again(
     api.before = fails
     started(selector="type=x")
     until(lambda: finalizers_at(api) == [OTHERS])
-    assert f"could not look for each Pod with the finalizer {OURS}, will try again" in caplog.text
+    assert f"could not search for Pod objects with the finalizer {OURS}, will try again" in caplog.text
 
 
 def test_a_deleted_dependent_is_gone_with_its_last_finalizer(api: FakeCluster, started: Any) -> None:

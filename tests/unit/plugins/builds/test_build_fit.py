@@ -72,6 +72,36 @@ def test_a_large_build_without_room_for_a_status_gets_no_job():
     assert set(world.events) == {"TooLarge"}
 
 
+def test_a_changed_one_without_room_is_not_built_over_and_over():
+    world = settled(args=LARGE)
+    world.level = len(LEVELS)
+    world.change(command=["make", "all"])
+    world.settle()
+    assert world.events.count("Created") == 1 and world.events[-1] == "TooLarge"
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_large_build_is_built_once_whenever_the_operator_is_killed(writes):
+    world = SmallWorld({**SPEC, "args": LARGE}, lambda _spec: ["ok", "ok"])
+    world.round(writes=writes)
+    while actions := world.actions():
+        actions[0]()
+    world.settle()
+    assert (len(world.jobs), world.status["phase"]) == (1, "Successful")
+    assert world.events.count("Deleted") == 0
+
+
+def test_the_message_of_a_build_that_is_out_of_time_has_no_note_in_the_middle():
+    world = SmallWorld({**SPEC, "activeDeadlineSeconds": 60}, lambda _spec: ["ok", "ok"])
+    world.level = 1
+    world.round()
+    (job,) = world.jobs.values()
+    world.run_out_of_time(job)
+    world.settle()
+    words = world.status["conditions"][0]["message"]
+    assert words.count(NOTE) == 1 and "spec.activeDeadlineSeconds allows 60 s" in words
+
+
 def test_a_large_build_with_room_for_a_status_is_built():
     world = settled(end="ok", args=LARGE)
     assert (len(world.jobs), world.status["phase"]) == (1, "Successful")

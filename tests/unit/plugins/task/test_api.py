@@ -16,10 +16,11 @@ class Recorder(Api):
     """Takes every request down, and answers with what it was given."""
 
     def __init__(self, answer=None):
-        self.answer, self.requests = answer, []
+        self.answer, self.requests, self.queries = answer, [], []
 
     def request(self, what, method, path, query=None, body=None, *, content_type=""):
         self.requests.append((method, path, body))
+        self.queries.append(query)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer or {}
@@ -35,6 +36,15 @@ def sent(change, *arguments, **annotations):
     ((method, path, body),) = cluster.requests
     assert (method, path) == ("PATCH", "/api/v1/namespaces/team-a/pods/p")
     return body
+
+
+def test_what_admission_makes_of_a_pod_is_asked_without_making_one_and_without_its_name():
+    cluster, admitted = Recorder({"spec": {}}), pod(a="b")
+    assert TaskApi(cluster).admitted_pod(admitted) == {"spec": {}}
+    ((method, path, body),), (query,) = cluster.requests, cluster.queries
+    assert (method, path, query["dryRun"]) == ("POST", "/api/v1/namespaces/team-a/pods", "All")
+    assert "name" not in body["metadata"] and body["metadata"]["generateName"] == "p-"
+    assert body["metadata"]["annotations"] == {"a": "b"} and admitted["metadata"]["name"] == "p"
 
 
 def test_the_order_is_changed_from_what_was_read():

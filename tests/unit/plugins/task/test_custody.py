@@ -389,6 +389,37 @@ def test_where_the_cluster_takes_no_such_pod_now_it_says_why():
     assert (world.made, world.status["status"]) == ([pod], "Successful")
 
 
+def refused(error):
+    """A Pod that was made and not recorded, and a cluster that refuses the dry run."""
+    world, pod = mirrored()
+
+    def refuse(_pod):
+        raise error
+
+    world.admit = refuse
+    return world, pod
+
+
+def test_a_refusal_for_good_is_none_for_the_pod_that_is_there():
+    world, pod = refused(TaskError("Refused", "no dry run", permanent=True))
+    for _ in range(3):
+        world.round()
+    assert verdict(world.status) == ("Pending", "Refused")
+    assert not pod.api["metadata"].get("deletionTimestamp")
+    world.admit = mirror
+    world.settle()
+    assert (world.made, world.status["status"]) == ([pod], "Successful")
+
+
+def test_a_task_is_cancelled_whatever_a_dry_run_says():
+    world, _ = refused(TaskError("QuotaExceeded", "no room"))
+    world.round()
+    world.change(cancel=True)
+    world.round()
+    world.round()
+    assert world.status["status"] == "Cancelled"
+
+
 def stranger(world, pod, name="looks-like-it", **metadata):
     """Have somebody make a Pod with all that a Pod of the Task's has, but its name."""
     api = copy.deepcopy(pod.api)
