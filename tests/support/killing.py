@@ -9,7 +9,7 @@ BUSYBOX = {"image": "busybox:1.28"}
 KILL = """
 for process in /proc/[0-9]*; do
     grep -q "$ID" $process/cgroup 2>/dev/null || continue
-    grep -q '^NSpid:.*[[:space:]]1$' $process/status && kill -9 ${process#/proc/} && echo killed
+    grep -q '^NSpid:.*[[:space:]]1$' $process/status && kill -9 ${process#/proc/} && echo killed >>/dev/termination-log
 done
 """
 
@@ -23,6 +23,5 @@ def kill_from_outside(cluster: Cluster, pod: str, container: str) -> None:
     node = cluster.get("pod", pod)["spec"]["nodeName"]
     spec = {"restartPolicy": "Never", "hostPID": True, "nodeName": node, "containers": [killer]}
     cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "killer"}, "spec": spec})
-    cluster.wait("the kill", lambda: ended_container(cluster.get("pod", "killer"), "kill"))
-    # The log of a container that has just ended may come a moment later.
-    cluster.wait("the killer to have killed", lambda: cluster.logs("killer", "kill") == "killed\n")
+    ended = cluster.wait("the kill", lambda: ended_container(cluster.get("pod", "killer"), "kill"))
+    assert "killed" in ended.get("message", ""), ended

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from .facts import facts, has_facts
+from .reading import read
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR_NAMESPACE = "taskflow-system"
@@ -56,12 +57,15 @@ class Cluster:
 
     def get(self, kind: str, name: str) -> Object:
         """Return one object."""
-        found: Object = json.loads(self.run("get", kind, name, "-o", "json").stdout)
-        return found
+        found = read(kind, self.namespace, name)
+        return json.loads(self.run("get", kind, name, "-o", "json").stdout) if found is None else found
 
     def list(self, kind: str, selector: str = "") -> Objects:
         """Return the objects of a kind."""
-        items: Objects = json.loads(self.run("get", kind, "-l", selector, "-o", "json").stdout)["items"]
+        found = read(kind, self.namespace, labelSelector=selector)
+        if found is None:
+            found = json.loads(self.run("get", kind, "-l", selector, "-o", "json").stdout)
+        items: Objects = found["items"]
         return items
 
     def task(self, name: str) -> Object:
@@ -87,10 +91,11 @@ class Cluster:
     def events(self, name: str) -> Objects:
         """Return the Events on a Task."""
         selector = f"involvedObject.kind=Task,involvedObject.name={name}"
-        found: Objects = json.loads(self.run("get", "events", "--field-selector", selector, "-o", "json").stdout)[
-            "items"
-        ]
-        return found
+        found = read("events", self.namespace, fieldSelector=selector)
+        if found is None:
+            found = json.loads(self.run("get", "events", "--field-selector", selector, "-o", "json").stdout)
+        items: Objects = found["items"]
+        return items
 
     def event(self, name: str, reason: str, words: str = "") -> str:
         """Wait for an Event on a Task, with these words if they are given, and return its message."""
