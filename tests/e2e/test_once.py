@@ -94,7 +94,7 @@ def test_a_sandbox_that_is_lost_runs_nothing_twice(cluster: Cluster, task: Objec
     node, uid = pod["spec"]["nodeName"], pod["metadata"]["uid"]
     sandbox = crictl(node, "pods", "--quiet", "--label", f"io.kubernetes.pod.uid={uid}").strip()
     crictl(node, "rmp", "--force", sandbox)
-    done = cluster.finished("once")
+    done = cluster.settled("once")
     assert (done["status"]["status"], done["status"]["attempts"]) == ("Failure", 1), done["status"]
     first, second, third = step_states(done)
     assert (first, second) == ("Succeeded", "Failed") and third in ("Failed", "Skipped"), done["status"]

@@ -10,7 +10,7 @@ import datetime
 import typing as t
 
 from .._contract import FINAL
-from .._durations import later, seconds_until
+from .._durations import later, parse_time, seconds_until
 from .._kube.kind import JOB
 from .._kube.owner import owners_of
 from .._kube.shapes import Build, BuildStatus, Condition, Job, Pod
@@ -100,6 +100,14 @@ def recorded_status(build: Build) -> BuildStatus:
     """Return the Build's status where it speaks of the wanted state; else an empty one."""
     status: BuildStatus = build.get("status") or {}
     return status if status.get("buildHash") == build_hash(build) else {}
+
+
+def had_pod(build: Build, job: Job | None) -> bool:
+    """Tell whether the status names a Pod of this very Job: another Job of its name was made later than it says."""
+    recorded = recorded_status(build)
+    if job is None or not recorded.get("podName") or recorded.get("jobName") != job["metadata"]["name"]:
+        return False
+    return parse_time(recorded["startTime"]) >= parse_time(job["metadata"]["creationTimestamp"])
 
 
 def is_finished(build: Build) -> bool:

@@ -23,7 +23,7 @@ from .._task.status import completion_time
 from .._task.verdict import RETRYING
 from .build import CLONE_STEP, REVISION, build_hash
 from .observed import Seen, lacks_pod, present_pod
-from .plan import current_job, end_of, expiry, is_finished, recorded_status
+from .plan import current_job, end_of, expiry, had_pod, is_finished, recorded_status
 from .verdict import WAITING_FOR_JOB, judge, settled_steps
 
 HISTORY_MAX = 10
@@ -50,25 +50,30 @@ def compute_status(build: Build, seen: Seen, now: str) -> BuildStatus:
     if before.get("phase") in FINAL:
         return {**before, **marks}
     pod, verdict = present_pod(build, seen), judge(build, seen, now)
-    steps = pod.steps if pod else _last_steps(before, job)
+    steps = pod.steps if pod else before.get("steps", []) if _keeps_pod(build, job) else []
     status: BuildStatus = {**marks, "steps": settled_steps(steps, verdict) if verdict.status in FINAL else steps}
     if history := _history(build, now):
         status["history"] = history
-    status.update(_of_job(before, job, pod))
+    status.update(_of_job(build, job, pod))
     if revision := _revision(steps):
         status["revision"] = revision
     return _with_verdict(build, status, verdict, job, now)
 
 
-def _of_job(before: BuildStatus, job: Job | None, pod: ObservedPod | None) -> BuildStatus:
+def _keeps_pod(build: Build, job: Job | None) -> bool:
+    """Tell whether what is recorded of a Job's Pod stays when it is gone: the Job has ended, or will tell of an end."""
+    return end_of(job) is not None or had_pod(build, job)
+
+
+def _of_job(build: Build, job: Job | None, pod: ObservedPod | None) -> BuildStatus:
     """Return the names of Job and Pod, and when the Job began; as recorded of a Job that is gone or has no Pod more."""
-    status: BuildStatus = {}
+    before, status = recorded_status(build), BuildStatus()
     if job:
         status["jobName"] = job["metadata"]["name"]
         status["startTime"] = (job.get("status") or {}).get("startTime") or job["metadata"]["creationTimestamp"]
     elif pod and before.get("jobName"):
         status["jobName"], status["startTime"] = before["jobName"], before["startTime"]
-    name = pod.name if pod else before.get("podName") if end_of(job) else None
+    name = pod.name if pod else before.get("podName") if _keeps_pod(build, job) else None
     if name:
         status["podName"] = name
     return status
@@ -178,11 +183,6 @@ def _history(build: Build, now: str) -> list[PastBuild]:
     if last["phase"] not in FINAL:
         last["phase"], last["completionTime"] = REPLACED, now
     return [last, *history][:HISTORY_MAX]
-
-
-def _last_steps(before: BuildStatus, job: Job | None) -> list[StepStatus]:
-    """Return the steps of a Job without a Pod: of one that has ended those that were recorded."""
-    return before.get("steps", []) if end_of(job) else []
 
 
 def _revision(steps: t.Iterable[StepStatus]) -> str:

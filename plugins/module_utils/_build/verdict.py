@@ -31,7 +31,7 @@ from .._task.verdict import (
 from .._task.waiting import POD_STUCK, on_the_way, waits_for
 from .build import GIT_IMAGE_ENV, own_field
 from .observed import Seen, failures, present_pod
-from .plan import current_job, end_of, is_alive, recorded_status
+from .plan import current_job, end_of, had_pod, is_alive, recorded_status
 
 WAITING_FOR_JOB = "WaitingForJob"
 POD_LOST = "PodLost"
@@ -196,7 +196,14 @@ def _on_the_way(build: Build, seen: Seen, pod: ObservedPod | None, found: Verdic
 
 
 def _without_pod(build: Build, seen: Seen, job: Job | None) -> Verdict:
-    """Return the state of a Build whose wanted state has no Pod yet."""
+    """Return the state of a Build whose wanted state has no Pod yet, or none any more.
+
+    A Pod goes as soon as its Job has counted it. What was known of it stays until the Job tells of its end, which may
+    be a moment later, or makes another Pod.
+    """
+    if had_pod(build, job):
+        recorded = recorded_status(build)
+        return Verdict(recorded["phase"], condition_of(recorded)["reason"], message_of(recorded))
     if job:
         words = f"the Job is about to make its Pod; kubectl describe job {job['metadata']['name']} tells what keeps it"
         return Verdict(PENDING, "Pending", words)

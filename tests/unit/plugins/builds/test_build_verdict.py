@@ -17,6 +17,7 @@ from support.tasks import factory
 
 NOW, BEGIN, END = "2024-01-06T22:30:00Z", "2024-01-06T22:19:24Z", "2024-01-06T22:20:44Z"
 RUNS: dict = {"running": {}}
+WAITS: dict = {"waiting": {"reason": "PodInitializing"}}
 
 
 def make_build(**spec: object) -> dict:
@@ -167,6 +168,9 @@ def ending(pod: dict, due: str = NOW) -> dict:
     return pod
 
 
+# A Pod goes as soon as its Job has counted it. Somebody may look before the Job says that it has ended.
+SEEN = "seen before the Job ends"
+IS_GONE = (False, True, SEEN)
 STOPPED = ended(143, "Failed", reason="Signal")
 
 
@@ -182,11 +186,13 @@ STOPPED = ended(143, "Failed", reason="Signal")
     ],
     ids=["runs", "then stopped", "stopped", "failed first", "killed first", "failed"],
 )
-@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone"])
+@pytest.mark.parametrize("is_gone", IS_GONE, ids=map(str, IS_GONE))
 def test_a_pod_that_somebody_deletes_is_told_as_such_unless_a_step_had_failed_before(looks, reason, is_gone):
     build = make_build()
     for pod in looks:
         build = recorded(build, pod)
+    if is_gone == SEEN:
+        build = recorded(build)
     found = status(build, *([] if is_gone else [pod]), job=make_job(build, "BackoffLimitExceeded"))
     assert (found["phase"], condition_of(found)["reason"]) == ("Failure", reason)
     if reason == "PodLost":
@@ -200,6 +206,24 @@ def test_a_pod_that_the_job_deletes_as_its_time_is_up_is_not_told_as_lost(is_tol
     job = make_job(build, "DeadlineExceeded" if is_told else "", kind="FailureTarget")
     found = status(build, ending(make_pod(OK, STOPPED)), job=job)
     assert (found["phase"], condition_of(found)["reason"]) == ("Running", "Running")
+
+
+def test_what_is_known_of_a_pod_that_is_gone_stays_until_its_job_makes_another():
+    build = recorded(make_build(backoffLimit=1), make_pod(OK, RUNS))
+    kept = status(build)
+    assert {**kept, "conditions": []} == {**build["status"], "conditions": []}
+    assert condition_of(kept) == condition_of(build["status"])
+    build = {**build, "status": kept}
+    assert status(build, make_pod(RUNS, WAITS, number=2))["podName"] == "site-2"
+
+
+def test_nothing_is_known_of_the_pod_of_a_job_that_was_made_again():
+    build = recorded(make_build(), make_pod(OK, RUNS))
+    job = make_job(build)
+    job["metadata"]["creationTimestamp"] = job["status"]["startTime"] = END
+    found = status(build, job=job)
+    assert (found["steps"], "podName" in found) == ([], False)
+    assert condition_of(found)["message"].startswith("the Job is about to make its Pod")
 
 
 def test_a_try_whose_pod_is_gone_counts():
@@ -270,11 +294,13 @@ PULLING = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
     ],
     ids=["runs", "killed", "ended", "clone", "pulling", "failed"],
 )
-@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone"])
+@pytest.mark.parametrize("is_gone", IS_GONE, ids=map(str, IS_GONE))
 def test_a_build_that_is_out_of_time_says_what_still_ran_which_field_says_so_and_what_to_do(states, words, is_gone):
     build = make_build(activeDeadlineSeconds=60)
     pod = make_pod(*states)
     build = recorded(build, pod)
+    if is_gone == SEEN:
+        build = recorded(build)
     found = status(build, *([] if is_gone else [pod]), job=make_job(build, "DeadlineExceeded"))
     assert condition_of(found)["reason"] == "DeadlineExceeded"
     assert condition_of(found)["message"].startswith(words + RULE)
