@@ -140,9 +140,8 @@ class FakeCluster:
                 version, start = map(int, query["continue"].split(":"))
             else:
                 version, start = self.version, 0
-                self._snapshots[path, version] = [
-                    obj for obj in self.objects.values() if self._is_seen(path, query, obj)
-                ]
+                seen = [obj for key, obj in self.objects.items() if sees(path, key)]
+                self._snapshots[path, version] = [obj for obj in seen if selects(query, obj)]
             if version < self.compacted and start:
                 raise gone()
             items = [item if is_whole else {"metadata": item["metadata"]} for item in self._snapshots[path, version]]
