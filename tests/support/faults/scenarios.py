@@ -80,7 +80,7 @@ SCENARIOS = {
     "advance": Scenario(THREE_STEPS, go_on, one("Successful", 1), 14),
     "fail": Scenario(FAILING, go_on, one("Failure", 1), 8),
     "retry": Scenario(make_spec(step("a", _FAILS_FIRST), step("b"), retries=1), go_on, one("Successful", 2), 16),
-    "lose": Scenario(make_spec(step("a", _FIRST_WAITS), step("b")), _lose, one("Successful", 2), 14),
+    "lose": Scenario(make_spec(step("a", _FIRST_WAITS), step("b")), _lose, one("Successful", 2), 16),
     "cancel": Scenario(make_spec(step("a", gate("a")), step("b")), _cancel, one("Cancelled", 1), 8),
 }
 
