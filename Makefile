@@ -38,11 +38,11 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: up ## Bring everything up and show a Task run, step by step (15 minutes the first time, then half a minute)
+demo: up ## Bring everything up and show a Task run, step by step (15 to 25 minutes the first time, then half a minute)
 	@scripts/demo.sh examples/task_example.yaml
 
 .PHONY: up
-up: prepare ## Bring up cluster, registry and operator, without the example (15 minutes the first time, then half a minute)
+up: prepare ## Bring up cluster, registry and operator, without the example (15 to 25 minutes the first time, then half a minute)
 	@echo "==> Bringing up cluster, images and operator. The first time Kubernetes is built: about 10 minutes."
 	@$(PLAYBOOK) dev/up.yml
 
@@ -65,11 +65,11 @@ cluster-lock: prepare ## Write go.mod and go.sum for KUBERNETES=1.38, a line of 
 	@$(BIN)/python -B dev/roles/taskflow_cluster/files/programs/lock.py dev/roles/taskflow_cluster/vars/main/versions.yml "$(KUBERNETES)"
 
 .PHONY: test
-test: unit up ## Run all tests; brings the cluster up if it is not (35 minutes, and 15 more the first time)
-	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 15 minutes)."
+test: unit up ## Run all tests; brings the cluster up if it is not (45 minutes, and up to 25 more the first time)
+	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 25 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=2 --dist=loadfile tests/integration
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadfile $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
-	@echo "==> Running the tests that take the operator away, one at a time (about 10 minutes)."
+	@echo "==> Running the tests that take the operator away, one at a time (about 14 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) $(ALONE)
 	@echo "==> Running a sample of the fault suite, four cases at a time (3 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) TASKFLOW_FAULTS_SEED=$${TASKFLOW_FAULTS_SEED:-1} \
