@@ -43,7 +43,7 @@ demo: up ## Bring everything up and show a Task run, step by step (15 to 25 minu
 
 .PHONY: up
 up: prepare ## Bring up cluster, registry and operator, without the example (15 to 25 minutes the first time, then half a minute)
-	@echo "==> Bringing up cluster, images and operator. The first time Kubernetes is built: about 10 minutes."
+	@echo "==> Bringing up cluster, images and operator. The first time Kubernetes is built: 10 to 20 minutes."
 	@$(PLAYBOOK) dev/up.yml
 
 .PHONY: down
@@ -65,7 +65,7 @@ cluster-lock: prepare ## Write go.mod and go.sum for KUBERNETES=1.38, a line of 
 	@$(BIN)/python -B dev/roles/taskflow_cluster/files/programs/lock.py dev/roles/taskflow_cluster/vars/main/versions.yml "$(KUBERNETES)"
 
 .PHONY: test
-test: unit up ## Run all tests; brings the cluster up if it is not (45 minutes, and up to 25 more the first time)
+test: test-unit up ## Run all tests; brings the cluster up if it is not (45 minutes, and up to 25 more the first time)
 	@echo "==> Running the tests that need programs, and Tasks on the cluster, three at a time (about 25 minutes)."
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=2 --dist=loadfile tests/integration
 	@KUBECONFIG=$(KUBECONFIG_FILE) $(PYTEST) --numprocesses=3 --dist=loadfile $(filter-out $(ALONE),$(wildcard tests/e2e/test_*.py))
@@ -85,15 +85,15 @@ faults: $(if $(FAULTS_TOGETHER)$(FAULTS_ALONE),up,prepare) ## Lose, delay and re
 	exit $$code
 
 # The agent's tests send signals, so they run alone.
-.PHONY: unit
-unit: prepare
-	@echo "==> Running the unit tests, two at a time (four minutes)."
+.PHONY: test-unit
+test-unit: prepare ## Run the tests that need no cluster (five minutes)
+	@echo "==> Running the unit tests, two at a time (five minutes)."
 	@$(PYTEST) -q --numprocesses=2 --dist=loadfile --ignore=tests/unit/agent tests/unit
 	@$(PYTEST) -q tests/unit/agent
 
-.PHONY: test-unit
-test-unit: prepare ## Run the tests that need no cluster, and say what of the code they run (eight minutes)
-	@echo "==> Running the unit tests (eight minutes)."
+.PHONY: coverage
+coverage: prepare ## Say which lines of the code the unit tests run (eight minutes)
+	@echo "==> Running the unit tests in one process, and measuring what they run (eight minutes)."
 	@$(PYTEST) -q $(addprefix --cov=,$(CODE)) --cov-report=term:skip-covered tests/unit
 
 .PHONY: molecule

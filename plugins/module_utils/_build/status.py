@@ -50,32 +50,28 @@ def compute_status(build: Build, seen: Seen, now: str) -> BuildStatus:
     if before.get("phase") in FINAL:
         return {**before, **marks}
     pod, verdict = present_pod(build, seen), judge(build, seen, now)
-    steps = pod.steps if pod else before.get("steps", []) if _keeps_pod(build, job) else []
+    # A Pod goes a moment before its Job tells of its end.
+    kept = before if end_of(job) or had_pod(build, job) else BuildStatus()
+    steps = pod.steps if pod else kept.get("steps", [])
     status: BuildStatus = {**marks, "steps": settled_steps(steps, verdict) if verdict.status in FINAL else steps}
     if history := _history(build, now):
         status["history"] = history
-    status.update(_of_job(build, job, pod))
+    status.update(_of_job(before, job, pod))
+    if name := pod.name if pod else kept.get("podName"):
+        status["podName"] = name
     if revision := _revision(steps):
         status["revision"] = revision
     return _with_verdict(build, status, verdict, job, now)
 
 
-def _keeps_pod(build: Build, job: Job | None) -> bool:
-    """Tell whether what is recorded of a Job's Pod stays when it is gone: the Job has ended, or will tell of an end."""
-    return end_of(job) is not None or had_pod(build, job)
-
-
-def _of_job(build: Build, job: Job | None, pod: ObservedPod | None) -> BuildStatus:
-    """Return the names of Job and Pod, and when the Job began; as recorded of a Job that is gone or has no Pod more."""
-    before, status = recorded_status(build), BuildStatus()
+def _of_job(before: BuildStatus, job: Job | None, pod: ObservedPod | None) -> BuildStatus:
+    """Return a Job's name, and when it began; as they are recorded where only its Pod is left."""
+    status: BuildStatus = {}
     if job:
         status["jobName"] = job["metadata"]["name"]
         status["startTime"] = (job.get("status") or {}).get("startTime") or job["metadata"]["creationTimestamp"]
     elif pod and before.get("jobName"):
         status["jobName"], status["startTime"] = before["jobName"], before["startTime"]
-    name = pod.name if pod else before.get("podName") if _keeps_pod(build, job) else None
-    if name:
-        status["podName"] = name
     return status
 
 

@@ -63,6 +63,8 @@ class BuildWorld:
         self._changes = 0
         # The wanted states of which a status was written, and how many things there had been by then.
         self._recorded: list[tuple[str, int]] = []
+        # The Pod that a status has named, by its Job's UID.
+        self._told: dict[str, str] = {}
         self.recreate(spec)
 
     @property
@@ -81,6 +83,7 @@ class BuildWorld:
 
     def recreate(self, spec: Object) -> None:
         """Have another Build of the same name; the garbage collector removes what the one before owned."""
+        self._told.clear()
         metadata = {"name": "site", "namespace": "ci", "uid": self._uid(), "generation": 1, "annotations": {}}
         self.build = {
             "apiVersion": BUILD.api_version,
@@ -187,10 +190,21 @@ class BuildWorld:
             number = self.jobs[status["jobName"]]["metadata"]["number"]
             others = [count for state, count in self._recorded if state != status["buildHash"]]
             assert number > max(others, default=0), "it was built before another state was wanted"
+        self._check_pod(status)
         self._recorded.append((status["buildHash"], self.uids))
         self.build["status"] = copy.deepcopy(status)
         self._touch()
         return copy.deepcopy(self.build)
+
+    def _check_pod(self, status: Object) -> None:
+        """Check that nothing is forgotten of the Pod of a Job that has not been made again since."""
+        job, name = self.jobs.get(status.get("jobName")), status.get("podName", "")
+        if job is None:
+            return
+        uid = job["metadata"]["uid"]
+        assert name or uid not in self._told, f"forgotten: {self._told[uid]}"
+        if name in self.pods and _owner(self.pods[name]) == uid:
+            self._told[uid] = name
 
     def emit(self, _build: Object, event: Any) -> None:
         self.events.append(event.reason)
@@ -232,6 +246,9 @@ class BuildWorld:
                         yield lambda pod=pod: self._end_pod(pod)
                 if not pods:
                     yield lambda job=job: self.jobs.pop(job["metadata"]["name"], None)
+            elif _types_of(job) == ["FailureTarget"]:
+                if all(map(_is_over, pods)):
+                    yield lambda job=job: self._end_job(job, "Failed", "DeadlineExceeded")
             elif not job["status"].get("conditions") and (all(map(_is_over, pods)) or _has_failed(job, pods)):
                 yield lambda job=job, pods=pods: self._go_on(job, pods)
 
@@ -248,11 +265,11 @@ class BuildWorld:
             self._make_pod(job)
 
     def run_out_of_time(self, job: Object) -> None:
-        """Let a Job's activeDeadlineSeconds have passed."""
+        """Let a Job's activeDeadlineSeconds have passed. Its Pods go before it tells of its end."""
+        self._end_job(job, "FailureTarget", "DeadlineExceeded")
         for pod in list(self.pods.values()):
             if _owner(pod) == job["metadata"]["uid"] and not _is_over(pod):
                 self._end_pod(pod)
-        self._end_job(job, "Failed", "DeadlineExceeded")
 
     def _end_job(self, job: Object, kind: str, reason: str = "") -> None:
         job["status"]["conditions"] = [
@@ -369,6 +386,10 @@ def _fail(pod: Object, reason: str, code: int, message: str = "") -> None:
 def _has_failed(job: Object, pods: list[Object]) -> bool:
     """Tell whether more of a Job's Pods have failed than may."""
     return sum(pod["status"]["phase"] == "Failed" for pod in pods) > job["spec"]["backoffLimit"]
+
+
+def _types_of(job: Object) -> list[str]:
+    return [condition["type"] for condition in job["status"].get("conditions", [])]
 
 
 def _is_new(container: Object) -> bool:

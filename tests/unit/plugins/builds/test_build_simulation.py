@@ -118,7 +118,7 @@ WEIGHTS = {
     Life.control_field_changes: 2,
     Life.build_is_made_anew: 1,
     Life.job_is_deleted: 3,
-    Life.job_is_out_of_time: 1,
+    Life.job_is_out_of_time: 3,
     Life.pod_is_lost: 1,
     Life.time_passes: 1,
 }
@@ -218,14 +218,27 @@ def test_the_job_of_somebody_else_in_its_place_is_told_and_looked_at_again():
     assert world.status["conditions"][-1]["reason"] == "AlreadyExists"
 
 
+def test_a_look_between_the_end_of_a_pod_and_that_of_its_job_forgets_nothing():
+    world = make_world(activeDeadlineSeconds=60)
+    run(world)
+    (pod,), (job,) = world.pods.values(), world.jobs.values()
+    world.run_out_of_time(job)
+    world.round()
+    del world.pods[pod["metadata"]["name"]]
+    world.round()
+    world.settle()
+    assert world.status["conditions"][-1]["reason"] == "DeadlineExceeded"
+    assert world.status["conditions"][-1]["message"].startswith('step "clone" (1 of 2) was still running')
+
+
 def test_a_build_that_is_out_of_time_says_so_though_its_steps_were_ended():
     world = make_world(activeDeadlineSeconds=60)
     run(world)
     (pod,), (job,) = world.pods.values(), world.jobs.values()
     for container in pod["status"]["containerStatuses"]:
-        container["state"] = {"terminated": {"exitCode": 143, "reason": "Error"}}
+        container.update(end="fails", state={"terminated": {"exitCode": 143, "reason": "Error"}})
     world.run_out_of_time(job)
-    world.round()
+    world.settle()
     assert world.status["conditions"][-1]["reason"] == "DeadlineExceeded"
 
 
